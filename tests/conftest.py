@@ -1,0 +1,128 @@
+"""What all rooms' tests share: videos, a clip store made from them, and a finished search, each made once a session."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainable.data.store import ClipStore
+from trainable.data.synthetic import write_dataset
+
+ROOT = Path(__file__).parents[1]
+CLIPS = 48
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+SMALL_SPACE = (
+    "fixed.student=vit_tiny_patch16_224",
+    "fixed.student_dim=64",
+    "fixed.student_depth=1",
+    "fixed.batch_size=8",
+    "parameters.predictor_depth.high=2",
+    "parameters.predictor_dim.values=[64]",
+    "start_from=[]",
+    "schedule.reports_per_epoch=1",
+)
+
+
+def run_command(
+    folder: Path, module: str, *arguments: object, timeout: float = 240, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m salt_tune.MODULE ARGUMENTS...` in `folder` to its end; text output, whatever the exit code.
+
+    Args:
+        folder: working directory.
+        module: "search", "prepare"...
+        arguments: of the command; anything that `str` takes.
+        timeout: seconds until the command is killed and the test fails.
+        env: environment variables beside this process's own.
+    """
+    search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": search_path, "COLUMNS": "120", "NO_COLOR": "1", **(env or {})}
+    return subprocess.run(
+        [sys.executable, "-m", f"salt_tune.{module}", *map(str, arguments)],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def must_succeed(result: subprocess.CompletedProcess[str]) -> None:
+    """Fails with all that a command said, unless it ended well."""
+    assert result.returncode == 0, f"{result.args}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 48 clips of moving shapes in SSv2's layout: 32 to train on, 16 held out, 8 classes."""
+    folder = tmp_path_factory.mktemp("videos")
+    write_dataset(folder, CLIPS, size=32, frames=8)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store_path(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
+    """A finished clip store of `videos`, as the command makes it: 8 x 32 x 32 in 4 x 4 x 4 tokens."""
+    path = tmp_path_factory.mktemp("stores") / "shapes"
+    must_succeed(
+        run_command(
+            path.parent,
+            "prepare",
+            videos,
+            "--store",
+            path,
+            "--frames",
+            8,
+            "--size",
+            32,
+            "--patch",
+            8,
+            "--teacher-epochs",
+            1,
+            "--workers",
+            2,
+        )
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def store(store_path: Path) -> ClipStore:
+    """The store of `store_path`, open."""
+    return ClipStore.open(store_path)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> Path:
+    """The directory of a finished search: 4 small trials of up to 2 epochs on `store_path`."""
+    runs = tmp_path_factory.mktemp("runs")
+    settings = [part for setting in SMALL_SPACE for part in ("--set", setting)]
+    must_succeed(
+        run_command(
+            runs,
+            "search",
+            "--store",
+            store_path,
+            "--runs",
+            runs,
+            "--name",
+            "finished",
+            "--trials",
+            4,
+            "--epochs",
+            2,
+            *settings,
+        )
+    )
+    return runs / "finished"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Runs `python -m salt_tune.MODULE ARGUMENTS...` in `tmp_path`; see `run_command`."""
+
+    def run(module: str, *arguments: object, **options: float | dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return run_command(tmp_path, module, *arguments, **options)  # type: ignore[arg-type]
+
+    return run

@@ -1,0 +1,92 @@
+"""Clips come in order, with their errors in their places, whatever happens to the workers."""
+
+import multiprocessing
+import os
+import signal
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainable.data.decoding import AHEAD, Decoded, decode_all
+from trainable.data.videos import read_clip
+from trainable.data.view import View
+from trainable.errors import VideoError
+
+VIEW = View(frames=4, size=16, patch=8)
+
+
+@pytest.fixture(scope="module")
+def paths(videos: Path) -> list[Path]:
+    return [videos / f"{number}.webm" for number in range(1, 21)]
+
+
+def assert_decoded(results: list[Decoded | VideoError], paths: list[Path]) -> None:
+    assert len(results) == len(paths)
+    for result, path in zip(results, paths, strict=True):
+        assert not isinstance(result, VideoError), result
+        tokens, frames = read_clip(path, VIEW)
+        assert np.array_equal(result[0], tokens), path
+        assert np.array_equal(result[1], frames)
+
+
+def workers() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
+
+
+def kill_workers() -> None:
+    """Kills all decoding workers, and waits until their pool has noticed."""
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+    while workers():
+        time.sleep(0.01)
+    time.sleep(0.2)
+
+
+def test_clips_come_in_order(paths: list[Path]) -> None:
+    assert_decoded(list(decode_all(iter(paths), VIEW, workers=2)), paths)
+    assert list(decode_all([], VIEW, workers=1)) == []
+
+
+def test_an_error_stands_in_the_place_of_its_clip(paths: list[Path], tmp_path: Path) -> None:
+    cut = tmp_path / "cut.webm"
+    cut.write_bytes(paths[0].read_bytes()[:500])
+    mixed = [*paths[:3], cut, paths[3], tmp_path / "nothing.webm", cut, *paths[4:8]]
+    results = list(decode_all(mixed, VIEW, workers=2))
+    broken = [number for number, result in enumerate(results) if isinstance(result, VideoError)]
+    assert broken == [3, 5, 6]
+    for number in broken:
+        assert str(results[number]).startswith(str(mixed[number]))
+        assert "\n" not in str(results[number])
+    assert_decoded([result for number, result in enumerate(results) if number not in broken], paths[:8])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("taken", [1, AHEAD, 19])
+def test_a_worker_that_is_killed_costs_no_clip(paths: list[Path], taken: int) -> None:
+    decoding = decode_all(paths, VIEW, workers=1)
+    results = list(islice(decoding, taken))
+    kill_workers()
+    results.extend(decoding)
+    assert_decoded(results, paths)
+    assert workers() == []
+
+
+@pytest.mark.timeout(120)
+def test_workers_that_are_killed_again_and_again_cost_no_clip(paths: list[Path]) -> None:
+    results = []
+    for number, result in enumerate(decode_all(paths, VIEW, workers=2)):
+        results.append(result)
+        if number in (0, 1, 15):
+            kill_workers()
+    assert_decoded(results, paths)
+
+
+def test_decoding_that_is_given_up_leaves_no_process(paths: list[Path]) -> None:
+    decoding = decode_all(paths, VIEW, workers=1)
+    next(decoding)
+    assert workers()
+    decoding.close()  # type: ignore[attr-defined]
+    assert workers() == []

@@ -1,0 +1,191 @@
+"""A configuration is right, or it says in one sentence which field is wrong and what would be right."""
+
+import math
+import pickle
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainable.config import FIELD_NAMES, TrialConfig
+from trainable.data.view import View
+from trainable.errors import ConfigError
+
+SEED = {  # the best configuration found by hand
+    "student": "vit_base_patch16_224",
+    "predictor_dim": 384,
+    "predictor_depth": 12,
+    "predictor_heads": 6,
+    "mask_ratio": 0.75,
+    "masking": "multiblock",
+    "loss": "mse",
+    "lr": 3e-4,
+    "floor_lr": 3e-5,
+    "warmup": 500 / 15834,
+    "weight_decay": 0.04,
+    "weight_decay_end": 0.4,
+    "beta1": 0.9,
+    "beta2": 0.95,
+    "grad_clip": 0.02,
+    "batch_size": 32,
+    "epochs": 3,
+}
+
+WRONG = [
+    ("student", 5, "must be a text"),
+    ("student_dim", 100, "must be divisible by 64 (a head), or give student_heads"),
+    ("student_dim", 0, "must be at least 1"),
+    ("student_depth", 0, "must be at least 1"),
+    ("student_heads", 0, "must be at least 1"),
+    ("predictor_dim", 100, "must be divisible by 64 (a head), or give predictor_num_heads"),
+    ("predictor_dim", None, "must be a whole number"),
+    ("predictor_depth", 1.5, "must be a whole number"),
+    ("predictor_num_heads", -1, "must be at least 1"),
+    ("mask_ratio", 1.0, "must be between 0 and 1"),
+    ("mask_ratio", 0, "must be between 0 and 1"),
+    ("mask_ratio", math.nan, "must be between 0 and 1"),
+    ("masking", "block", "must be one of multiblock, tube, random"),
+    ("loss", "l2", "must be one of mse, l1, smooth_l1"),
+    ("lr", 0, "must be above 0 and finite"),
+    ("lr", math.inf, "must be above 0 and finite"),
+    ("lr", "1e-3", "must be a number"),
+    ("min_lr", -1e-9, "must be at least 0 and finite"),
+    ("min_lr", 1e-3, "must not be above lr = 0.0003"),
+    ("warmup", 1, "must be at least 0 and below 1"),
+    ("weight_decay", -0.1, "must be at least 0 and finite"),
+    ("weight_decay_end", math.inf, "must be at least 0 and finite"),
+    ("beta1", 1.0, "must be at least 0 and below 1"),
+    ("beta2", -0.5, "must be at least 0 and below 1"),
+    ("grad_clip", 0, "must be above 0 and finite"),
+    ("batch_size", True, "must be a whole number"),
+    ("epochs", 0, "must be at least 1"),
+    ("grad_checkpointing", 1, "must be true or false"),
+    ("precision", "fp16", "must be one of auto, bf16, fp32"),
+    ("compile", "yes", "must be true or false"),
+    ("seed", -1, "must be at least 0"),
+]
+
+
+def test_defaults_are_the_seeds() -> None:
+    config = TrialConfig()
+    assert {name: getattr(config, name) for name in SEED} == pytest.approx(SEED)
+
+
+def test_every_field_is_documented() -> None:
+    documentation = TrialConfig.__doc__ or ""
+    assert [name for name in FIELD_NAMES if f"\n        {name}: " not in documentation] == []
+
+
+@pytest.mark.parametrize(("field", "value", "reason"), WRONG)
+def test_a_wrong_value_is_refused_in_one_sentence(field: str, value: Any, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig(**{field: value})
+    error = caught.value
+    assert (error.field, error.reason, str(error)) == (field, reason, f"{field} = {error.value!r}: {reason}")
+    assert error.value == value or (math.isnan(value) and math.isnan(float(str(error.value))))
+
+
+def test_every_field_has_a_value_that_is_refused() -> None:
+    assert {field for field, _, _ in WRONG} == set(FIELD_NAMES)
+
+
+def test_heads_follow_from_the_width_or_are_given() -> None:
+    assert TrialConfig(predictor_dim=192).predictor_heads == 3
+    assert TrialConfig(predictor_dim=100, predictor_num_heads=4).predictor_heads == 4
+    with pytest.raises(ConfigError, match=r"^predictor_dim = 100: must be divisible by predictor_num_heads = 3$"):
+        TrialConfig(predictor_dim=100, predictor_num_heads=3)
+    with pytest.raises(ConfigError, match=r"^student_dim = 100: must be divisible by student_heads = 3$"):
+        TrialConfig(student_dim=100, student_heads=3)
+
+
+@pytest.mark.parametrize("make", [TrialConfig.from_dict, lambda values: TrialConfig().replace(**values)])
+def test_unknown_names_come_with_a_suggestion(make: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^learning_rat = 1: is no hyperparameter; known are student, "):
+        make({"learning_rat": 1})
+    with pytest.raises(ConfigError, match=r"^mask_ration = 0.5: is no hyperparameter; did you mean 'mask_ratio'\?$"):
+        make({"mask_ration": 0.5})
+
+
+@given(lr=st.floats(1e-8, 1e2))
+def test_the_floor_follows_the_learning_rate(lr: float) -> None:
+    assert TrialConfig(lr=lr).floor_lr == lr / 10
+    assert TrialConfig(lr=lr, min_lr=0).floor_lr == 0
+    assert TrialConfig().replace(lr=lr).floor_lr == lr / 10
+
+
+def test_whole_numbers_pass_for_the_other_kind_of_number() -> None:
+    config = TrialConfig(lr=1, batch_size=16.0)  # type: ignore[arg-type]
+    assert isinstance(config.lr, float)
+    assert isinstance(config.batch_size, int)
+    assert config == TrialConfig(lr=1.0, batch_size=16)
+
+
+def test_a_mask_must_leave_something_on_both_sides_of_the_data_at_hand() -> None:
+    view = View(frames=4, size=32, patch=16)  # 2 x 2 patches
+    for ratio, count in ((0.2, 1), (0.8, 3)):
+        config = TrialConfig(mask_ratio=ratio)
+        config.check_data(view, 32)
+        assert config.masked_per_slot(view) == count
+    for ratio in (0.1, 0.9):
+        with pytest.raises(
+            ConfigError, match=rf"^mask_ratio = {ratio}: must lie between 0.125 and 0.875 on 2 x 2 patches$"
+        ):
+            TrialConfig(mask_ratio=ratio).check_data(view, 32)
+
+
+def test_a_batch_needs_no_more_clips_than_there_are() -> None:
+    TrialConfig(batch_size=32).check_data(View(), 32)
+    with pytest.raises(ConfigError, match=r"^batch_size = 33: must not exceed the 32 training clips$"):
+        TrialConfig(batch_size=33).check_data(View(), 32)
+
+
+def numbers(low: float, high: float, **options: Any) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_subnormal=False, **options)
+
+
+CONFIGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "student": st.sampled_from(["vit_base_patch16_224", "vit_tiny_patch16_224"]),
+        "student_dim": st.none() | st.integers(1, 12).map(lambda heads: 64 * heads),
+        "student_depth": st.none() | st.integers(1, 24),
+        "predictor_dim": st.integers(1, 12).map(lambda heads: 64 * heads),
+        "predictor_depth": st.integers(1, 24),
+        "mask_ratio": numbers(0, 1, exclude_min=True, exclude_max=True),
+        "masking": st.sampled_from(["multiblock", "tube", "random"]),
+        "loss": st.sampled_from(["mse", "l1", "smooth_l1"]),
+        "lr": numbers(1e-8, 10),
+        "min_lr": st.none() | numbers(0, 1e-8),
+        "warmup": numbers(0, 1, exclude_max=True),
+        "weight_decay": numbers(0, 10),
+        "weight_decay_end": numbers(0, 10),
+        "beta1": numbers(0, 1, exclude_max=True),
+        "beta2": numbers(0, 1, exclude_max=True),
+        "grad_clip": st.none() | numbers(1e-6, 100),
+        "batch_size": st.integers(1, 4096),
+        "epochs": st.integers(1, 800),
+        "grad_checkpointing": st.booleans(),
+        "precision": st.sampled_from(["auto", "bf16", "fp32"]),
+        "compile": st.booleans(),
+        "seed": st.integers(0, 2**63 - 1),
+    },
+)
+
+
+@given(values=CONFIGS)
+def test_a_configuration_survives_dictionaries_and_pickle(values: dict[str, Any]) -> None:
+    config = TrialConfig.from_dict(values)
+    assert set(config.to_dict()) == {field.name for field in fields(TrialConfig)}
+    assert config.to_dict().items() >= values.items()
+    assert TrialConfig.from_dict(config.to_dict()) == config
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301
+    assert hash(TrialConfig.from_dict(values)) == hash(config)
+
+
+def test_the_error_survives_pickle() -> None:
+    error = ConfigError("lr", 0, "must be above 0")
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert isinstance(back, ConfigError)
+    assert (back.field, back.value, back.reason, str(back)) == ("lr", 0, "must be above 0", "lr = 0: must be above 0")

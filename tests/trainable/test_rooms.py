@@ -1,0 +1,47 @@
+"""The loop knows nothing of Ray, and what only describes or decodes does without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ADAPTER = "trainable.ray_trainable"
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "trainable").rglob("*.py")
+)
+LIGHT = [
+    "trainable",
+    "trainable.config",
+    "trainable.data.decoding",
+    "trainable.data.store",
+    "trainable.data.sources",
+    "trainable.data.synthetic",
+    "trainable.errors",
+    "trainable.files",
+    "trainable.masking",
+    "trainable.schedules",
+]
+
+
+def loaded_by(modules: list[str]) -> set[str]:
+    """Top-level packages that are there after importing `modules` in a new process."""
+    program = f"import sys\nfor name in {modules!r}: __import__(name)\n"
+    program += "print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_nothing_but_the_adapter_imports_ray_or_the_search() -> None:
+    loop = [name for name in MODULES if name != ADAPTER]
+    assert {"trainable.loop", "trainable.data.build"} < set(loop)
+    loaded = loaded_by(loop)
+    assert "torch" in loaded
+    assert not loaded & {"ray", "salt_tune", "optuna", "analysis"}
+
+
+@pytest.mark.parametrize("modules", [LIGHT, [ADAPTER]], ids=["light", "adapter"])
+def test_torch_is_not_imported_where_it_is_not_needed(modules: list[str]) -> None:
+    assert not loaded_by(modules) & {"torch", "timm"}

@@ -1,0 +1,37 @@
+"""Checkpoints: one safetensors file, written atomically, loaded without pickle."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from trainable.errors import CheckpointError
+from trainable.files import atomic_write
+from trainable.loop import Training
+
+
+def save_checkpoint(path: Path, training: Training) -> None:
+    """Writes the state of `training` to `path`; the file there before stays whole until the new one is."""
+    state = training.state_dict()
+    tensors = {name: tensor.detach().contiguous() for name, tensor in state["tensors"].items()}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata={"numbers": json.dumps(state["numbers"])})
+
+
+def load_checkpoint(path: Path, training: Training) -> None:
+    """Puts `training` where it was when `path` was written.
+
+    Raises:
+        CheckpointError: the file is damaged, or belongs to another run.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            numbers = json.loads(file.metadata()["numbers"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
+    try:
+        training.load_state_dict({"tensors": tensors, "numbers": numbers})
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error

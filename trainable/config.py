@@ -1,0 +1,217 @@
+"""`TrialConfig`: every hyperparameter of one trial, typed, documented, validated.
+
+Where a default comes from stands in brackets: *seed* is the best configuration found by hand (SALT-VLA log, ViT-Base
+on Something-Something v2), *V-JEPA* its published code. Imports neither torch nor timm, so that a search can validate
+thousands of configurations at once; what only timm can tell is checked by `trainable.student`.
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from trainable.data.view import View
+from trainable.errors import ConfigError
+
+HEAD_WIDTH = 64
+
+Masking = Literal["multiblock", "tube", "random"]
+Loss = Literal["mse", "l1", "smooth_l1"]
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """The hyperparameters of one trial.
+
+    Attributes:
+        student: name of a plain timm Vision Transformer ("vit_base_patch16_224": seed). The patch size and the number
+            of frames come from the clip store, not from this name.
+        student_dim: width of the student; None keeps timm's.
+        student_depth: layers of the student; None keeps timm's.
+        student_heads: attention heads of the student; None keeps timm's, or 64 a head where `student_dim` is given.
+        predictor_dim: width of the predictor (384: seed, V-JEPA).
+        predictor_depth: layers of the predictor (12: seed, V-JEPA).
+        predictor_num_heads: attention heads of the predictor; None follows from the width, 64 a head (seed: 384 has 6).
+        mask_ratio: share of the tokens hidden from the student and predicted (0.75: seed).
+        masking: how they are chosen, see `trainable.masking` ("multiblock": seed, V-JEPA).
+        loss: training loss on the teacher's latents ("mse": seed; V-JEPA has "l1").
+        lr: peak learning rate (3e-4: seed).
+        min_lr: learning rate at the end of the run; None is a tenth of `lr` (3e-5: seed).
+        warmup: share of the run in which the rate rises linearly from 0 (500 of 15,834 steps: seed).
+        weight_decay: AdamW weight decay at the start of the run (0.04: seed, V-JEPA).
+        weight_decay_end: the same at the end, along a cosine (0.4: seed, V-JEPA).
+        beta1: AdamW's first beta (0.9: seed).
+        beta2: AdamW's second beta (0.95: seed).
+        grad_clip: largest gradient norm; None does not clip (0.02: seed).
+        batch_size: clips a step (32: seed).
+        epochs: passes over the training clips, and what the schedules stretch over (3: seed).
+        grad_checkpointing: recompute activations in the backward pass to save memory (False: seed).
+        precision: "bf16" runs under autocast with float32 master weights, "fp32" does not, "auto" is bf16 on CUDA and
+            fp32 elsewhere (the seed trained bfloat16 parameters, which lost small updates).
+        compile: compile student and predictor with torch.compile.
+        seed: seed of weights, masks and data order; trials of one search share it.
+
+    Raises:
+        ConfigError: a field is of the wrong kind, out of range, or does not fit another one.
+    """
+
+    student: str = "vit_base_patch16_224"
+    student_dim: int | None = None
+    student_depth: int | None = None
+    student_heads: int | None = None
+    predictor_dim: int = 384
+    predictor_depth: int = 12
+    predictor_num_heads: int | None = None
+    mask_ratio: float = 0.75
+    masking: Masking = "multiblock"
+    loss: Loss = "mse"
+    lr: float = 3e-4
+    min_lr: float | None = None
+    warmup: float = 500 / 15834
+    weight_decay: float = 0.04
+    weight_decay_end: float = 0.4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    grad_clip: float | None = 0.02
+    batch_size: int = 32
+    epochs: int = 3
+    grad_checkpointing: bool = False
+    precision: Precision = "auto"
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            object.__setattr__(self, name, _as_type(name, getattr(self, name), hint))
+        self._check_ranges()
+        self._check_heads()
+        if self.min_lr is not None and self.min_lr > self.lr:
+            raise ConfigError("min_lr", self.min_lr, f"must not be above lr = {self.lr}")
+
+    def _check_ranges(self) -> None:
+        for name in (
+            "student_dim",
+            "student_depth",
+            "student_heads",
+            "predictor_dim",
+            "predictor_depth",
+            "predictor_num_heads",
+            "batch_size",
+            "epochs",
+        ):
+            self._require(name, lambda v: v >= 1, "must be at least 1")
+        for name in ("lr", "grad_clip"):
+            self._require(name, lambda v: 0 < v < float("inf"), "must be above 0 and finite")
+        for name in ("min_lr", "weight_decay", "weight_decay_end"):
+            self._require(name, lambda v: 0 <= v < float("inf"), "must be at least 0 and finite")
+        for name in ("warmup", "beta1", "beta2"):
+            self._require(name, lambda v: 0 <= v < 1, "must be at least 0 and below 1")
+        self._require("mask_ratio", lambda v: 0 < v < 1, "must be between 0 and 1")
+        self._require("seed", lambda v: 0 <= v < 2**63, "must be at least 0")
+
+    def _require(self, name: str, holds: Any, otherwise: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not holds(value):
+            raise ConfigError(name, value, otherwise)
+
+    def _check_heads(self) -> None:
+        for dim_name, heads_name in (("predictor_dim", "predictor_num_heads"), ("student_dim", "student_heads")):
+            dim, heads = getattr(self, dim_name), getattr(self, heads_name)
+            if dim is None:
+                continue
+            if heads is None and dim % HEAD_WIDTH:
+                raise ConfigError(dim_name, dim, f"must be divisible by {HEAD_WIDTH} (a head), or give {heads_name}")
+            if heads is not None and dim % heads:
+                raise ConfigError(dim_name, dim, f"must be divisible by {heads_name} = {heads}")
+
+    @property
+    def predictor_heads(self) -> int:
+        """Attention heads of the predictor, given or following from its width."""
+        return self.predictor_num_heads or self.predictor_dim // HEAD_WIDTH
+
+    @property
+    def floor_lr(self) -> float:
+        """Learning rate at the end of the run, given or following from `lr`."""
+        return self.lr / 10 if self.min_lr is None else self.min_lr
+
+    def masked_per_slot(self, view: View) -> int:
+        """Masked tokens of each time slot under `view`: the ratio of the slot's tokens, rounded."""
+        _, rows, columns = view.grid
+        return round(self.mask_ratio * rows * columns)
+
+    def check_data(self, view: View, training_clips: int) -> None:
+        """Checks what can only be told with the data at hand.
+
+        Raises:
+            ConfigError: the mask would hide all tokens or none, or a batch needs more clips than there are.
+        """
+        _, rows, columns = view.grid
+        if not 0 < self.masked_per_slot(view) < rows * columns:
+            lowest, highest = 0.5 / (rows * columns), 1 - 0.5 / (rows * columns)
+            raise ConfigError(
+                "mask_ratio",
+                self.mask_ratio,
+                f"must lie between {lowest:.3f} and {highest:.3f} on {rows} x {columns} patches",
+            )
+        if self.batch_size > training_clips:
+            raise ConfigError("batch_size", self.batch_size, f"must not exceed the {training_clips} training clips")
+
+    def replace(self, **changes: Any) -> "TrialConfig":
+        """This configuration with some fields changed.
+
+        Raises:
+            ConfigError: an unknown field, or one that does not fit.
+        """
+        _check_names(changes)
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        """The configuration with `values`, and defaults for the rest.
+
+        Raises:
+            ConfigError: an unknown field, or one that does not fit.
+        """
+        _check_names(values)
+        return cls(**values)
+
+
+FIELD_NAMES = tuple(field.name for field in fields(TrialConfig))
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """The end of a sentence that says which of the `known` names was probably meant."""
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _check_names(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name not in FIELD_NAMES:
+            raise ConfigError(name, value, f"is no hyperparameter; {nearest(name, FIELD_NAMES)}")
+
+
+def _as_type(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the type `hint` names; whole numbers pass as floats, nothing else is converted."""
+    options = get_args(hint) if get_origin(hint) is types.UnionType else (hint,)
+    if value is None and type(None) in options:
+        return None
+    wanted = options[0]
+    if get_origin(wanted) is Literal:
+        if value in get_args(wanted):
+            return value
+        raise ConfigError(name, value, f"must be one of {', '.join(map(str, get_args(wanted)))}")
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        return value
+    kinds = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    raise ConfigError(name, value, f"must be {kinds[wanted]}")

@@ -1,0 +1,205 @@
+"""Batches from the memory-mapped store: visible pixels and masked targets only, gathered by background threads.
+
+Threads, not processes: gathering is memory copying, which releases the interpreter lock, and nothing has to pass
+through /dev/shm. Pixels stay uint8 and latents float16 until they are on the device. On CUDA the threads gather into
+pinned buffers and start the copy on a stream of its own, so that the transfer overlaps the previous step.
+"""
+
+import queue
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainable.data.store import Clips, ClipStore
+from trainable.masking import Mask, Masks
+
+Target = Literal["latents", "pixels"]
+
+PREFETCH = 3
+
+
+@dataclass
+class Batch:
+    """Some clips on the device.
+
+    Attributes:
+        clips: their positions in the split, shape (clips,).
+        pixels: uint8, shape (clips, visible tokens, token values).
+        targets: float16 latents or uint8 pixels of the masked tokens, shape (clips, masked tokens, width).
+        visible: token indices, shape (clips, visible tokens).
+        masked: token indices, shape (clips, masked tokens).
+    """
+
+    clips: npt.NDArray[np.int64]
+    pixels: torch.Tensor
+    targets: torch.Tensor
+    visible: torch.Tensor
+    masked: torch.Tensor
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The tensors, in the order of the fields."""
+        return self.pixels, self.targets, self.visible, self.masked
+
+
+class _Buffer:
+    """Host memory for one batch, used again and again: fresh memory for each batch would cost as much as the copy."""
+
+    def __init__(self, loader: "Loader") -> None:
+        view, count = loader.store.view, loader.batch_size
+        masked = loader.masks.masked_tokens if loader.masks else 0
+        visible = view.tokens - masked
+
+        def empty(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+            return torch.empty(shape, dtype=dtype, pin_memory=loader.device.type == "cuda")
+
+        dtype = torch.uint8 if loader.target == "pixels" else torch.float16
+        self.batch = Batch(
+            clips=np.empty(0, np.int64),
+            pixels=empty(count, visible, view.token_values, dtype=torch.uint8),
+            targets=empty(count, masked, loader.target_dim, dtype=dtype),
+            visible=empty(count, visible, dtype=torch.int64),
+            masked=empty(count, masked, dtype=torch.int64),
+        )
+        self.copied: torch.cuda.Event | None = None  # when the last transfer has read this memory
+
+    def cut(self, clips: npt.NDArray[np.int64]) -> Batch:
+        return Batch(clips, *(tensor[: len(clips)] for tensor in self.batch.tensors()))
+
+
+class Loader:
+    """Serves batches of one split of a store.
+
+    Args:
+        store: the clip store.
+        clips: the split to serve.
+        masks: which tokens are visible and which are targets; None serves all tokens and no targets.
+        batch_size: clips a batch.
+        target: what the targets are: the teacher's latents, or the pixels themselves (to train a pixel teacher).
+        device: where batches go.
+        threads: background threads that gather.
+    """
+
+    def __init__(
+        self,
+        store: ClipStore,
+        clips: Clips,
+        masks: Masks | None,
+        batch_size: int,
+        *,
+        target: Target = "latents",
+        device: torch.device | str = "cpu",
+        threads: int = 1,
+    ) -> None:
+        self.store, self.clips, self.masks, self.batch_size, self.target = store, clips, masks, batch_size, target
+        self.device = torch.device(device)
+        self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
+        for _ in range(PREFETCH + 1):
+            self._free.put(_Buffer(self))
+
+    def close(self) -> None:
+        """Ends the background threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def training_epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of a training epoch: an order drawn from (seed, epoch), without the last incomplete batch.
+
+        Args:
+            seed: seed of the order.
+            epoch: which epoch, from 0; also decides the masks.
+            start: batches to leave out at the start, where a run is resumed in the middle of an epoch.
+        """
+        order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(self.clips))
+        steps = len(order) // self.batch_size
+        return self.batches(order[: steps * self.batch_size].reshape(steps, -1)[start:], epoch)
+
+    def in_order(self, chosen: npt.NDArray[np.int64]) -> Iterator[Batch]:
+        """The `chosen` clips in order, under the masks of epoch 0; the last batch may be smaller."""
+        return self.batches(np.split(chosen, range(self.batch_size, len(chosen), self.batch_size)), epoch=0)
+
+    def batches(self, groups: Iterable[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        """The clips of each group as a batch; a batch holds until the next one is asked for."""
+        waiting = iter(groups)
+        pending: deque[Future[_Gathered]] = deque()
+        try:
+            while True:
+                while len(pending) < PREFETCH and (group := next(waiting, None)) is not None:
+                    pending.append(self._pool.submit(self._gather, group, epoch))
+                if not pending:
+                    return
+                gathered = pending.popleft().result()
+                try:
+                    yield self._received(gathered)
+                finally:  # also where the consumer stops here
+                    self._give_back(gathered)
+        finally:
+            for future in pending:
+                if not future.cancel() and future.exception() is None:
+                    self._give_back(future.result())
+
+    def _gather(self, group: npt.NDArray[np.int64], epoch: int) -> "_Gathered":
+        """Runs in a thread: fills a buffer and, on CUDA, starts its transfer."""
+        buffer = self._free.get()
+        try:
+            return self._fill(buffer, group, epoch)
+        except BaseException:
+            self._free.put(buffer)
+            raise
+
+    def _fill(self, buffer: _Buffer, group: npt.NDArray[np.int64], epoch: int) -> "_Gathered":
+        if buffer.copied is not None:
+            buffer.copied.synchronize()
+        batch = buffer.cut(group)
+        if self.masks is None:
+            for row, clip in enumerate(group):
+                batch.pixels[row].numpy()[:] = self.store.row(self.clips, clip, "pixels")
+        else:
+            self._gather_masked(batch, self.masks.draw(epoch, self.clips.keys[group]))
+        if self._stream is None:
+            return _Gathered(batch, buffer)
+        with torch.cuda.stream(self._stream):
+            moved = Batch(group, *(tensor.to(self.device, non_blocking=True) for tensor in batch.tensors()))
+            copied = buffer.copied = self._stream.record_event()
+        self._free.put(buffer)
+        return _Gathered(moved, None, copied)
+
+    def _gather_masked(self, batch: Batch, mask: Mask) -> None:
+        batch.visible.numpy()[:] = mask.visible
+        batch.masked.numpy()[:] = mask.masked
+        pixels, targets = batch.pixels.numpy(), batch.targets.numpy()
+        for row, clip in enumerate(batch.clips):
+            # mode="clip" lets numpy write straight into `out`; the indices are in range anyway.
+            source = self.store.row(self.clips, clip, "pixels")
+            np.take(source, mask.visible[row], axis=0, out=pixels[row], mode="clip")
+            source = self.store.row(self.clips, clip, self.target)
+            np.take(source, mask.masked[row], axis=0, out=targets[row], mode="clip")
+
+    def _received(self, gathered: "_Gathered") -> Batch:
+        """Makes the compute stream wait for the transfer of this batch, without making the host wait."""
+        if gathered.copied is not None:
+            compute = torch.cuda.current_stream(self.device)
+            compute.wait_event(gathered.copied)
+            for tensor in gathered.batch.tensors():
+                tensor.record_stream(compute)
+        return gathered.batch
+
+    def _give_back(self, gathered: "_Gathered") -> None:
+        if gathered.buffer is not None:
+            self._free.put(gathered.buffer)
+
+
+@dataclass
+class _Gathered:
+    """A batch as a thread leaves it: in `buffer` on the host, or on the device once `copied` has passed."""
+
+    batch: Batch
+    buffer: _Buffer | None
+    copied: torch.cuda.Event | None = None

@@ -1,0 +1,216 @@
+"""Finds the labelled videos of a folder, in Something-Something v2's layout or in a folder per class."""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn
+
+from trainable.errors import ConfigError, VideoError
+
+Split = Literal["train", "val"]
+
+VIDEO_SUFFIXES: Final = frozenset(
+    {".webm", ".mp4", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".3gp"}
+)
+_SSV2_PREFIXES: Final = ("", "something-something-v2-")
+_SSV2_VIDEOS: Final = "20bn-something-something-v2"
+_SSV2_SPLITS: Final[dict[str, Split]] = {"train": "train", "validation": "val"}
+
+
+@dataclass(frozen=True)
+class SourceClip:
+    """A labelled video.
+
+    Attributes:
+        id: names the clip: SSv2's id, or the path below the folder without its extension ("class/stem").
+        path: the video file; it was there when the folder was searched.
+        label: one of the source's labels.
+        split: "train" or "val".
+    """
+
+    id: str
+    path: Path
+    label: str
+    split: Split
+
+
+@dataclass(frozen=True)
+class Source:
+    """The labelled videos of a folder.
+
+    Attributes:
+        clips: the clips of both splits, neither of which is empty, sorted by id.
+        labels: the class names in the order of their indices; a class may have no clips.
+    """
+
+    clips: tuple[SourceClip, ...]
+    labels: tuple[str, ...]
+
+
+def find_source(folder: Path, *, val_fraction: float = 0.1, seed: int = 0) -> Source:
+    """Finds the labelled videos of a folder.
+
+    A folder with `labels.json`, `train.json` and `validation.json` (or the official names, which begin with
+    `something-something-v2-`), in itself or in its subfolder `labels`, is read as Something-Something v2: the
+    videos are ID.webm, or of another video extension, in the folder or in its subfolder
+    `20bn-something-something-v2`, and the splits are used as given.
+
+    Any other folder is searched for videos at any depth, hidden files and folders left out. The class of a
+    video is the path of the folder that holds it, relative to `folder` ("signs", "surveillance/fight"); videos
+    directly in `folder` are of a class named after it. Of each class the `round(val_fraction * n)` clips with
+    the smallest hash of (seed, id) are held out, at least one and never all; a class with a single clip is
+    trained on. If every class has a single clip, the clips are split as if they were of one class, since a
+    held-out loss still means something then.
+
+    Args:
+        folder: the folder to search.
+        val_fraction: fraction of the clips held out, above 0 and below 1; not used for SSv2's layout.
+        seed: chooses which clips are held out; not used for SSv2's layout.
+
+    Raises:
+        ConfigError: `val_fraction` is not between 0 and 1.
+        VideoError: the folder is missing or has no videos, a JSON file is not as SSv2's are, a listed video is
+            not there, two videos have the same id, or a split would be empty.
+    """
+    if not 0 < val_fraction < 1:
+        raise ConfigError("val_fraction", val_fraction, "must be above 0 and below 1")
+    if not folder.is_dir():
+        raise VideoError(f"{folder}: " + ("is not a folder" if folder.exists() else "there is no such folder"))
+    annotations = {name: _find_annotation(folder, name) for name in ("labels", *_SSV2_SPLITS)}
+    if any(annotations.values()):
+        return _read_ssv2(folder, annotations)
+    return _read_class_folders(folder, val_fraction, seed)
+
+
+def _find_annotation(folder: Path, name: str) -> Path | None:
+    places = (folder, folder / "labels")
+    paths = (place / f"{prefix}{name}.json" for place in places for prefix in _SSV2_PREFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_ssv2(folder: Path, annotations: dict[str, Path | None]) -> Source:
+    """Pairs the entries of SSv2's JSON files with the videos."""
+    files = {name: path for name, path in annotations.items() if path}
+    if lacking := [f"{name}.json" for name in annotations if name not in files]:
+        raise VideoError(
+            f"{folder}: has {next(iter(files.values())).name} but no {' and no '.join(lacking)}: "
+            "SSv2's layout needs labels.json, train.json and validation.json (is it still being written?)"
+        )
+    labels = _read_labels(files["labels"])
+    splits = {split: dict(_read_entries(files[name], set(labels))) for name, split in _SSV2_SPLITS.items()}
+    if both := splits["train"].keys() & splits["val"].keys():
+        raise VideoError(f"{files['validation']}: id = {min(both)!r}: is listed in {files['train'].name} as well")
+    places = [place for place in (folder, folder / _SSV2_VIDEOS) if place.is_dir()]
+    videos = {path.stem: path for place in places for path in _find_videos(place, deep=False)}
+    listed = sorted(id_ for entries in splits.values() for id_ in entries)
+    if missing := [id_ for id_ in listed if id_ not in videos]:
+        raise VideoError(
+            f"{folder}: {len(missing)} of the {len(listed)} videos listed are not there, first {missing[0]}.webm: "
+            f"put them into this folder or its subfolder {_SSV2_VIDEOS}, or take them off the lists"
+        )
+    clips = (
+        SourceClip(id_, videos[id_], label, split)
+        for split, entries in splits.items()
+        for id_, label in entries.items()
+    )
+    return Source(tuple(sorted(clips, key=lambda clip: clip.id)), labels)
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    """Reads {"Holding something": "0", ...}, whose values must count from 0."""
+    indices = _read_json(path)
+    if not isinstance(indices, dict):
+        raise VideoError(f'{path}: must be an object of classes and their indices, {{"Holding something": "0", ...}}')
+    by_index = {str(index): label for label, index in indices.items()}
+    wanted = [str(index) for index in range(len(indices))]
+    if wrong := next((index for index in wanted if index not in by_index), None):
+        raise VideoError(f"{path}: no class has the index {wrong}: {len(indices)} classes must be numbered from 0")
+    return tuple(by_index[index] for index in wanted)
+
+
+def _read_entries(path: Path, labels: set[str]) -> Iterator[tuple[str, str]]:
+    """Yields the id and the class of the entries of `train.json` or `validation.json`; no id comes twice."""
+    entries = _read_json(path)
+    if not isinstance(entries, list) or not entries:
+        raise VideoError(f'{path}: must be a list of at least one entry, [{{"id": "1", "template": "..."}}, ...]')
+    seen: set[str] = set()
+    for number, entry in enumerate(entries):
+        id_ = _read_field(path, number, entry, "id")
+        template = _read_field(path, number, entry, "template")
+        label = template.replace("[", "").replace("]", "")
+        if label not in labels:
+            raise VideoError(
+                f"{path}: entry {number}: template = {template!r}: without brackets it must be a class of labels.json"
+            )
+        if id_ in seen:
+            raise VideoError(f"{path}: entry {number}: id = {id_!r}: is listed before; each id must be there once")
+        seen.add(id_)
+        yield id_, label
+
+
+def _read_field(path: Path, number: int, entry: Any, field: str) -> str:
+    value = entry.get(field) if isinstance(entry, dict) else None
+    if not isinstance(value, str) or not value:
+        raise VideoError(f"{path}: entry {number}: {field} = {value!r}: must be a text that is not empty")
+    return value
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+        raise VideoError(f"{path}: is not readable JSON: {error}") from error
+
+
+def _read_class_folders(folder: Path, val_fraction: float, seed: int) -> Source:
+    """Makes a class of every folder that holds videos, and splits the clips by hash."""
+    videos: dict[str, Path] = {}
+    for path in _find_videos(folder, deep=True):
+        id_ = path.relative_to(folder).with_suffix("").as_posix()
+        if id_ in videos:
+            raise VideoError(
+                f"{path}: has the same name as {videos[id_].name}; names must differ without the extension"
+            )
+        videos[id_] = path
+    if len(videos) < 2:
+        raise VideoError(
+            f"{folder}: holds {len(videos) or 'no'} video{'s' * (not videos)}: at least two are needed, as .webm, "
+            ".mp4 or the like in a folder per class, or SSv2's labels.json, train.json and validation.json"
+        )
+    classes = {id_: id_.rpartition("/")[0] or folder.resolve().name for id_ in videos}
+    held_out = _held_out(classes, val_fraction, seed)
+    clips = (
+        SourceClip(id_, videos[id_], classes[id_], "val" if id_ in held_out else "train") for id_ in sorted(videos)
+    )
+    return Source(tuple(clips), tuple(sorted(set(classes.values()))))
+
+
+def _held_out(classes: dict[str, str], val_fraction: float, seed: int) -> set[str]:
+    """Chooses ids of every class that has two or more, or of all together if none has."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for id_, label in classes.items():
+        groups[label].append(id_)
+    if len(groups) == len(classes):
+        groups = {"": list(classes)}
+    held_out: set[str] = set()
+    for ids in groups.values():
+        count = min(max(1, round(val_fraction * len(ids))), len(ids) - 1)
+        ids.sort(key=lambda id_: hashlib.sha256(f"{seed}:{id_}".encode()).digest())
+        held_out.update(ids[:count])
+    return held_out
+
+
+def _find_videos(folder: Path, *, deep: bool) -> Iterator[Path]:
+    """The videos in a folder, or at any depth below it, in a fixed order."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise VideoError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
+        paths = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)

@@ -1,0 +1,37 @@
+"""The errors that are meant for users: one line that says what is wrong and what would be right."""
+
+
+class UserError(Exception):
+    """Something the user can put right; the commands print it as one line and exit with code 2."""
+
+
+class ConfigError(UserError):
+    """A hyperparameter, or a pair of them, that cannot be trained with.
+
+    Attributes:
+        field: name of the offending field of the configuration.
+        value: the value it was given.
+        reason: what would be right, as the end of the sentence "FIELD = VALUE: ...".
+    """
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        super().__init__(f"{field} = {value!r}: {reason}")
+        self.field = field
+        self.value = value
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, object, str]]:
+        """Lets the error come back from another process."""
+        return type(self), (self.field, self.value, self.reason)
+
+
+class VideoError(UserError):
+    """A video that cannot be read or decoded, or a folder of videos that cannot be understood."""
+
+
+class StoreError(UserError):
+    """A clip store that is missing, damaged, unfinished, or of another format version."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or an exported encoder that is damaged or belongs to another configuration."""
