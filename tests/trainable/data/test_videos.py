@@ -105,7 +105,7 @@ def damaged(path: Path) -> None:
         (lambda path: path.write_text("no video\n" * 50), "not a readable video"),
         (lambda path: path.write_bytes(b""), "not a readable video"),
         (lambda path: path.mkdir(), "directory"),
-        (lambda path: None, "No such file"),
+        (lambda _: None, "No such file"),
         (cut_off, "cut off"),
         (damaged, "does not decode"),
         (no_video_stream, "no video stream"),

@@ -1,0 +1,85 @@
+"""The model card of a promoted encoder."""
+
+import json
+from typing import Any
+
+from salt_tune.progress import short
+from salt_tune.run import FinalDirectory
+from trainable.data.store import ClipStore
+from trainable.files import atomic_write
+
+CARD = """\
+# {name}: a video encoder
+
+A `{config[student]}` student, {parameters:,} parameters, pretrained with V-JEPA and a frozen teacher (SALT);
+hyperparameters found by the search `{run}`.
+
+| result | after {config[epochs]} epochs | in the search, after {searched_epochs:g} |
+| --- | --- | --- |
+{results}
+
+All on the held-out clips and under the masks that every trial of the search was judged on; one seed.
+val_loss is the mean squared error on the teacher's latents, val_r2 the share of the training mean's error that is taken
+away, probe_top1 the accuracy of a ridge regression on {classes} classes.
+
+## Input and output
+
+uint8 RGB clips of shape (clips, {view[frames]}, {view[size]}, {view[size]}, 3): frames taken by the rule
+`{view[frame_rule]}`, `{view[crop_rule]}`. Out come features of {tokens} tokens a clip, {grid} along time, rows and
+columns.
+
+```python
+import trainable
+encoder = trainable.load_encoder("{path}")
+features = encoder(clips)
+```
+
+## Where it comes from
+
+Search `{run}`, trial {trial}. Clip store `{store}`: {train} training and {val} held-out clips, view `{view_hash:.12}`.
+Teacher `{teacher}`, weights `{teacher_hash:.12}`.
+
+| hyperparameter | value |
+| --- | --- |
+{hyperparameters}
+"""
+
+RESULTS = ("val_loss", "val_r2", "probe_top1", "effective_rank")
+
+
+def write_card(
+    final: FinalDirectory, searched: dict[str, Any], last: dict[str, Any], store: ClipStore, run: str
+) -> None:
+    """Writes README.md beside an exported encoder.
+
+    Args:
+        final: where the encoder lies.
+        searched: the trial's entry in the search's summary.
+        last: the last report of the final run.
+        store: the clips it was trained on.
+        run: name of the search.
+    """
+    config = json.loads(final.config.read_text(encoding="utf-8"))["config"]
+    text = CARD.format(
+        name=final.path.name,
+        path=final.path,
+        config=config,
+        parameters=searched["student_parameters"],
+        run=run,
+        trial=searched["id"],
+        searched_epochs=searched["epochs"],
+        results="\n".join(f"| {name} | {short(last.get(name))} | {short(searched[name])} |" for name in RESULTS),
+        classes=len(store.labels),
+        view=store.view.describe(),
+        view_hash=store.view.hash,
+        tokens=store.view.tokens,
+        grid=" x ".join(map(str, store.view.grid)),
+        store=store.path,
+        train=len(store.train),
+        val=len(store.val),
+        teacher=store.teacher.name,
+        teacher_hash=store.teacher.sha256,
+        hyperparameters="\n".join(f"| {name} | {value} |" for name, value in config.items()),
+    )
+    with atomic_write(final.card) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,193 @@
+"""`python -m salt_tune.promote`: the winner of a search, trained from scratch for longer, and its encoder written."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from salt_tune.card import write_card
+from salt_tune.console import INTERRUPTED, OneLineErrors, console
+from salt_tune.progress import short
+from salt_tune.records import append_report
+from salt_tune.run import FORMAT_VERSION, FinalDirectory, RunDirectory
+from salt_tune.space import SearchSpace
+from salt_tune.tracking import MODES, Mode, WandbRun
+from trainable.config import TrialConfig
+from trainable.data.store import ClipStore
+from trainable.errors import UserError
+from trainable.files import atomic_write
+
+
+@click.command(cls=OneLineErrors)
+@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
+)
+@click.option("--trial", help="Trial to promote [default: the winner].")
+@click.option(
+    "--store", "store_path", type=click.Path(path_type=Path), help="Where the clip store lies now, if it was moved."
+)
+@click.option(
+    "--wandb", "wandb_mode", type=click.Choice(MODES), default="off", show_default=True, help="Log to Weights & Biases."
+)
+def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path | None, wandb_mode: Mode) -> int:
+    """Train the winner of the search in RUN from scratch, with its schedule stretched over more epochs.
+
+    Stopped at any moment, the same command goes on where it was. Writes the encoder, its configuration and a card.
+    """
+    run = RunDirectory(run_path)
+    summary = read_summary(run)
+    chosen = _choose(run, summary, trial)
+    space = SearchSpace.model_validate(yaml.safe_load(run.space.read_text(encoding="utf-8")))
+    config = TrialConfig.from_dict({**chosen["config"], "epochs": epochs or space.promotion.epochs})
+    store = _open_store(run, summary, store_path)
+    final = run.final(chosen["id"], config.epochs)
+    if final.card.exists():
+        console.print(f"{final.path}: this run is finished; nothing to do")
+        return 0
+    final.path.mkdir(parents=True, exist_ok=True)
+    console.print(f"{chosen['id']} of {run.path.name}: {config.epochs} epochs on {store.path}, from scratch")
+    last = _train(final, config, space, store, chosen["id"], wandb_mode, run.path.name)
+    if last is None:
+        console.print(f"Interrupted; the same command goes on from here: {final.path}")
+        return INTERRUPTED
+    write_card(final, chosen, last, store, run.path.name)
+    measures = ", ".join(f"{name} {short(last.get(name))}" for name in ("val_loss", "val_r2", "probe_top1"))
+    searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
+    console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
+    console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
+    console.print(f'Use it: trainable.load_encoder("{final.path}")')
+    return 0
+
+
+def read_summary(run: RunDirectory) -> dict[str, Any]:
+    """The summary of a run.
+
+    Raises:
+        UserError: not a run, not ended, or of another format.
+    """
+    if not run.path.is_dir():
+        raise UserError(f"{run.path}: no such run")
+    if not run.summary.exists():
+        raise UserError(f"{run.path}: has no summary.json; a search must have ended here first")
+    try:
+        summary = json.loads(run.summary.read_text(encoding="utf-8"))
+        version = summary["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run.summary}: not the summary of a search ({error})") from error
+    if version != FORMAT_VERSION:
+        raise UserError(f"{run.summary}: format_version = {version!r}: this version reads {FORMAT_VERSION}")
+    return dict(summary)
+
+
+def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> dict[str, Any]:
+    trials: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in summary["trials"]}
+    if trial is None and summary["best"] is None:
+        raise UserError(f"{run.path}: no trial finished, so there is no winner; name one with --trial")
+    chosen = trial or summary["best"]
+    if chosen not in trials:
+        raise UserError(f"--trial = {chosen!r}: {run.path.name} has {', '.join(trials)}")
+    return trials[chosen]
+
+
+def _open_store(run: RunDirectory, summary: dict[str, Any], path: Path | None) -> ClipStore:
+    store = ClipStore.open(path or summary["store"]["path"])
+    facts = {"view_hash": store.view.hash, "teacher_sha256": store.teacher.sha256}
+    for name, value in facts.items():
+        if value != summary["store"][name]:
+            raise UserError(f"{store.path}: {name} = {value!r}: {run.path.name} searched on {summary['store'][name]!r}")
+    return store
+
+
+def _train(
+    final: FinalDirectory,
+    config: TrialConfig,
+    space: SearchSpace,
+    store: ClipStore,
+    trial: str,
+    wandb_mode: Mode,
+    group: str,
+) -> dict[str, Any] | None:
+    """Trains to the end and writes the encoder; returns the last report, or None where it was interrupted."""
+    import torch
+
+    from trainable.evaluation import EvaluationConfig, Evaluator
+    from trainable.export import save_encoder
+    from trainable.loop import Training
+    from trainable.runner import run_to_end
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    training = Training(config, store)
+    evaluator = Evaluator(store, EvaluationConfig(**space.evaluation.model_dump()), device=training.device)
+    logged = _logged_epochs(final)
+    wandb_run = None
+    if wandb_mode != "off":
+        wandb_run = WandbRun(wandb_mode, final.path, group, final.path.name, config.to_dict(), resume=True)
+
+    def on_report(report: dict[str, Any]) -> None:
+        if report["epoch"] in logged:  # the process died between this line and its checkpoint
+            return
+        append_report(final.reports, {"trial": trial, **report})
+        if wandb_run:
+            wandb_run.log(report)
+        console.print(
+            f"epoch {report['epoch']:6.2f}  val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}  "
+            f"probe_top1 {short(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
+        )
+
+    with _stoppable(training.stop):
+        last = run_to_end(training, evaluator, final.checkpoint, space.schedule.reports_per_epoch, on_report)
+    if wandb_run:
+        wandb_run.finish(0 if last else 1)
+    if last is not None:
+        provenance = {
+            "run": group,
+            "trial": trial,
+            "store": str(store.path),
+            "val_loss": last["val_loss"],
+            "val_r2": last["val_r2"],
+        }
+        save_encoder(final.path, training.model.student, config, store.view, provenance)
+    training.close()
+    evaluator.close()
+    return last
+
+
+def _logged_epochs(final: FinalDirectory) -> set[float]:
+    """Epochs that stand in reports.jsonl; a line that was cut off when the process died is taken out."""
+    if not final.reports.exists():
+        return set()
+    lines = final.reports.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if whole != lines:
+        with atomic_write(final.reports) as temporary:
+            temporary.write_text("".join(whole), encoding="utf-8")
+    return {json.loads(line)["epoch"] for line in whole}
+
+
+@contextmanager
+def _stoppable(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let the step end and save; a second Ctrl-C leaves at once."""
+
+    def request(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    main()

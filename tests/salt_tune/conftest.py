@@ -1,0 +1,207 @@
+"""Runs that the tests of the commands share: one with a trial that diverges, one that fails, one that is troubled."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MINUTES = 3 * 60
+FINAL_EPOCHS = 8
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, and the run directory that it wrote."""
+
+    path: Path
+    exit_code: int
+    output: str
+    errors: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json."""
+        return read_json(self.path / "summary.json")
+
+    def trial(self, name: str) -> dict[str, Any]:
+        """The entry of one trial."""
+        return next(trial for trial in self.summary["trials"] if trial["id"] == name)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_reports(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a reports.jsonl; none where it is not there."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def environment() -> dict[str, str]:
+    # Threads that wait without spinning: the tests share two cores with whatever else runs there.
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def start(folder: Path, module: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts a command that the test is going to signal."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"salt_tune.{module}", *map(str, arguments)],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
+    """Waits until `condition` holds; the test fails where the process ends before."""
+    limit = time.monotonic() + MINUTES
+    while not condition():
+        assert process.poll() is None, "ended before it could be interrupted"
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.002)
+
+
+def search(folder: Path, *arguments: object, name: str) -> Ended:
+    done = start(folder, "search", "--runs", folder, "--name", name, *arguments)
+    output, errors = done.communicate(timeout=MINUTES)
+    return Ended(folder / name, done.returncode, output, errors)
+
+
+@pytest.fixture(scope="session")
+def mixed_run(finished_run: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A search without pruning, logged to wandb: T0 as in `finished_run` but reported oftener; T1 diverges."""
+    folder = tmp_path_factory.mktemp("mixed")
+    config = read_json(finished_run / "summary.json")["trials"][0]["config"]
+    fixed = {name: value for name, value in config.items() if name not in ("epochs", "seed", "lr")}
+    space = {
+        "name": "mixed",
+        "fixed": fixed,
+        "start_from": [{"lr": config["lr"]}, {"lr": 1e30}, {"lr": 2e-3}],
+        "schedule": {"scheduler": "asha", "epochs": 2, "reports_per_epoch": 4},
+        "trials": 3,
+    }
+    (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    return search(
+        folder,
+        "--space",
+        folder / "mixed.yaml",
+        "--store",
+        store_path,
+        "--set",
+        "schedule.scheduler=none",
+        "--wandb",
+        "offline",
+        name="mixed",
+    )
+
+
+@pytest.fixture(scope="session")
+def failed_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A search of one trial on a store whose index points beyond its shards, which no check of sizes can see."""
+    folder = tmp_path_factory.mktemp("failed")
+    store = shutil.copytree(store_path, folder / "store")
+    index = pq.read_table(store / "index.parquet")
+    rows = pa.array([999] * len(index), index.schema.field("row").type)
+    pq.write_table(index.set_column(index.schema.get_field_index("row"), "row", rows), store / "index.parquet")
+    return search(folder, "--store", store, "--trials", 1, "--set", "student_depth=1", name="failed")
+
+
+@pytest.fixture(scope="session")
+def troubled_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A long search on a terminal: one trial's process is killed, comes back, and then somebody types Ctrl-C."""
+    folder = tmp_path_factory.mktemp("troubled")
+    settings = [
+        "lr=1e-3",
+        "schedule.scheduler=none",
+        "schedule.epochs=1000",
+        "schedule.reports_per_epoch=4",
+        "batch_size=2",
+    ]
+    arguments = ["--runs", folder, "--name", "troubled", "--store", store_path, "--trials", 2, "--concurrent", 2]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "salt_tune.search", *map(str, arguments)],
+        cwd=folder,
+        env=environment() | {"TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=_own_terminal,
+    )
+    os.close(theirs)
+    drawn: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(terminal, drawn))
+    reader.start()
+    path = folder / "troubled"
+
+    def reports(trial: str) -> int:
+        return sum(report["trial"] == trial for report in read_reports(path / "reports.jsonl"))
+
+    try:
+        wait_for(lambda: min(reports("T0"), reports("T1")) > 5, process)
+        victim = next(child for child in psutil.Process(process.pid).children(recursive=True) if _trains(child))
+        victim.kill()
+        before = {trial: reports(trial) for trial in ("T0", "T1")}
+        wait_for(lambda: min(reports(trial) - count for trial, count in before.items()) > 5, process)
+        os.write(terminal, b"\x03")
+        process.wait(MINUTES)
+    finally:
+        process.kill()
+        reader.join()
+        os.close(terminal)
+    return Ended(path, process.returncode, b"".join(drawn).decode(), "")
+
+
+def _own_terminal() -> None:
+    """In the new process: its standard input becomes its terminal, so that Ctrl-C reaches all its children."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _read(terminal: int, drawn: list[bytes]) -> None:
+    while True:
+        try:
+            drawn.append(os.read(terminal, 65536))
+        except OSError:  # Linux says so when the other side is closed
+            return
+
+
+def _trains(process: psutil.Process) -> bool:
+    try:
+        return any("ResourceTrainable" in part for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture(scope="session")
+def promoted(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """The winner of a copy of `finished_run`, promoted for `FINAL_EPOCHS`, logged to wandb; `path` is the result."""
+    run = shutil.copytree(finished_run, tmp_path_factory.mktemp("promoted") / "finished")
+    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--wandb", "offline")
+    output, errors = process.communicate(timeout=MINUTES)
+    best = read_json(run / "summary.json")["best"]
+    return Ended(run / "final" / f"{best}-{FINAL_EPOCHS}epochs", process.returncode, output, errors)

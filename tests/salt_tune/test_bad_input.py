@@ -1,0 +1,223 @@
+"""What users get wrong: one clear line, exit code 2, and nothing left behind."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Command
+from tests.salt_tune.conftest import Ended
+
+
+@pytest.fixture
+def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+    """Runs a command that must be refused, and gives its one line."""
+
+    def run(*arguments: object) -> str:
+        before = listing(tmp_path)
+        done = command(*arguments)
+        assert done.returncode == 2, f"{done.stdout}\n{done.stderr}"
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+        assert listing(tmp_path) == before
+        return done.stderr
+
+    return run
+
+
+def listing(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file() or not any(path.iterdir())}
+
+
+Refused = Callable[..., str]
+
+
+def test_a_missing_video_folder(refused: Refused) -> None:
+    assert "nowhere" in refused("prepare", "nowhere")
+
+
+def test_an_empty_video_folder(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty: holds no videos" in refused("prepare", "empty")
+
+
+def test_no_videos_at_all(refused: Refused) -> None:
+    assert "--synthetic" in refused("prepare")
+
+
+def test_labels_for_files_that_are_not_there(refused: Refused, videos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(videos, tmp_path / "videos")
+    (folder / "7.webm").unlink()
+    assert "7.webm" in refused("prepare", "videos")
+
+
+def test_labels_that_are_not_json(refused: Refused, videos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(videos, tmp_path / "videos")
+    (folder / "train.json").write_text("[{")
+    assert "train.json" in refused("prepare", "videos")
+
+
+def test_text_files_named_webm(refused: Refused, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        path = tmp_path / "texts" / "class" / f"{name}.webm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("no video")
+    line = refused("prepare", "texts", "--workers", 1)
+    assert ".webm" in line
+    assert "decode" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--frames", 7), ["frames = 7", "tubelet = 2"]),
+        (("--size", 33, "--patch", 8), ["size = 33", "patch = 8"]),
+        (("--size", 16), ["size = 16", "two patches"]),
+        (("--frames", 0), ["frames = 0", "at least 1"]),
+        (("--val-fraction", 2), ["val_fraction = 2"]),
+        (("--synthetic", 3), ["--synthetic", "3"]),
+        (("--frame", "x"), ["--frame"]),
+    ],
+)
+def test_geometry_and_flags_of_prepare(
+    refused: Refused, videos: Path, flags: tuple[object, ...], words: list[str]
+) -> None:
+    line = refused("prepare", videos, *flags)
+    for word in words:
+        assert word in line
+
+
+def test_a_folder_with_other_videos_is_not_written_into(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.webm").write_bytes(b"precious")
+    assert "mine" in refused("prepare", "mine", "--synthetic", 16)
+
+
+def test_no_store(refused: Refused) -> None:
+    assert "nowhere: no such clip store" in refused("search", "--store", "nowhere")
+
+
+def test_a_store_of_another_format(refused: Refused, store_path: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(store_path, tmp_path / "store")
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
+    line = refused("search", "--store", "store")
+    assert "format_version = 99" in line
+    assert "manifest.json" in line
+
+
+@pytest.mark.parametrize("name", ["train-00000.latents.npy", "index.parquet"])
+def test_a_truncated_file_of_a_store(refused: Refused, store_path: Path, tmp_path: Path, name: str) -> None:
+    store = shutil.copytree(store_path, tmp_path / "store")
+    content = (store / name).read_bytes()
+    (store / name).write_bytes(content[: len(content) // 2])
+    line = refused("search", "--store", "store")
+    assert name in line
+    assert "truncated" in line
+
+
+def small_space(**parameters: Any) -> dict[str, Any]:
+    searched = {"lr": {"type": "log_uniform", "low": 1e-4, "high": 1e-2}, **parameters}
+    return {"name": "s", "fixed": {"batch_size": 8, "predictor_dim": 64}, "parameters": searched, "trials": 2}
+
+
+SPACES = {
+    "typo": ({**small_space(), "objectiv": "val_loss"}, ["objectiv", "did you mean 'objective'"]),
+    "low above high": (
+        small_space(mask_ratio={"type": "uniform", "low": 0.9, "high": 0.5}),
+        ["parameters.mask_ratio.high = 0.5", "low = 0.9"],
+    ),
+    "empty choice": (small_space(loss={"type": "choice", "values": []}), ["parameters.loss.values", "at least one"]),
+    "width": (
+        {**small_space(), "fixed": {"predictor_dim": 100, "predictor_num_heads": 3}},
+        ["fixed.predictor_dim = 100", "predictor_num_heads = 3"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("space", "words"), SPACES.values(), ids=SPACES.keys())
+def test_a_space_that_cannot_be(
+    refused: Refused, store_path: Path, tmp_path: Path, space: dict[str, Any], words: list[str]
+) -> None:
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(space))
+    line = refused("search", "--space", "my.yaml", "--store", store_path)
+    assert line.startswith("error: my.yaml: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--trials", 0), ["--trials", "0"]),
+        (("--seed", -1), ["--seed", "-1"]),
+        (("--trails", 3), ["--trails", "--trials"]),
+        (("--set", "learning_rate=1"), ["learning_rate", "unknown"]),
+        (("--set", "batch_size=33"), ["batch_size = 33", "32 training clips"]),
+        (("--set", "mask_ratio=0.999"), ["mask_ratio = 0.999", "4 x 4"]),
+        (("--set", "student=vit_tinny_patch16_224"), ["student = 'vit_tinny_patch16_224'", "vit_tiny_patch16_224"]),
+        (("--space", "dem"), ["dem", "did you mean 'demo'"]),
+        (("--name", "a/b"), ["--name = 'a/b'"]),
+    ],
+)
+def test_flags_of_search(refused: Refused, store_path: Path, flags: tuple[object, ...], words: list[str]) -> None:
+    line = refused("search", "--store", store_path, *flags)
+    for word in words:
+        assert word in line
+
+
+def test_more_gpus_than_there_are(refused: Refused, store_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    line = refused("search", "--store", store_path, "--gpus-per-trial", 1)
+    assert "--gpus-per-trial = 1" in line
+    assert "none" in line
+
+
+def test_a_run_that_exists(refused: Refused, finished_run: Path, store_path: Path) -> None:
+    before = listing(finished_run)
+    line = refused("search", "--store", store_path, "--runs", finished_run.parent, "--name", "finished")
+    assert str(finished_run) in line
+    assert "--name" in line
+    assert listing(finished_run) == before
+
+
+def test_promoting_what_is_no_run(refused: Refused, tmp_path: Path) -> None:
+    assert "nowhere: no such run" in refused("promote", "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "summary.json" in refused("promote", "empty")
+    (tmp_path / "empty" / "summary.json").write_text('{"trials": ')
+    assert "summary.json" in refused("promote", "empty")
+
+
+def test_promoting_where_no_trial_finished(refused: Refused, failed_run: Ended) -> None:
+    line = refused("promote", failed_run.path)
+    assert "no trial finished" in line
+    assert not (failed_run.path / "final").exists()
+
+
+def test_promoting_a_trial_that_is_not_there(refused: Refused, finished_run: Path) -> None:
+    line = refused("promote", finished_run, "--trial", "T9")
+    assert "'T9'" in line
+    assert "T0, T1, T2, T3" in line
+
+
+def test_promoting_on_another_store(refused: Refused, finished_run: Path, store_path: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(store_path, tmp_path / "store")
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["teacher"]["sha256"] = "0" * 64
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    line = refused("promote", finished_run, "--store", store)
+    assert "teacher_sha256" in line
+    assert not (finished_run / "final").exists()
+
+
+def test_promoting_for_no_epochs(refused: Refused, finished_run: Path) -> None:
+    assert "--epochs" in refused("promote", finished_run, "--epochs", 0)

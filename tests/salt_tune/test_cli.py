@@ -1,0 +1,59 @@
+"""The entry point `salt-tune`, and what all commands have in common."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("prepare", "search", "promote")
+
+
+def salt_tune(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "from salt_tune.cli import main; main(prog_name='salt-tune')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_names_the_commands() -> None:
+    done = salt_tune("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in COMMANDS:
+        assert f"  {name} " in done.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    done = salt_tune("--version")
+    assert done.returncode == 0
+    assert "0.1.0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["serch"], ["search", "--trails", "3"], ["search", "--trials", "0"], ["promote", "nowhere"]]
+)
+def test_an_error_is_one_line(arguments: list[str]) -> None:
+    done = salt_tune(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("error: ") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_says_what_it_takes(command: Command, name: str) -> None:
+    done = command(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Options:" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_only_helps_loads_neither_torch_nor_ray(name: str) -> None:
+    program = f"import sys, salt_tune.{name}; print(*sorted({{'ray', 'torch', 'timm', 'wandb'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,129 @@
+"""The winner, trained from scratch for longer: what is written, and that no interruption changes it."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import trainable
+from salt_tune.progress import short
+from tests.conftest import Command
+from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
+from trainable.data.store import ClipStore
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("final")))
+
+
+def test_it_ends_well_and_says_where_the_encoder_lies(promoted: Ended) -> None:
+    assert promoted.exit_code == 0, promoted.errors
+    assert promoted.errors == ""
+    assert f"after {FINAL_EPOCHS} epochs" in promoted.output
+    assert f'trainable.load_encoder("{promoted.path}")' in promoted.output
+    assert "\x1b" not in promoted.output
+
+
+def test_reports_cover_the_stretched_schedule(promoted: Ended) -> None:
+    reports = read_reports(promoted.path / "reports.jsonl")
+    assert [report["epoch"] for report in reports] == [float(epoch) for epoch in range(1, FINAL_EPOCHS + 1)]
+    config = read_json(promoted.path / "config.json")["config"]
+    assert reports[-1]["lr"] == pytest.approx(config["lr"] / 10)
+    assert reports[1]["lr"] > 0.8 * config["lr"]
+    assert reports[-1]["val_loss"] < reports[0]["val_loss"]
+    assert {"val_r2", "probe_top1", "effective_rank", "grad_norm", "clips_per_second"} <= reports[-1].keys()
+
+
+def test_the_configuration_is_the_winners_with_more_epochs(promoted: Ended) -> None:
+    summary = read_json(promoted.path.parents[1] / "summary.json")
+    winner = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
+    assert read_json(promoted.path / "config.json")["config"] == {**winner["config"], "epochs": FINAL_EPOCHS}
+
+
+def test_the_card_says_what_it_is_and_where_it_comes_from(promoted: Ended, store: ClipStore) -> None:
+    card = (promoted.path / "README.md").read_text(encoding="utf-8")
+    last = read_reports(promoted.path / "reports.jsonl")[-1]
+    for words in (
+        f"| val_loss | {short(last['val_loss'])} |",
+        "finished",
+        str(store.path),
+        store.teacher.sha256[:12],
+        "load_encoder",
+        "64 tokens",
+    ):
+        assert words in card, words
+    assert "{" not in card.replace("{dim}", "")
+    assert "{dim}" not in card
+
+
+def test_the_encoder_takes_a_clip(promoted: Ended, store: ClipStore) -> None:
+    encoder = trainable.load_encoder(promoted.path)
+    clip = store.view.to_frames(store.row(store.val, 0, "pixels"))
+    features = encoder(torch.from_numpy(clip)[None])
+    assert features.shape == (1, store.view.tokens, encoder.dim)
+    assert torch.isfinite(features).all()
+    backwards = encoder(torch.from_numpy(clip[::-1].copy())[None])
+    assert not torch.allclose(features, backwards)
+
+
+def test_the_same_command_again_has_nothing_to_do(promoted: Ended, command: Command) -> None:
+    before = {path: path.stat().st_mtime_ns for path in promoted.path.rglob("*")}
+    again = command("promote", promoted.path.parents[1], "--epochs", FINAL_EPOCHS)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "nothing to do" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in promoted.path.rglob("*")} == before
+
+
+def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: Path) -> None:
+    final = run / "final" / promoted.path.name
+    exit_codes = []
+    for number, reports in ((signal.SIGTERM, 1), (signal.SIGKILL, 3), (signal.SIGINT, 5)):
+        process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
+        wait_for(_reported(final, reports), process)
+        process.send_signal(number)
+        output, errors = process.communicate()
+        exit_codes.append(process.returncode)
+        assert "Traceback" not in errors
+        assert ("the same command goes on" in output) == (number != signal.SIGKILL)
+        assert not (final / "encoder.safetensors").exists()
+    assert exit_codes == [130, -signal.SIGKILL, 130]
+    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert (final / "encoder.safetensors").read_bytes() == (promoted.path / "encoder.safetensors").read_bytes()
+    losses = {report["epoch"]: report["val_loss"] for report in read_reports(final / "reports.jsonl")}
+    assert losses == {report["epoch"]: report["val_loss"] for report in read_reports(promoted.path / "reports.jsonl")}
+    assert len(read_reports(final / "reports.jsonl")) == FINAL_EPOCHS
+
+
+def _reported(final: Path, count: int) -> Callable[[], bool]:
+    return lambda: len(read_reports(final / "reports.jsonl")) >= count
+
+
+def test_another_trial_can_be_named(run: Path, command: Command) -> None:
+    summary = read_json(run / "summary.json")
+    other = next(trial for trial in summary["trials"] if trial["id"] != summary["best"])
+    done = command("promote", run, "--trial", other["id"], "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    config = read_json(run / "final" / f"{other['id']}-1epochs" / "config.json")
+    assert config["config"]["lr"] == other["config"]["lr"]
+    assert config["provenance"]["trial"] == other["id"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_was_moved_is_named_by_a_flag(
+    run: Path, store_path: Path, command: Command, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(store_path, tmp_path / "moved")
+    summary = read_json(run / "summary.json")
+    text = (run / "summary.json").read_text(encoding="utf-8").replace(summary["store"]["path"], "/gone")
+    (run / "summary.json").write_text(text, encoding="utf-8")
+    refused = command("promote", run, "--epochs", 1)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "/gone" in refused.stderr
+    assert not (run / "final").exists()
+    assert command("promote", run, "--epochs", 1, "--store", moved).returncode == 0

@@ -1,0 +1,69 @@
+"""The search-space files that come with the package."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from salt_tune.searcher import propose
+from salt_tune.space_file import load_space
+
+FOLDER = Path(__file__).parents[2] / "search_spaces"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+BEST_BY_HAND = {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predictor_dim": 384}
+
+
+def test_the_four_are_there() -> None:
+    assert {"demo", "vit_tiny", "vit_base", "seed_experiments"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_gives_as_many_trials_as_it_says_under_its_own_name(name: str) -> None:
+    space = load_space(name, {})
+    assert space.name == name
+    assert len(propose(space, seed=0)) == space.trials
+
+
+def test_vit_base_starts_from_the_best_found_by_hand() -> None:
+    config = propose(load_space("vit_base", {}), seed=0)[0].config
+    assert {name: getattr(config, name) for name in BEST_BY_HAND} == BEST_BY_HAND
+    assert (config.student, config.batch_size) == ("vit_base_patch16_224", 32)
+    assert config.floor_lr == pytest.approx(3e-5)
+    assert (config.grad_clip, config.beta1, config.beta2) == (0.02, 0.9, 0.95)
+    assert (config.weight_decay, config.weight_decay_end, config.masking) == (0.04, 0.4, "multiblock")
+
+
+def test_vit_base_searches_around_it() -> None:
+    space = load_space("vit_base", {})
+    assert set(space.parameters) == set(BEST_BY_HAND)
+    assert len({proposal.config.lr for proposal in propose(space, seed=0)}) == space.trials
+
+
+def test_the_seed_experiments_are_the_ones_in_the_log() -> None:
+    proposals = propose(load_space("seed_experiments", {}), seed=0)
+    points = [(p.config.student.split("_")[1], p.config.lr, p.config.mask_ratio) for p in proposals]
+    assert points == [
+        ("tiny", 3e-4, 0.75),
+        ("base", 1.5e-4, 0.75),
+        ("base", 3e-4, 0.75),
+        ("base", 1.5e-4, 0.9),
+        ("base", 3e-4, 0.9),
+        ("base", 3e-4, 0.75),
+    ]
+    assert [(p.config.predictor_depth, p.config.predictor_dim) for p in proposals[:5]] == [(12, 384)] * 5
+    assert proposals[5].config.predictor_depth != 12
+    assert proposals[5].config.predictor_dim != 384
+
+
+def test_the_seed_experiments_are_all_trained_to_the_end() -> None:
+    space = load_space("seed_experiments", {})
+    assert space.schedule.scheduler == "none"
+    assert {proposal.config.epochs for proposal in propose(space, seed=0)} == {3}
+
+
+def test_the_readme_names_files_that_are_there() -> None:
+    readme = FOLDER / "README.md"
+    if not readme.exists():
+        pytest.skip("search_spaces/README.md is not written yet")
+    named = set(re.findall(r"\b(\w+)\.yaml", readme.read_text(encoding="utf-8")))
+    assert set(NAMES) <= named
