@@ -1,0 +1,91 @@
+"""How the plots look: colours that colour-blind readers tell apart, labels, and as few lines as will do."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#222222"
+MUTED = "#6B6B6B"
+GUIDE = "#AAAAAA"
+FAINT = "#E2E2E2"
+
+# Okabe and Ito's colours, but grey for the pruned, which should recede.
+STATE_COLOURS = {
+    "finished": "#0072B2",
+    "pruned": "#8C8C8C",
+    "running": "#009E73",
+    "interrupted": "#E69F00",
+    "diverged": "#D55E00",
+    "out_of_memory": "#CC79A7",
+    "failed": "#000000",
+}
+
+METRIC_LABELS = {
+    "val_loss": "held-out loss",
+    "val_r2": "held-out explained variance",
+    "probe_top1": "linear-probe accuracy",
+    "train_loss": "training loss",
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+}
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, outside pyplot, so that nobody need close it."""
+    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+
+
+def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """`ax` with its figure, or new ones of that size in inches."""
+    whole = ax.get_figure(root=True) if ax is not None else None
+    if ax is None or whole is None:
+        whole = figure(width, height)
+        ax = whole.subplots()
+    return whole, ax
+
+
+def style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x", "y"] = "y") -> None:
+    """Strips `ax` to what carries information; `grid` is the axis that values are read from."""
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    ax.set_xlabel(x, fontsize=9, color=MUTED)
+    ax.set_ylabel(y, fontsize=9, color=MUTED)
+    ax.tick_params(which="both", labelsize=8.5, colors=MUTED, length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(FAINT)
+    ax.grid(axis=grid, color=FAINT, linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def label(column: str) -> str:
+    """What an axis calls a column."""
+    return METRIC_LABELS.get(column, column.replace("_", " "))
+
+
+def colour_of(state: str) -> str:
+    """The colour of a trial's state."""
+    return STATE_COLOURS.get(state, MUTED)
+
+
+def named_rows(ax: Axes, names: Sequence[str], bold: str | None = None) -> None:
+    """Names the rows 0, 1, ... of `ax` from the top down, one of them in bold."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    for tick, name in zip(ax.get_yticklabels(), names, strict=True):
+        tick.set(color=INK, fontweight="bold" if name == bold else "normal")
+
+
+def margin_note(ax: Axes, row: int, text: str, colour: str) -> None:
+    """Writes `text` to the right of a row of `ax`."""
+    ax.text(1.01, row, text, transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=colour)
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Moves `values` up as little as it takes for labels at them to lie at least `gap` apart, in the same order."""
+    placed = list(values)
+    order = sorted(range(len(placed)), key=placed.__getitem__)
+    for below, above in pairwise(order):
+        placed[above] = max(placed[above], placed[below] + gap)
+    return placed

@@ -1,0 +1,17 @@
+"""The analysis runs on a laptop without Ray or torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+import analysis, analysis.plots
+print(*sorted({"ray", "torch", "salt_tune.search", "trainable"} & set(sys.modules)))
+"""
+
+
+def test_neither_ray_nor_torch_is_imported() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

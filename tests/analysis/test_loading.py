@@ -1,0 +1,140 @@
+"""A run directory becomes tables of the documented columns, or one clear line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis import RunError, latest_run, load
+from salt_tune.run import RunDirectory
+from tests.analysis.fake_run import CLIPS, summary, write_run
+
+
+def change_summary(run: RunDirectory, **changes: Any) -> None:
+    """Rewrites the summary with other fields."""
+    run.summary.write_text(json.dumps(summary(**changes)))
+
+
+def test_trials_are_one_row_each_in_natural_order(tmp_path: Path) -> None:
+    trials = load(write_run(tmp_path).path).trials
+    assert trials["trial"].tolist() == ["T0", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T10", "T11"]
+    assert trials["rank"].dtype == "Int64"
+    winner = trials.set_index("trial").to_dict("index")["T2"]
+    assert (winner["rank"], winner["state"], winner["lr"], winner["predictor_dim"]) == (1, "finished", 3.3e-4, 192)
+
+
+def test_searched_parameters_stand_apart_from_the_other_configuration(tmp_path: Path) -> None:
+    trials = load(write_run(tmp_path).path).trials
+    assert {"lr", "mask_ratio", "config.batch_size", "config.betas"} <= set(trials)
+    assert "config.lr" not in trials
+
+
+def test_missing_values_are_nan(tmp_path: Path) -> None:
+    failed = load(write_run(tmp_path).path).trials.set_index("trial").loc["T6"]
+    assert failed[["rank", "val_loss", "probe_top1"]].isna().all()
+    assert failed["error"] == "OutOfDisk: no space left"
+
+
+def test_the_objective_is_the_summary_s(tmp_path: Path) -> None:
+    run = load(str(write_run(tmp_path).path))
+    assert (run.metric, run.mode, run.best) == ("val_loss", "min", "T2")
+    assert run.parameters == ["lr", "mask_ratio", "predictor_depth", "predictor_dim"]
+
+
+def test_clip_losses_are_tidy_and_may_be_narrowed(tmp_path: Path) -> None:
+    run = load(write_run(tmp_path).path)
+    losses = run.clip_losses()
+    assert losses.columns.tolist() == ["trial", "epoch", "clip", "loss"]
+    judged = run.reports.dropna(subset="val_loss")
+    assert len(losses) == len(judged) * len(CLIPS)
+    means = losses.groupby(["trial", "epoch"])["loss"].mean()
+    assert means.loc["T2", 3.0] == pytest.approx(0.421, abs=1e-6)
+    assert set(run.clip_losses("T4", 1.0)["clip"]) == set(CLIPS)
+    assert run.clip_losses("T6").empty
+
+
+def test_a_broken_file_of_clip_losses_is_named(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    directory.clip_losses("T2", 3.0).write_bytes(b"PAR1 no more")
+    with pytest.raises(RunError, match=r"T2/epoch-3\.0000\.parquet: cannot be read"):
+        load(tmp_path).clip_losses("T2")
+
+
+def test_promoted_runs_are_read_in_natural_order(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    directory.final("T10", 4).reports.parent.mkdir(parents=True)
+    directory.final("T10", 4).reports.write_bytes(directory.final("T2", 10).reports.read_bytes())
+    final = load(tmp_path).final
+    assert final["promotion"].unique().tolist() == ["T2-10epochs", "T10-4epochs"]
+    assert len(final) == 20
+
+
+def test_without_promotion_final_has_its_columns(tmp_path: Path) -> None:
+    run = load(write_run(tmp_path, promoted=False).path)
+    assert run.final.empty
+    assert run.final.columns.tolist() == ["promotion", *run.reports.columns]
+    pd.testing.assert_series_equal(run.final.dtypes.drop("promotion"), run.reports.dtypes)
+
+
+def test_a_search_without_trials_loads(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    change_summary(directory, trials=[], best=None, epochs_trained=0.0)
+    run = load(tmp_path)
+    assert run.trials.empty and run.reports.empty and run.clip_losses().empty
+    assert {"trial", "lr", "error"} <= set(run.trials)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 99}, "summary.json: format_version is 99, and must be 1"),
+        ({"parameters": ["epochs"]}, "parameters has 'epochs'"),
+        ({"trials": [{"id": "T0"}]}, r"trials\[0\] has no field state"),
+        ({"trials": [3]}, r"trials\[0\] is 3, and must be a JSON object"),
+        ({"trials": [{**summary()["trials"][0], "val_loss": "low"}]}, "val_loss is 'low', and must be a number"),
+    ],
+)
+def test_a_wrong_summary_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    change_summary(write_run(tmp_path), **changes)
+    with pytest.raises(RunError, match=message):
+        load(tmp_path)
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    directory.summary.write_text(json.dumps({name: value for name, value in summary().items() if name != "rungs"}))
+    with pytest.raises(RunError, match=r"summary\.json has no field rungs"):
+        load(tmp_path)
+
+
+def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such folder"):
+        load(tmp_path / "absent")
+    with pytest.raises(RunError, match=r"has no summary\.json"):
+        load(tmp_path)
+    (tmp_path / "summary.json").write_text('{"format_version": 1,')
+    with pytest.raises(RunError, match="broken JSON") as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_lost_reports_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path).reports.unlink()
+    with pytest.raises(RunError, match=r"reports\.jsonl: no such file"):
+        load(tmp_path)
+
+
+def test_the_latest_run_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for age, name in enumerate(["new", "old"]):
+        file = write_run(tmp_path / "runs" / name).summary
+        os.utime(file, (1e9 - age, 1e9 - age))
+    (tmp_path / "runs" / "unfinished").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert latest_run().name == "new"
+    assert latest_run(tmp_path / "runs").name == "new"
+    with pytest.raises(RunError, match="run a search first"):
+        latest_run(tmp_path / "notebooks")
