@@ -100,10 +100,10 @@ class Masks:
         top = np.floor(top_draw * (rows - height + 1))
         left = np.floor(left_draw * (columns - width + 1))
 
-        row = np.arange(rows)[:, None] - top[:, :, None, None]
-        column = np.arange(columns)[None, :] - left[:, :, None, None]
-        tall, wide = height[:, :, None, None], width[:, :, None, None]
-        inside = ((row >= 0) & (row < tall) & (column >= 0) & (column < wide)).reshape(len(keys), BLOCKS, -1)
+        below, right = np.arange(rows) - top[:, :, None], np.arange(columns) - left[:, :, None]
+        in_rows = (below >= 0) & (below < height[:, :, None])
+        in_columns = (right >= 0) & (right < width[:, :, None])
+        inside = (in_rows[:, :, :, None] & in_columns[:, :, None, :]).reshape(len(keys), BLOCKS, -1)
         first = np.where(inside.any(1), inside.argmax(1), BLOCKS)  # the block that covers a patch first
 
         block = np.minimum(first, BLOCKS - 1)

@@ -1,0 +1,1 @@
+"""One command a figure that the README or the closing notes quote; results lie in `results/`."""

@@ -1,0 +1,29 @@
+"""What a figure was measured on, and where it is written."""
+
+import json
+import os
+import platform
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe() -> str:
+    """The machine in a few words: a figure without it means nothing."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name().removeprefix("NVIDIA ")
+    return f"{len(os.sched_getaffinity(0))} CPU cores ({platform.machine()}), no GPU"
+
+
+def write(name: str, figures: dict[str, Any]) -> None:
+    """Prints the figures and writes them to results/NAME-MACHINE.json."""
+    figures = {"machine": describe(), "date": date.today().isoformat(), "torch": torch.__version__, **figures}
+    for key, value in figures.items():
+        print(f"{key:<42} {value}")
+    RESULTS.mkdir(exist_ok=True)
+    kind = "gpu" if torch.cuda.is_available() else "cpu"
+    (RESULTS / f"{name}-{kind}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
