@@ -91,12 +91,7 @@ def _override(path: Path, content: dict[str, Any], key: str, value: Any) -> dict
         raise SpaceError(
             f"{path}: --set {key}: unknown entry; {nearest(first, (*SearchSpace.model_fields, *FIELD_NAMES))}"
         )
-    if not rest:
-        return {**content, first: value}
-    inner = content.get(first, {})
-    if not isinstance(inner, dict):
-        raise SpaceError(f"{path}: --set {key}: {first!r} has no entries of its own")
-    return {**content, first: _override_within(path, inner, key, rest, value)}
+    return _replace(path, content, key, key, value)
 
 
 def _fix(content: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
@@ -114,14 +109,15 @@ def _fix(content: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return {**content, **freed, "fixed": {**fixed, name: value} if isinstance(fixed, dict) else fixed}
 
 
-def _override_within(path: Path, content: dict[str, Any], key: str, rest: str, value: Any) -> dict[str, Any]:
-    first, _, rest = rest.partition(".")
+def _replace(path: Path, content: dict[str, Any], key: str, within: str, value: Any) -> dict[str, Any]:
+    """`content` with the entry replaced that `within`, the rest of the dotted `key`, names."""
+    first, _, rest = within.partition(".")
     if not rest:
         return {**content, first: value}
     inner = content.get(first, {})
     if not isinstance(inner, dict):
         raise SpaceError(f"{path}: --set {key}: {first!r} has no entries of its own")
-    return {**content, first: _override_within(path, inner, key, rest, value)}
+    return {**content, first: _replace(path, inner, key, rest, value)}
 
 
 def _explain(path: Path, error: ValidationError) -> str:

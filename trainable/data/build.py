@@ -95,16 +95,20 @@ class StoreBuilder:
             self._compare_partial(overwrite)
 
     def _compare_finished(self, overwrite: bool) -> bool:
-        if overwrite or not self.path.exists():
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return False
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        plan = _plan_of(self.path / "manifest.json")
+        if plan is None:  # never deleted, whatever the flags say
+            raise StoreError(f"{self.path}: holds something that is not a clip store; choose another --store")
+        if overwrite:
             return False
-        manifest = _plan_of(self.path / "manifest.json")
-        if manifest == self._description:
-            ClipStore.open(self.path)
-            return True
-        what = "a clip store prepared otherwise" if manifest else "something that is not a clip store"
-        raise StoreError(f"{self.path}: holds {what}; choose another --store, or replace it with --overwrite")
+        if plan != self._description:
+            raise StoreError(
+                f"{self.path}: holds a clip store prepared otherwise; "
+                "choose another --store, or replace it with --overwrite"
+            )
+        ClipStore.open(self.path)
+        return True
 
     def _compare_partial(self, overwrite: bool) -> None:
         if not self.partial.exists():

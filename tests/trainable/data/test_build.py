@@ -176,6 +176,16 @@ def test_other_arguments_are_refused_unless_told_to_overwrite(plan: Plan, straig
     assert {file.name for file in tmp_path.iterdir()} == {"store"}
 
 
+def test_what_is_no_clip_store_is_never_replaced(plan: Plan, tmp_path: Path) -> None:
+    path = tmp_path / "thesis"
+    path.mkdir()
+    (path / "chapter.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(StoreError, match="holds something that is not a clip store; choose another --store$"):
+            StoreBuilder(path, plan, overwrite=overwrite)
+    assert (path / "chapter.tex").read_text() == "years of work"
+
+
 def test_an_unfinished_preparation_with_other_arguments_is_refused_unless_told_to_overwrite(
     plan: Plan, straight: Path, tmp_path: Path
 ) -> None:
