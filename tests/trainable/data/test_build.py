@@ -181,7 +181,7 @@ def test_what_is_no_clip_store_is_never_replaced(plan: Plan, tmp_path: Path) -> 
     path.mkdir()
     (path / "chapter.tex").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(StoreError, match="holds something that is not a clip store; choose another --store$"):
+        with pytest.raises(StoreError, match=r"holds something that is not a clip store; choose another --store$"):
             StoreBuilder(path, plan, overwrite=overwrite)
     assert (path / "chapter.tex").read_text() == "years of work"
 
