@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis.loading import Run
 from analysis.reports import natural
@@ -195,6 +195,10 @@ def _parameter_panel(run: Run, parameter: str, ax: Axes) -> None:
         ax.set_xscale(scale)
         if scale == "linear":
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=pd.api.types.is_integer_dtype(run.trials[parameter])))
+        else:  # matplotlib's own ticks of a few decades run into each other
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
+            ax.xaxis.set_major_formatter("{x:.0e}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
     columns = (run.trials["trial"], run.trials["state"], positions, _values(run))
     for name, state, x, y in zip(*columns, strict=True):
         if math.isfinite(y):
