@@ -22,6 +22,8 @@ DEMO_VIEW = View(frames=8, size=48, patch=8, tubelet=2)
 DEMO_CLIPS = 480
 DEMO_STORE = Path("stores/demo")
 
+USELESS_R2 = 0.01  # a teacher below it has learned nothing that a student could learn from it
+
 
 @click.command(cls=OneLineErrors)
 @click.argument("videos", type=click.Path(path_type=Path), required=False)
@@ -157,16 +159,21 @@ def _add_latents(builder: "StoreBuilder") -> None:
     pixels = builder.open_pixels()
     config, folder = builder.plan.teacher_config, builder.partial / "teacher"
     with progress("teacher", len(pixels.train) * config.epochs) as advance:
-        trained = 0.0
+        trained = last_r2 = 0.0
 
         def on_report(report: dict[str, Any]) -> None:
-            nonlocal trained
+            nonlocal trained, last_r2
             advance(round((report["epoch"] - trained) * len(pixels.train)))
-            trained = report["epoch"]
+            trained, last_r2 = report["epoch"], report["val_r2"]
             console.print(f"  epoch {trained:.0f}  val_loss {report['val_loss']:.3f}  val_r2 {report['val_r2']:.3f}")
 
         train_pixel_teacher(pixels, folder, config, device=device, seed=builder.plan.seed, on_report=on_report)
         advance(len(pixels.train) * config.epochs - round(trained * len(pixels.train)))
+        if trained and last_r2 < USELESS_R2:
+            console.print(
+                f"warning: the teacher explains {last_r2:.1%} of the held-out pixels, no better than their mean; "
+                "give it more clips or more --teacher-epochs"
+            )
     teacher = PixelTeacher(folder, device)
     with progress("latents", len(pixels.train) + len(pixels.val)) as advance:
         builder.compute_latents(teacher, advance)

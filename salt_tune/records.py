@@ -66,10 +66,13 @@ class TrialRecord:
 def ranking(records: list[TrialRecord], space: SearchSpace) -> list[TrialRecord]:
     """Best first: trials are compared with those that trained as long; who trained longer stands above.
 
+    Equal scores, as of probes on few clips, are settled by val_loss.
     Trials without a score (diverged, failed) are left out.
     """
     scored = [record for record in records if record.score(space) < NO_SCORE]
-    return sorted(scored, key=lambda record: (-record.epochs, record.score(space)))
+    return sorted(
+        scored, key=lambda record: (-record.epochs, record.score(space), record.value("val_loss") or NO_SCORE)
+    )
 
 
 class Listener(Protocol):

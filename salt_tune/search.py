@@ -90,7 +90,7 @@ def main(
         raise UserError(f"--name = {name!r}: must be a plain name; --runs says in which folder")
     run = RunDirectory(runs / (name or f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"))
     if run.path.exists():
-        raise UserError(f"{run.path}: this run exists; give another --name")
+        raise UserError(f"{run.path}: this run exists; give another --name, or delete it to start over")
     clips = _open_store(store)
     check_store(find_space(space_name), space, clips)
     proposals = propose(space, seed)

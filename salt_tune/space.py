@@ -55,7 +55,7 @@ class Range(_Model):
 
 
 class Int(_Model):
-    """Whole numbers from low to high, both included, `step` apart."""
+    """Whole numbers from low upwards, `step` apart, to high or the last one below it."""
 
     type: Literal["int"]
     low: int

@@ -92,7 +92,7 @@ def print_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
         f"Cost: {trained:g} epochs trained of {without:g} without pruning ({trained / without:.0%}); "
         f"{summary['training_seconds']:.0f} s of training, summed over trials, in {summary['wall_seconds']:.0f} s"
     )
-    console.print(f"All of it: {run.path}  (summary.json, reports.jsonl, clip_losses/, ray/)")
+    console.print(f"All of it: {run.path}")
     if summary["best"]:
         console.print(f"Next: python -m salt_tune.promote {run.path}")
 
@@ -113,10 +113,8 @@ def _print_winner(best: dict[str, Any], summary: dict[str, Any]) -> None:
     gap, error = rival["val_loss_difference"], rival["standard_error"]
     clear = abs(gap) > 1.96 * error
     verdict = "better than" if clear and gap > 0 else "not better on val_loss than" if clear else "cannot be told from"
-    console.print(
-        f"  {verdict} {rival['trial']}, the next that finished: {gap:+.4f} +- {1.96 * error:.4f} (95%), "
-        "clip by clip; one seed each"
-    )
+    margin = f"{gap:+.4f} +- {1.96 * error:.4f} away (95%, clip by clip, one seed each)"
+    console.print(f"  {verdict} {rival['trial']}, the next that finished, whose val_loss is {margin}")
 
 
 def _table(trials: list[dict[str, Any]], parameters: list[str]) -> Table:

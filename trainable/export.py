@@ -48,8 +48,10 @@ class Encoder(nn.Module):
         view = self.view
         expected = (view.frames, view.size, view.size, 3)
         if tuple(clips.shape[1:]) != expected or clips.dtype != torch.uint8:
+            sizes = ", ".join(map(str, expected))
             raise ValueError(
-                f"clips are {clips.dtype} of shape {tuple(clips.shape)}; must be uint8 of (clips, *{expected})"
+                f"clips are {clips.dtype} of shape {tuple(clips.shape)}; "
+                f"must be a torch.uint8 tensor of (clips, {sizes})"
             )
         slots, rows, columns = view.grid
         cut = clips.reshape(-1, slots, view.tubelet, rows, view.patch, columns, view.patch, 3)

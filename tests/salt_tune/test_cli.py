@@ -57,3 +57,12 @@ def test_a_command_that_only_helps_loads_neither_torch_nor_ray(name: str) -> Non
     program = f"import sys, salt_tune.{name}; print(*sorted({{'ray', 'torch', 'timm', 'wandb'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_package_itself_is_the_same_command() -> None:
+    arguments = [sys.executable, "-m", "salt_tune", "--help"]
+    done = subprocess.run(
+        arguments, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)

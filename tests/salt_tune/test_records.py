@@ -42,6 +42,11 @@ def test_the_highest_r2_wins_where_that_is_the_objective() -> None:
     assert order(ranked) == ["T2", "T0", "T1"]
 
 
+def test_equal_probes_are_settled_by_the_loss() -> None:
+    reports = ({"epoch": 3.0, "val_loss": loss, "probe_top1": 0.5, "effective_rank": 2.0} for loss in (2.0, 1.0, 3.0))
+    assert order(ranking(records(*reports), space("probe_top1"))) == ["T1", "T0", "T2"]
+
+
 def test_who_trained_longer_stands_above_a_lower_loss_early() -> None:
     ranked = ranking(records({"epoch": 1.0, "val_loss": 0.5}, {"epoch": 3.0, "val_loss": 0.9}), space())
     assert order(ranked) == ["T1", "T0"]

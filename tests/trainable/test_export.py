@@ -60,7 +60,7 @@ def test_clips_of_another_shape_or_type_are_refused(folder: Path) -> None:
     good = torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8)
     assert encoder(good).shape == (2, 64, 64)
     for clips in (good[:, :4], good.float(), good.permute(0, 4, 1, 2, 3), good[0]):
-        with pytest.raises(ValueError, match=r"must be uint8 of \(clips, \*\(8, 32, 32, 3\)\)"):
+        with pytest.raises(ValueError, match=r"must be a torch.uint8 tensor of \(clips, 8, 32, 32, 3\)"):
             encoder(clips)
 
 

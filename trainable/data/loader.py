@@ -101,6 +101,7 @@ class Loader:
         self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        self._serving = False
         self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
         for _ in range(PREFETCH + 1):
             self._free.put(_Buffer(self))
@@ -126,7 +127,14 @@ class Loader:
         return self.batches(np.split(chosen, range(self.batch_size, len(chosen), self.batch_size)), epoch=0)
 
     def batches(self, groups: Iterable[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
-        """The clips of each group as a batch; a batch holds until the next one is asked for."""
+        """The clips of each group as a batch; a batch holds until the next one is asked for.
+
+        Raises:
+            RuntimeError: another iterator of this loader is still open; it holds the buffers.
+        """
+        if self._serving:
+            raise RuntimeError("a loader serves one iterator at a time: close the other one first")
+        self._serving = True
         waiting = iter(groups)
         pending: deque[Future[_Gathered]] = deque()
         try:
@@ -141,6 +149,7 @@ class Loader:
                 finally:  # also where the consumer stops here
                     self._give_back(gathered)
         finally:
+            self._serving = False
             for future in pending:
                 if not future.cancel() and future.exception() is None:
                     self._give_back(future.result())

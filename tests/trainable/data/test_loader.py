@@ -141,3 +141,13 @@ def test_batches_on_cuda_are_those_on_the_cpu(make_loader: MakeLoader, threads: 
             torch.cuda._sleep(100_000)  # type: ignore[no-untyped-call]  # the consumer lags behind the transfers
             batches.append(Batch(batch.clips, *(tensor.clone() for tensor in batch.tensors())))
         assert_same(kept(iter(batches)), kept(make_loader(2).training_epoch(0, epoch)))
+
+
+def test_a_second_iterator_is_refused_while_the_first_is_open(make_loader: MakeLoader) -> None:
+    loader = make_loader()
+    first = loader.training_epoch(0, 0)
+    next(first)
+    with pytest.raises(RuntimeError, match="one iterator at a time"):
+        next(loader.training_epoch(0, 1))
+    del first
+    assert len(kept(loader.training_epoch(0, 1))) == 32 // 5
