@@ -117,7 +117,7 @@ def run_trials(
         "store": str(store.path.absolute()),
         "evaluation": space.evaluation.model_dump(),
         "reports_per_epoch": schedule.reports_per_epoch,
-        "clip_losses": str(run.clip_losses_root),
+        "clip_losses": run.clip_losses_pattern,
         "threads": resources.cpus,
         "device": "cuda" if resources.gpus else "cpu",
     }

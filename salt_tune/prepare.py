@@ -14,6 +14,7 @@ from trainable.data.view import View
 if TYPE_CHECKING:
     from trainable.data.build import Plan, StoreBuilder
     from trainable.data.sources import Source
+    from trainable.data.store import ClipStore
     from trainable.teacher import TargetNorm
 
 # This module is imported again by every decoding worker: what needs torch is imported where it is used.
@@ -112,8 +113,7 @@ def main(
         with progress("decode", len(builder.plan.source.clips)) as advance:
             builder.decode(workers, advance)
     _say_skipped(builder)
-    _add_latents(builder)
-    _say_result(store)
+    _say_result(store, _add_latents(builder))
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _plan(
     return Plan(source, view, teacher, config, cast("TargetNorm", target_norm), seed)
 
 
-def _add_latents(builder: "StoreBuilder") -> None:
+def _add_latents(builder: "StoreBuilder") -> "ClipStore":
     import torch
 
     from trainable.teacher import PixelTeacher, train_pixel_teacher
@@ -177,7 +177,7 @@ def _add_latents(builder: "StoreBuilder") -> None:
     teacher = PixelTeacher(folder, device)
     with progress("latents", len(pixels.train) + len(pixels.val)) as advance:
         builder.compute_latents(teacher, advance)
-    builder.finish(teacher)
+    return builder.finish(teacher)
 
 
 def _say_skipped(builder: "StoreBuilder") -> None:
@@ -188,10 +188,7 @@ def _say_skipped(builder: "StoreBuilder") -> None:
         console.print(f"  ... and {len(skipped) - 10} more; all are named in the store's manifest.json")
 
 
-def _say_result(path: Path) -> None:
-    from trainable.data.store import ClipStore
-
-    store = ClipStore.open(path)
+def _say_result(path: Path, store: "ClipStore") -> None:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     skipped = len(store.manifest["skipped"])
     view, teacher = store.view, store.teacher

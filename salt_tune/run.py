@@ -33,11 +33,14 @@ class RunDirectory:
         self.summary = self.path / "summary.json"
         self.ray = self.path / "ray"
         self.clip_losses_root = self.path / "clip_losses"
+        # The trials fill it in themselves: their room does not know this one.
+        braced = str(self.clip_losses_root).replace("{", "{{").replace("}", "}}")
+        self.clip_losses_pattern = braced + "/{trial}/epoch-{epoch:.4f}.parquet"
         self.final_root = self.path / "final"
 
     def clip_losses(self, trial: str, epoch: float) -> Path:
         """The per-clip held-out losses of `trial` as reported at `epoch`."""
-        return clip_losses_file(self.clip_losses_root / trial, epoch)
+        return Path(self.clip_losses_pattern.format(trial=trial, epoch=epoch))
 
     def final(self, trial: str, epochs: int) -> "FinalDirectory":
         """The promoted run of `trial` over `epochs` epochs."""
@@ -54,8 +57,3 @@ class FinalDirectory:
         self.encoder = path / "encoder.safetensors"
         self.config = path / "config.json"
         self.card = path / "README.md"
-
-
-def clip_losses_file(folder: Path, epoch: float) -> Path:
-    """The file in `folder` for the report at `epoch`."""
-    return folder / f"epoch-{epoch:.4f}.parquet"

@@ -25,7 +25,7 @@ from salt_tune.summary import print_summary, write_summary
 from salt_tune.tracking import MODES, Mode, WandbTracker
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
-from trainable.files import write_json
+from trainable.files import atomic_write, write_json
 from trainable.masking import Masks
 
 PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
@@ -159,7 +159,8 @@ def _create(run: RunDirectory, space: SearchSpace, store: ClipStore, seed: int, 
             "versions": {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}},
         },
     )
-    run.space.write_text(yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    with atomic_write(run.space) as temporary:
+        temporary.write_text(yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
 def store_facts(store: ClipStore) -> dict[str, Any]:

@@ -27,8 +27,8 @@ class VJepaTrainable(Trainable):
     """One trial: a step of Tune's trains to the next report point and judges the result.
 
     Its configuration, as Tune hands it over:
-        trial: `id`, the trial's name in this run, and `hyperparameters`, the fields of `TrialConfig`.
-        task: what all trials share: `store`, `evaluation`, `reports_per_epoch`, `clip_losses` (folder), `threads`,
+        trial: `id`, the trial's name in this run, and `hyperparameters`, the fields of `TrialConfig`. task: what all
+        trials share: `store`, `evaluation`, `reports_per_epoch`, `clip_losses` (pattern of a path), `threads`,
             `device`.
 
     A result holds `trial`, `status`, the objectives and `epoch` for the scheduler, and under `report` everything that
@@ -100,10 +100,10 @@ class VJepaTrainable(Trainable):
         }
 
     def _write_clip_losses(self, epoch: float, evaluation: "Evaluation") -> None:
-        folder = Path(self._task["clip_losses"]) / self._trial
-        folder.mkdir(parents=True, exist_ok=True)
+        path = Path(self._task["clip_losses"].format(trial=self._trial, epoch=epoch))
+        path.parent.mkdir(parents=True, exist_ok=True)
         losses = pa.array(evaluation.clip_losses, pa.float32())
-        with atomic_write(folder / f"epoch-{epoch:.4f}.parquet") as temporary:
+        with atomic_write(path) as temporary:
             pq.write_table(pa.table({"clip": self._evaluator.clip_ids, "loss": losses}), temporary)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

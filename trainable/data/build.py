@@ -142,8 +142,9 @@ class StoreBuilder:
         decoded = decode_all((clip.path for _, clips in missing for clip in clips), self.plan.view, workers)
         for name, clips in missing:
             self._write_pixels(name, clips, decoded, advance)
+        rows = self._rows()
         for split in ("train", "val"):
-            if not any(clip["split"] == split for clip in self._rows()):
+            if not any(clip["split"] == split for clip in rows):
                 first = next((clip["reason"] for clip in self.skipped() if clip["split"] == split), "there are none")
                 if self._fresh:
                     shutil.rmtree(self.partial)
