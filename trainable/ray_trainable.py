@@ -27,9 +27,9 @@ class VJepaTrainable(Trainable):
     """One trial: a step of Tune's trains to the next report point and judges the result.
 
     Its configuration, as Tune hands it over:
-        trial: `id`, the trial's name in this run, and `hyperparameters`, the fields of `TrialConfig`. task: what all
-        trials share: `store`, `evaluation`, `reports_per_epoch`, `clip_losses` (pattern of a path), `threads`,
-            `device`.
+        trial: `id`, the trial's name in this run, and `hyperparameters`, the fields of `TrialConfig`.
+        task: what all trials share: `store`, `evaluation`, `reports_per_epoch`, `clip_losses` (pattern of a path),
+            `threads`, `device`.
 
     A result holds `trial`, `status`, the objectives and `epoch` for the scheduler, and under `report` everything that
     is logged. An actor is reused for the next trial: the store stays open and the held-out clips chosen.
