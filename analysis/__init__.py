@@ -1,4 +1,4 @@
-"""From a run directory to tidy tables, statistics and plots; imports neither Ray nor torch."""
+"""From a run directory to tables, statistics and plots; pictures of a clip store. Imports neither Ray nor torch."""
 
 from analysis.errors import RunError
 from analysis.loading import Run, latest_run, load

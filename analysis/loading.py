@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.errors import RunError, require_fields, require_numbers
+from analysis.errors import RunError, is_number, require_fields, require_numbers
 from analysis.reports import EPOCH_DECIMALS, as_table, natural, read_reports
 from salt_tune.run import FORMAT_VERSION, FinalDirectory, RunDirectory
 
 SUMMARY_FIELDS = (
     "name",
+    "references",
     "seed",
     "objective",
     "parameters",
@@ -26,6 +27,7 @@ SUMMARY_FIELDS = (
     "training_seconds",
     "wall_seconds",
 )
+REFERENCES = ("training_mean", "position_mean", "nearest_visible")
 MEASURES = ("epochs", "val_loss", "val_r2", "probe_top1", "effective_rank", "training_seconds")
 COUNTS = ("rank", "student_parameters", "predictor_parameters")
 RESULT_COLUMNS = ("trial", "state", "rank", "epochs", "val_loss", "val_r2", "probe_top1", "effective_rank")
@@ -68,6 +70,11 @@ class Run:
     def mode(self) -> str:
         """`min` or `max`: what is best of the metric."""
         return str(self.summary["objective"]["mode"])
+
+    @property
+    def references(self) -> dict[str, float]:
+        """`val_loss` of the predictors that learned nothing, by name: `REFERENCES`."""
+        return {name: float(self.summary["references"][name]) for name in REFERENCES}
 
     @property
     def best(self) -> str | None:
@@ -142,6 +149,11 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
     if summary["format_version"] != FORMAT_VERSION:
         raise RunError(f"{path}: format_version is {summary['format_version']!r}, and must be {FORMAT_VERSION}")
     require_fields(str(path), summary, SUMMARY_FIELDS)
+    require_fields(f"{path}, references", summary["references"], REFERENCES)
+    for name in REFERENCES:
+        if not is_number(summary["references"][name], finite=True):
+            value = summary["references"][name]
+            raise RunError(f"{path}, references: {name} is {value!r}, and must be a finite number")
     return dict(summary)
 
 

@@ -1,7 +1,8 @@
 """The pictures of a search.
 
 Each function takes a `Run` and returns a figure: that of `ax` where one is given, else a new one. Filled marks are
-trials that trained to the end; hollow ones stopped earlier, so that their metric is of fewer epochs.
+trials that trained to the end; hollow ones stopped earlier, so that their metric is of fewer epochs. Thin brown lines
+are the references: predictors that learned nothing, on the same clips and tokens.
 """
 
 import math
@@ -15,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis.loading import Run
+from analysis.reference_lines import draw_level, draw_upright, references_of, widened
 from analysis.reports import natural
 from analysis.statistics import paired_against_best
 from analysis.style import GUIDE, INK, MUTED, canvas, colour_of, figure, label, margin_note, named_rows, spread, style
@@ -31,7 +33,7 @@ def ranking(run: Run, ax: Axes | None = None) -> Figure:
     """
     trials = run.trials.sort_values(["rank", "epochs"], ascending=[True, False], kind="stable")
     names, values = trials["trial"].tolist(), _values(run)[trials.index].tolist()
-    whole, ax = canvas(ax, 8.0, 1.3 + 0.27 * len(trials))
+    whole, ax = canvas(ax, 8.0, 2.0 + 0.27 * len(trials))
     errors = _standard_errors(run)
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
         state = _state(run, name)
@@ -42,6 +44,9 @@ def ranking(run: Run, ax: Axes | None = None) -> Figure:
     bars = " ± one standard error" if errors else ""
     style(ax, _ranking_title(run), f"{label(run.metric)} at the last report{bars}", grid="x")
     named_rows(ax, names, bold=run.best)
+    references = references_of(run, run.metric)
+    ax.set_xlim(widened(ax.get_xlim(), references, data=bool(np.isfinite(values).any())))
+    draw_upright(ax, references)
     return whole
 
 
@@ -64,6 +69,9 @@ def learning_curves(run: Run, metric: str | None = None, ax: Axes | None = None)
     style(ax, _curves_title(run, metric), "epoch (dotted: the rungs, where trials are pruned)", label(metric))
     ax.set_xlim(0, float(run.summary["epochs"]) * 1.05)
     _limit_to_converging(run, reports[["trial", metric]], ax)
+    references = references_of(run, metric)
+    ax.set_ylim(widened(ax.get_ylim(), references, data=not reports.empty))
+    draw_level(ax, references)
     _name_ends(run, reports.drop_duplicates("trial", keep="last")[["trial", "epoch", metric]], ax)
     return whole
 
@@ -75,12 +83,16 @@ def parameters_against_objective(run: Run) -> Figure:
     """
     columns = max(min(PANELS_A_ROW, len(run.parameters)), 1)
     rows = max(math.ceil(len(run.parameters) / columns), 1)
-    whole = figure(2.4 * columns + 0.8, 2.4 * rows + 1.0)
+    references = references_of(run, run.metric)
+    whole = figure(2.4 * columns + (2.4 if references else 0.8), 2.4 * rows + 1.0)
     panels = whole.subplots(rows, columns, sharey=True, squeeze=False)
     for ax, parameter in zip(panels.flat, run.parameters, strict=False):
         _parameter_panel(run, parameter, ax)
     for ax in panels.flat[len(run.parameters) :]:
         ax.set_visible(False)
+    panels[0, 0].set_ylim(widened(panels[0, 0].get_ylim(), references, data=bool(np.isfinite(_values(run)).any())))
+    for number, ax in enumerate(panels.flat[: len(run.parameters)], start=1):
+        draw_level(ax, references, named=number % columns == 0 or number == len(run.parameters))
     for ax in panels[:, 0]:
         ax.set_ylabel(label(run.metric), fontsize=9, color=MUTED)
     title = f"{label(run.metric).capitalize()} against each searched parameter"

@@ -22,8 +22,9 @@ from benchmarks import machine
 from salt_tune.prepare import DEMO_CLIPS
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
-from trainable.evaluation import EvaluationConfig, Evaluator
+from trainable.evaluation import Evaluator
 from trainable.loop import Training
+from trainable.objective import EvaluationConfig
 
 
 def main() -> None:

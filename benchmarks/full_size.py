@@ -1,11 +1,12 @@
-"""A clip store at full size (16 x 224 x 224, latents 768 wide) through the project's own builder."""
+"""Clip stores at full size (16 x 224 x 224, latents 768 wide) through the project's own builder."""
 
 from pathlib import Path
 
 import torch
 
-from trainable.config import TrialConfig
-from trainable.data.build import Plan, StoreBuilder
+from trainable.data.build import StoreBuilder
+from trainable.data.codecs import LatentFormat, PixelFormat
+from trainable.data.plan import Plan
 from trainable.data.sources import find_source
 from trainable.data.store import ClipStore
 from trainable.data.synthetic import write_dataset
@@ -30,17 +31,19 @@ class ProjectionTeacher:
         return (pixels.float() / 255 - 0.5) @ self._weight
 
 
-def build(folder: Path, clips: int = CLIPS) -> tuple[ClipStore, list[Path]]:
-    """Writes VP9 videos of 48 frames of 240 x 240 into `folder` and makes a store of them.
+def write_videos(folder: Path, clips: int = CLIPS) -> Path:
+    """Writes VP9 videos of 48 frames of 240 x 240 into `folder`."""
+    write_dataset(folder, clips, frames=48, size=240)
+    return folder
 
-    Returns:
-        The store, and the video files.
-    """
-    videos, view = folder / "videos", View()
-    write_dataset(videos, clips, frames=48, size=240)
-    plan = Plan(find_source(videos), view, "projection", TrialConfig(), "layer_norm", seed=0)
-    builder = StoreBuilder(folder / "store", plan)
-    builder.decode(workers=2, advance=lambda _: None)
-    teacher = ProjectionTeacher(view)
-    builder.compute_latents(teacher, advance=lambda _: None)
-    return builder.finish(teacher), sorted(videos.glob("*.webm"))
+
+def plan_of(videos: Path, pixels: PixelFormat = "raw", latents: LatentFormat = "float16") -> Plan:
+    """A store of full-size clips of the folder `videos`, with latents of `ProjectionTeacher`."""
+    return Plan(find_source(videos), View(), pixels, latents, {"name": "projection"}, "layer_norm", seed=0)
+
+
+def build(path: Path, plan: Plan, workers: int = 2) -> ClipStore:
+    """Makes the store `path`."""
+    builder, teacher = StoreBuilder(path, plan), ProjectionTeacher(plan.view)
+    builder.write(teacher, workers, advance=lambda _: None)
+    return builder.finish(teacher)

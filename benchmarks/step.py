@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import machine
-from benchmarks.full_size import build
+from benchmarks.full_size import build, plan_of, write_videos
 from trainable.config import TrialConfig
 from trainable.loop import Training
 from trainable.reports import memory
@@ -22,8 +22,8 @@ def main() -> None:
     student, batch = ("vit_base_patch16_224", 32) if cuda else ("vit_tiny_patch16_224", 4)
     config = TrialConfig(student=student, batch_size=batch, epochs=100)
     with tempfile.TemporaryDirectory() as folder:
-        store, _ = build(Path(folder), clips=256 if cuda else 32)
-        training = Training(config, store, loader_threads=2)
+        videos = write_videos(Path(folder) / "videos", clips=256 if cuda else 32)
+        training = Training(config, build(Path(folder) / "store", plan_of(videos)))
         training.train_to(20 if cuda else 1)
         training.collect()
         training.train_to(training.step + (100 if cuda else 3))

@@ -5,8 +5,10 @@ from typing import Any
 
 from salt_tune.progress import short
 from salt_tune.run import FinalDirectory
+from salt_tune.summary import standing
 from trainable.data.store import ClipStore
 from trainable.files import atomic_write
+from trainable.references import REFERENCE_NAMES, References
 
 CARD = """\
 # {name}: a video encoder
@@ -21,6 +23,12 @@ hyperparameters found by the search `{run}`.
 All on the held-out clips and under the masks that every trial of the search was judged on; one seed.
 val_loss is the mean squared error on the teacher's latents, val_r2 the share of the training mean's error that is taken
 away, probe_top1 the accuracy of a ridge regression on {classes} classes.
+
+| without learning | val_loss |
+| --- | --- |
+{references}
+
+These copy or average latents and never look at pixels; the val_loss of this encoder and its predictor is {standing}.
 
 ## Input and output
 
@@ -48,7 +56,12 @@ RESULTS = ("val_loss", "val_r2", "probe_top1", "effective_rank")
 
 
 def write_card(
-    final: FinalDirectory, searched: dict[str, Any], last: dict[str, Any], store: ClipStore, run: str
+    final: FinalDirectory,
+    searched: dict[str, Any],
+    last: dict[str, Any],
+    store: ClipStore,
+    run: str,
+    references: References,
 ) -> None:
     """Writes README.md beside an exported encoder.
 
@@ -58,8 +71,10 @@ def write_card(
         last: the last report of the final run.
         store: the clips it was trained on.
         run: name of the search.
+        references: what the search was measured against.
     """
     config = json.loads(final.config.read_text(encoding="utf-8"))["config"]
+    errors = references.to_dict()
     text = CARD.format(
         name=final.path.name,
         path=final.path,
@@ -70,6 +85,8 @@ def write_card(
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {short(last.get(name))} | {short(searched[name])} |" for name in RESULTS),
         classes=len(store.labels),
+        references="\n".join(f"| {REFERENCE_NAMES[name]} | {short(error)} |" for name, error in errors.items()),
+        standing=standing(last["val_loss"], references),
         view=store.view.describe(),
         view_hash=store.view.hash,
         tokens=store.view.tokens,

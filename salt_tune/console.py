@@ -2,13 +2,24 @@
 
 import errno
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 from trainable.errors import UserError
@@ -16,6 +27,8 @@ from trainable.errors import UserError
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, which squeezes tables for no reason
 
 console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+LINE_EVERY = 60  # seconds between the lines of a long stage, when piped
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -43,7 +56,8 @@ class OneLineErrors(click.Command):
             sys.exit(INTERRUPTED)
         except OSError as error:
             hint = "; free some space, then run the same command again" if error.errno == errno.ENOSPC else ""
-            fail(f"{error.filename or 'system'}: {error.strerror or error}{hint}")
+            where = f"{error.filename}: " if error.filename else ""
+            fail(f"{where}{error.strerror or error}{hint}")
         sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -60,8 +74,14 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with clips/s and time left on a terminal; one line at the end when piped.
+def progress(what: str, total: int, done: int = 0, unit: str = "clips") -> Iterator[Callable[[int], None]]:
+    """A bar with clips/s and time left on a terminal; when piped, a line a minute and one at the end.
+
+    Args:
+        what: what is being done, in a word.
+        total: of how many clips.
+        done: how many an earlier run has done already.
+        unit: what is counted; bytes are shown as MB.
 
     Yields:
         A function to call with the number of clips done since the last call.
@@ -69,22 +89,40 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     bar = Progress(
         TextColumn("{task.description:<9}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
+        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
+        TransferSpeedColumn() if unit == "bytes" else _Rate(),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
     )
-    done = 0
+    started = said = time.monotonic()
+    before = done
+
+    def state() -> str:
+        rate = (done - before) / max(time.monotonic() - started, 1e-9)
+        if unit == "bytes":
+            return f"{what:<9} {done / 1e6:,.0f}/{total / 1e6:,.0f} MB, {rate / 1e6:,.0f} MB/s"
+        return f"{what:<9} {done}/{total} {unit}, {rate:,.{0 if rate >= 10 else 1}f} {unit}/s"
+
     with bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(what, total=total, completed=done)
 
         def advance(count: int) -> None:
-            nonlocal done
+            nonlocal done, said
             done += count
             bar.update(task, advance=count)
+            if bar.disable and time.monotonic() - said > LINE_EVERY and before < done < total:
+                said = time.monotonic()
+                left = (said - started) * (total - done) / (done - before)
+                console.print(f"{state()}, {duration(left)} left")
 
         yield advance
     if bar.disable:
-        elapsed = bar.tasks[0].elapsed or 1e-9
-        console.print(f"{what:<9} {done}/{total} clips, {done / elapsed:,.0f} clips/s")
+        console.print(state())
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

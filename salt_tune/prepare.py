@@ -1,21 +1,27 @@
-"""`python -m salt_tune.prepare`: videos to a clip store."""
+"""`python -m salt_tune.prepare`: videos to a clip store, and what keeps a store in good order."""
 
+import errno
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from salt_tune.console import OneLineErrors, console, progress
-from trainable.data.view import View
+from salt_tune.console import OneLineErrors, console, duration, progress
+from trainable.data.codecs import LatentFormat, PixelFormat, TargetNorm, check_pixel_format
+from trainable.data.view import Flips, View
+from trainable.videomae_sizes import VIDEOMAE_TEACHERS
 
 if TYPE_CHECKING:
-    from trainable.data.build import Plan, StoreBuilder
+    from salt_tune.teachers import Teaching
+    from trainable.data.build import StoreBuilder
     from trainable.data.sources import Source
     from trainable.data.store import ClipStore
-    from trainable.teacher import TargetNorm
 
 # This module is imported again by every decoding worker: what needs torch is imported where it is used.
 
@@ -23,14 +29,57 @@ DEMO_VIEW = View(frames=8, size=48, patch=8, tubelet=2)
 DEMO_CLIPS = 480
 DEMO_STORE = Path("stores/demo")
 
-USELESS_R2 = 0.01  # a teacher below it has learned nothing that a student could learn from it
+FOLDER = click.Path(path_type=Path)
+# In the words of the system, as safetensors repeats them, or of np.save.
+FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written")
+
+GEOMETRY = ("frames", "size", "patch", "tubelet")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags, as click hands them over; see `main`."""
+
+    videos: Path | None
+    store: Path | None
+    synthetic: int | None
+    frames: int | None
+    size: int | None
+    patch: int | None
+    tubelet: int | None
+    views: int
+    flips: Flips
+    val_fraction: float
+    teacher: str
+    teacher_weights: Path | None
+    teacher_epochs: int | None
+    teacher_config: Path | None
+    teacher_compile: bool
+    latents_from: Path | None
+    check_latents: int | None
+    pixels: PixelFormat
+    latents: LatentFormat
+    target_norm: TargetNorm
+    seed: int
+    workers: int
+    overwrite: bool
+    dry_run: bool
+    append: bool
+    subset: int | None
+    verify: Path | None
+    repair: Path | None
+    inspect: Path | None
+
+    def view(self) -> View:
+        """The view asked for."""
+        base = DEMO_VIEW if self.synthetic else View()
+        given = {name: getattr(self, name) for name in GEOMETRY if getattr(self, name) is not None}
+        return View(**{**base.geometry, **given}, views=self.views, flips=self.flips)
 
 
 @click.command(cls=OneLineErrors)
-@click.argument("videos", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of the store to make [default: stores/NAME OF VIDEOS]."
-)
+@click.argument("videos", type=FOLDER, required=False)
+@click.option("--store", type=FOLDER, help="Folder of the store to make [default: stores/NAME OF VIDEOS].")
 @click.option(
     "--synthetic",
     type=click.IntRange(min=16),
@@ -42,6 +91,20 @@ USELESS_R2 = 0.01  # a teacher below it has learned nothing that a student could
 @click.option("--patch", type=int, help="Height and width of a patch in pixels [default: 16; synthetic: 8].")
 @click.option("--tubelet", type=int, help="Frames in a token [default: 2].")
 @click.option(
+    "--views",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Views stored of a training clip: the centre crop, then crops drawn from its name. Epochs take turns.",
+)
+@click.option(
+    "--flips",
+    type=click.Choice(["undirected", "all", "none"]),
+    default="undirected",
+    show_default=True,
+    help="Which further views may be mirrored: those of clips whose label names no direction, all, or none.",
+)
+@click.option(
     "--val-fraction",
     type=float,
     default=0.1,
@@ -50,12 +113,39 @@ USELESS_R2 = 0.01  # a teacher below it has learned nothing that a student could
 )
 @click.option(
     "--teacher",
-    type=click.Choice(["pixel"]),
+    type=click.Choice(["pixel", *VIDEOMAE_TEACHERS]),
     default="pixel",
     show_default=True,
-    help="Whose latents: `pixel` is trained here on the training clips.",
+    metavar="NAME",
+    help=f"Whose latents: `pixel` is trained here on the training clips; {', '.join(VIDEOMAE_TEACHERS)} need weights.",
+)
+@click.option(
+    "--teacher-weights",
+    type=FOLDER,
+    metavar="FILE",
+    help="Released weights (.pth, .safetensors), or the store or folder of a pixel teacher that is trained.",
 )
 @click.option("--teacher-epochs", type=click.IntRange(min=1), help="Epochs that the pixel teacher is trained for.")
+@click.option("--teacher-config", type=FOLDER, metavar="FILE", help="YAML of the pixel teacher's hyperparameters.")
+@click.option("--teacher-compile", is_flag=True, help="Compile a VideoMAE teacher with torch.compile.")
+@click.option("--latents-from", type=FOLDER, metavar="DIR", help="Adopt latents: a folder with an ID.pt for each clip.")
+@click.option(
+    "--check-latents", type=click.IntRange(min=1), metavar="N", help="Compute N of them again with --teacher first."
+)
+@click.option(
+    "--pixels",
+    type=click.Choice(["raw", "jpeg", "none"]),
+    default="raw",
+    show_default=True,
+    help="How pixels are stored; none decodes the videos again as it trains.",
+)
+@click.option(
+    "--latents",
+    type=click.Choice(["float16", "int8"]),
+    default="float16",
+    show_default=True,
+    help="How latents are stored; int8 with a scale for each token.",
+)
 @click.option(
     "--target-norm",
     type=click.Choice(["layer_norm", "none"]),
@@ -68,64 +158,123 @@ USELESS_R2 = 0.01  # a teacher below it has learned nothing that a student could
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Seed of synthetic videos, split and teacher.",
+    help="Seed of synthetic videos, split, teacher and subset.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), default=os.cpu_count(), show_default="cores", help="Processes that decode."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a store that was prepared otherwise.")
-def main(
-    videos: Path | None,
-    store: Path | None,
-    synthetic: int | None,
-    val_fraction: float,
-    teacher: str,
-    teacher_epochs: int | None,
-    target_norm: str,
-    seed: int,
-    workers: int,
-    overwrite: bool,
-    **view: int | None,
-) -> None:
+@click.option("--dry-run", is_flag=True, help="Say how many bytes and how long it will take, and stop there.")
+@click.option("--append", is_flag=True, help="Add the clips of VIDEOS that --store does not have yet.")
+@click.option("--subset", type=click.IntRange(min=2), metavar="N", help="VIDEOS is a store: take N of its clips.")
+@click.option("--verify", type=FOLDER, metavar="STORE", help="Read all of a store and name each row that is damaged.")
+@click.option("--repair", type=FOLDER, metavar="STORE", help="Rebuild the damaged rows of a store.")
+@click.option("--inspect", type=FOLDER, metavar="STORE", help="Show what a store holds, and what its loss means.")
+def main(**flags: Any) -> int:
     """Turn VIDEOS into a clip store: decoded once, with a teacher's latents.
 
     VIDEOS is a folder in Something-Something v2's layout (train.json, validation.json, labels.json, ID.webm) or with a
     folder per class. Stopped at any moment, the same command goes on where it was.
     """
+    options = Options(**flags)
+    for store, job in ((options.verify, "verify"), (options.repair, "repair"), (options.inspect, "inspect")):
+        if store is not None:
+            if options.videos is not None:
+                raise click.UsageError(f"--{job} STORE takes no VIDEOS as well: {options.videos}")
+            return _look_after(job, store, options)
+    if options.videos is None and options.synthetic is None:
+        raise click.UsageError("VIDEOS is missing: name a folder of videos, or make some with --synthetic N")
+    if options.subset is not None:
+        return _take_subset(options)
+    if options.append:
+        return _append(options)
+    return _prepare(options)
+
+
+def _look_after(job: str, store: Path, options: Options) -> int:
+    from salt_tune import inspect, upkeep
+
+    if job == "inspect":
+        inspect.inspect_store(store)
+        return 0
+    if job == "verify":
+        return upkeep.verify_store(store, options.workers)
+    return upkeep.repair_store(store, options.teacher_weights, options.workers)
+
+
+def _take_subset(options: Options) -> int:
+    from salt_tune.upkeep import take_subset
+
+    if options.videos is None or options.store is None or options.subset is None:
+        raise click.UsageError("--subset N needs the store to take from and --store NAME for the new one")
+    _say_result(take_subset(options.videos, options.store, options.subset, options.seed, options.overwrite))
+    return 0
+
+
+def _append(options: Options) -> int:
+    from salt_tune.upkeep import append_clips
+    from trainable.data.sources import find_source
+
+    if options.videos is None or options.store is None:
+        raise click.UsageError("--append needs VIDEOS and the --store that they are added to")
+    source = find_source(options.videos, val_fraction=options.val_fraction, seed=options.seed)
+    _say_result(append_clips(source, options.store, options.teacher_weights, options.latents_from, options.workers))
+    return 0
+
+
+def _prepare(options: Options) -> int:
     from trainable.data.build import StoreBuilder
     from trainable.data.sources import find_source
 
-    if videos is None and synthetic is None:
-        raise click.UsageError("VIDEOS is missing: name a folder of videos, or make some with --synthetic N")
-    store = store or (Path("stores") / videos.resolve().name if videos else DEMO_STORE)
-    videos = videos or store.with_name(store.name + "-videos")
-    base = DEMO_VIEW if synthetic else View()
-    geometry = View(**{name: getattr(base, name) if value is None else value for name, value in view.items()})
-    with _no_empty_folders(videos, store):
-        if synthetic:
-            _write_videos(videos, synthetic, seed)
-        source = find_source(videos, val_fraction=val_fraction, seed=seed)
-        plan = _plan(source, geometry, teacher, teacher_epochs, target_norm, seed)
-        builder = StoreBuilder(store, plan, overwrite=overwrite)
+    view = options.view()
+    check_pixel_format(options.pixels, view)
+    store = options.store or (Path("stores") / options.videos.resolve().name if options.videos else DEMO_STORE)
+    videos = options.videos or store.with_name(store.name + "-videos")
+    with ExitStack() as stack:
+        stack.enter_context(_tidy_errors(videos, store))
+        if options.synthetic:
+            if options.dry_run and not (videos / "validation.json").exists():
+                videos = Path(stack.enter_context(TemporaryDirectory(prefix="salt-tune-")))
+            _write_videos(videos, options.synthetic, options.seed)
+        source = find_source(videos, val_fraction=options.val_fraction, seed=options.seed)
+        teaching, plan = _plan(source, view, options)
+        builder = StoreBuilder(store, plan, overwrite=options.overwrite)
         if builder.done:
             console.print(f"{store}: the store is there already, prepared with these arguments; nothing to do")
-            return
-        with progress("decode", len(builder.plan.source.clips)) as advance:
-            builder.decode(workers, advance)
-    _say_skipped(builder)
-    _say_result(store, _add_latents(builder))
+            return 0
+        _say_cost(builder, teaching, options.workers)
+        if options.dry_run:
+            return 0
+        finished = teaching.fill(builder, options.workers)
+    _say_result(finished)
+    return 0
+
+
+def _plan(source: "Source", view: View, options: Options) -> "tuple[Teaching, Any]":
+    from salt_tune.teachers import TeacherFlags, choose_teacher
+    from trainable.data.plan import Plan
+
+    flags = TeacherFlags(
+        options.teacher, options.teacher_weights, options.teacher_epochs, options.teacher_config,
+        options.teacher_compile, options.latents_from, options.check_latents,
+    )  # fmt: skip
+    teaching = choose_teacher(flags, view, sum(clip.split == "train" for clip in source.clips))
+    plan = Plan(source, view, options.pixels, options.latents, teaching.describe(), options.target_norm, options.seed)
+    return teaching, plan
 
 
 @contextmanager
-def _no_empty_folders(*folders: Path) -> Iterator[None]:
-    """Takes away folders that were not there before and are empty after an error."""
-    made = [path for folder in folders for path in (folder, *folder.parents) if not path.exists()]
+def _tidy_errors(videos: Path, store: Path) -> Iterator[None]:
+    """After an error, takes away folders that were not there before and are empty; an error of the disk names it."""
+    made = [path for folder in (videos, store) for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+        if FULL_DISK.search(str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(store)) from error
         raise
 
 
@@ -136,67 +285,47 @@ def _write_videos(folder: Path, count: int, seed: int) -> None:
         write_dataset(folder, count, seed=seed, on_clip=lambda: advance(1))
 
 
-def _plan(
-    source: "Source", view: View, teacher: str, teacher_epochs: int | None, target_norm: str, seed: int
-) -> "Plan":
-    from trainable.data.build import Plan
-    from trainable.teacher import PIXEL_TEACHER
-
-    training_clips = sum(clip.split == "train" for clip in source.clips)
-    config = PIXEL_TEACHER.replace(
-        epochs=teacher_epochs or PIXEL_TEACHER.epochs,
-        batch_size=max(1, min(PIXEL_TEACHER.batch_size, training_clips)),
-    )
-    return Plan(source, view, teacher, config, cast("TargetNorm", target_norm), seed)
-
-
-def _add_latents(builder: "StoreBuilder") -> "ClipStore":
+def _say_cost(builder: "StoreBuilder", teaching: "Teaching", workers: int) -> None:
+    """Says what is still to be written and how long it should last; stops where the disk cannot hold it."""
     import torch
 
-    from trainable.teacher import PixelTeacher, train_pixel_teacher
+    from trainable.data.estimate import amount, check_disk, free_bytes, size_of, try_clips
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    pixels = builder.open_pixels()
-    config, folder = builder.plan.teacher_config, builder.partial / "teacher"
-    with progress("teacher", len(pixels.train) * config.epochs) as advance:
-        trained = last_r2 = 0.0
-
-        def on_report(report: dict[str, Any]) -> None:
-            nonlocal trained, last_r2
-            advance(round((report["epoch"] - trained) * len(pixels.train)))
-            trained, last_r2 = report["epoch"], report["val_r2"]
-            console.print(f"  epoch {trained:.0f}  val_loss {report['val_loss']:.3f}  val_r2 {report['val_r2']:.3f}")
-
-        train_pixel_teacher(pixels, folder, config, device=device, seed=builder.plan.seed, on_report=on_report)
-        advance(len(pixels.train) * config.epochs - round(trained * len(pixels.train)))
-        if trained and last_r2 < USELESS_R2:
-            console.print(
-                f"warning: the teacher explains {last_r2:.1%} of the held-out pixels, no better than their mean; "
-                "give it more clips or more --teacher-epochs"
-            )
-    teacher = PixelTeacher(folder, device)
-    with progress("latents", len(pixels.train) + len(pixels.val)) as advance:
-        builder.compute_latents(teacher, advance)
-    return builder.finish(teacher)
+    plan = builder.plan
+    sample = try_clips(plan)
+    size = size_of(plan, sample, teaching.dim)
+    pixels_left, latents_left = (1 - builder.written(half) / len(plan.source.clips) for half in ("pixels", "latents"))
+    needed = size.pixels * pixels_left + size.latents * latents_left
+    stages = {"decode": sample.decode_seconds * len(plan.source.clips) / workers * pixels_left}
+    if len(sample.pixels):
+        stages |= {name: value * latents_left for name, value in teaching.seconds(plan, sample.pixels).items()}
+    # Beside a teacher on a GPU, decoding costs nothing until it is the slower one; on a CPU they share the cores.
+    seconds = max(stages.values()) if teaching.overlaps and torch.cuda.is_available() else sum(stages.values())
+    left = needed / size.total
+    resumed = f", {left:.0%} of it still to write" if left < 1 else ""
+    pixels, latents, total, free = map(amount, (size.pixels, size.latents, size.total, free_bytes(builder.path)))
+    console.print(
+        f"{len(plan.source.clips)} clips in {size.rows} rows: pixels {pixels} ({plan.pixels}) + latents {latents} "
+        f"({plan.latents}) = {total}{resumed}; {free} free"
+    )
+    shares = ", ".join(f"{name} {duration(value)}" for name, value in stages.items())
+    console.print(f"about {duration(seconds)}: {shares}")
+    check_disk(builder.path, needed)
 
 
-def _say_skipped(builder: "StoreBuilder") -> None:
-    skipped = builder.skipped()
-    for clip in skipped[:10]:
-        console.print(f"  skipped {clip['id']}: {clip['reason']}")
-    if len(skipped) > 10:
-        console.print(f"  ... and {len(skipped) - 10} more; all are named in the store's manifest.json")
-
-
-def _say_result(path: Path, store: "ClipStore") -> None:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def _say_result(store: "ClipStore") -> None:
+    size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     skipped = len(store.manifest["skipped"])
     view, teacher = store.view, store.teacher
-    clips = f"{len(store.train)} training and {len(store.val)} held-out clips of {len(store.labels)} classes"
+    classes = f"{len(store.labels)} class{'es' * (len(store.labels) != 1)}"
+    clips = f"{len(store.train)} training and {len(store.val)} held-out clips of {classes}"
+    views = f", {view.views} views" if view.views > 1 else ""
+    rounding = store.manifest["latents"]["relative_error"]
+    int8 = f" ({rounding:.2%} off as int8)" if store.latent_format == "int8" else ""
     console.print(
-        f"{path}: {clips}{f', {skipped} skipped' if skipped else ''}; "
-        f"{view.frames} x {view.size} x {view.size} in {view.tokens} tokens, "
-        f"latents {teacher.dim} wide by {teacher.name}; {size / 1e6:,.0f} MB"
+        f"{os.path.relpath(store.path)}: {clips}{f', {skipped} skipped' if skipped else ''}; "
+        f"{view.frames} x {view.size} x {view.size} in {view.tokens} tokens{views}, "
+        f"latents {teacher.dim} wide by {teacher.name}{int8}; {size / 1e6:,.0f} MB"
     )
 
 

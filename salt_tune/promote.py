@@ -23,6 +23,7 @@ from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
 from trainable.files import atomic_write
+from trainable.references import References
 
 
 @click.command(cls=OneLineErrors)
@@ -58,7 +59,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     if last is None:
         console.print(f"Interrupted; the same command goes on from here: {final.path}")
         return INTERRUPTED
-    write_card(final, chosen, last, store, run.path.name)
+    write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
     measures = ", ".join(f"{name} {short(last.get(name))}" for name in ("val_loss", "val_r2", "probe_top1"))
     searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
@@ -118,9 +119,10 @@ def _train(
     """Trains to the end and writes the encoder; returns the last report, or None where it was interrupted."""
     import torch
 
-    from trainable.evaluation import EvaluationConfig, Evaluator
+    from trainable.evaluation import Evaluator
     from trainable.export import save_encoder
     from trainable.loop import Training
+    from trainable.objective import EvaluationConfig
     from trainable.runner import run_to_end
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ from salt_tune.searcher import Proposal
 from salt_tune.space import METRIC_MODES, SearchSpace
 
 NO_SCORE = math.inf
+
+USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
 
 
 @dataclass
@@ -89,9 +92,9 @@ class Listener(Protocol):
 
 
 def last_line(error: object) -> str:
-    """The last line of an error's text, which names the cause."""
+    """The last line of an error's text, which names the cause; without the class, where it is meant for users."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    return USER_ERROR.sub("", lines[-1].strip()) if lines else type(error).__name__
 
 
 def append_report(path: Path, report: dict[str, Any]) -> None:

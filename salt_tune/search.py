@@ -27,6 +27,8 @@ from trainable.data.store import ClipStore
 from trainable.errors import UserError
 from trainable.files import atomic_write, write_json
 from trainable.masking import Masks
+from trainable.objective import EvaluationConfig
+from trainable.references import References, reference_losses
 
 PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
 
@@ -93,11 +95,12 @@ def main(
         raise UserError(f"{run.path}: this run exists; give another --name, or delete it to start over")
     clips = _open_store(store)
     check_store(find_space(space_name), space, clips)
+    references = _references(space, clips)
     proposals = propose(space, seed)
     with ray_session(min(len(proposals), concurrent) if concurrent else None, gpus_per_trial) as resources:
         records = count_all_parameters(proposals, clips)
-        _create(run, space, clips, seed, resources)
-        return _search(run, space, clips, records, resources, seed, wandb_mode)
+        _create(run, space, clips, seed, resources, references)
+        return _search(run, space, clips, records, resources, seed, wandb_mode, references)
 
 
 def _parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -144,7 +147,15 @@ def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
         raise UserError(f"{path}: evaluation.{error}") from error
 
 
-def _create(run: RunDirectory, space: SearchSpace, store: ClipStore, seed: int, resources: Resources) -> None:
+def _references(space: SearchSpace, store: ClipStore) -> References:
+    """What predictors that learned nothing lose where the trials will be judged."""
+    with console.status(f"reading {min(len(store.val), space.evaluation.clips)} held-out clips"):
+        return reference_losses(store, EvaluationConfig(**space.evaluation.model_dump()))
+
+
+def _create(
+    run: RunDirectory, space: SearchSpace, store: ClipStore, seed: int, resources: Resources, references: References
+) -> None:
     run.path.mkdir(parents=True)
     write_json(
         run.manifest,
@@ -154,6 +165,7 @@ def _create(run: RunDirectory, space: SearchSpace, store: ClipStore, seed: int, 
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": sys.argv,
             "store": store_facts(store),
+            "references": references.to_dict(),
             "seed": seed,
             "resources": resources.__dict__,
             "versions": {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}},
@@ -183,6 +195,7 @@ def _search(
     resources: Resources,
     seed: int,
     wandb_mode: Mode,
+    references: References,
 ) -> int:
     from salt_tune.recorder import Recorder  # loads Ray
 
@@ -199,7 +212,13 @@ def _search(
         recorder = Recorder(records, run.reports, space.schedule.epochs, listeners)
         run_trials(run, space, store, trials, resources, recorder)
     summary = write_summary(
-        run, space, trials, store=store_facts(store), seed=seed, wall_seconds=time.perf_counter() - started
+        run,
+        space,
+        trials,
+        store=store_facts(store),
+        references=references,
+        seed=seed,
+        wall_seconds=time.perf_counter() - started,
     )
     console.print()
     print_summary(run, summary)

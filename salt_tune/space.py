@@ -146,7 +146,7 @@ class Schedule(_Model):
 
 
 class EvaluationSpec(_Model):
-    """What all trials are judged on; see `trainable.evaluation.EvaluationConfig`."""
+    """What all trials are judged on; see `trainable.objective.EvaluationConfig`."""
 
     clips: int = Field(default=2048, ge=2)
     mask_ratio: float = Field(default=0.75, gt=0, lt=1)

@@ -33,12 +33,7 @@ def load_space(name: str, overrides: Mapping[str, Any]) -> SearchSpace:
         SpaceError: no such file, not YAML, or an entry that is unknown or impossible.
     """
     path = find_space(name)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpaceError(f"{path}: not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise SpaceError(f"{path}: must be a mapping with entries such as `name` and `parameters`")
+    content = read_yaml(path, "`name` and `parameters`")
     for key, value in overrides.items():
         content = _override(path, content, key, value)
     try:
@@ -47,6 +42,27 @@ def load_space(name: str, overrides: Mapping[str, Any]) -> SearchSpace:
         raise SpaceError(_explain(path, error)) from error
     _check_hyperparameters(path, space)
     return space
+
+
+def read_yaml(path: Path, entries: str) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Args:
+        path: the file.
+        entries: what it should hold, for the error message.
+
+    Raises:
+        SpaceError: no such file, not YAML, or no mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError as error:
+        raise SpaceError(f"{path}: there is no such file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpaceError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SpaceError(f"{path}: must be a mapping with entries such as {entries}")
+    return content
 
 
 def find_space(name: str) -> Path:

@@ -12,6 +12,7 @@ from salt_tune.records import TrialRecord, ranking
 from salt_tune.run import FORMAT_VERSION, RunDirectory
 from salt_tune.space import METRIC_MODES, SearchSpace
 from trainable.files import write_json
+from trainable.references import REFERENCE_NAMES, References
 
 MEASURES = ("val_loss", "val_loss_se", "val_r2", "probe_top1", "effective_rank", "training_seconds")
 
@@ -22,6 +23,7 @@ def write_summary(
     records: list[TrialRecord],
     *,
     store: dict[str, Any],
+    references: References,
     seed: int,
     wall_seconds: float,
 ) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def write_summary(
         "name": run.path.name,
         "space": space.name,
         "store": store,
+        "references": references.to_dict(),
         "seed": seed,
         "objective": {"metric": space.objective, "mode": METRIC_MODES[space.objective]},
         "parameters": list(space.searched()),
@@ -87,6 +90,7 @@ def print_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
         _print_winner(trials[summary["best"]], summary)
     else:
         console.print("No trial finished, so there is no winner.")
+        console.print(without_learning(References(**summary["references"])))
     trained, without = summary["epochs_trained"], summary["epochs_without_pruning"]
     console.print(
         f"Cost: {trained:g} epochs trained of {without:g} without pruning ({trained / without:.0%}); "
@@ -106,6 +110,9 @@ def _print_winner(best: dict[str, Any], summary: dict[str, Any]) -> None:
         else "no better than always predicting the training mean"
     )
     console.print(f"  val_loss {best['val_loss']:.4f} +- {best['val_loss_se']:.4f} over the held-out clips: {beyond}")
+    references = References(**summary["references"])
+    console.print(f"  {without_learning(references)}")
+    console.print(f"  {best['id']} is {standing(best['val_loss'], references)}")
     rival = summary["against_runner_up"]
     if rival is None:
         console.print("  the only trial that finished")
@@ -115,6 +122,20 @@ def _print_winner(best: dict[str, Any], summary: dict[str, Any]) -> None:
     verdict = "better than" if clear and gap > 0 else "not better on val_loss than" if clear else "cannot be told from"
     margin = f"{gap:+.4f} +- {1.96 * error:.4f} away (95%, clip by clip, one seed each)"
     console.print(f"  {verdict} {rival['trial']}, the next that finished, whose val_loss is {margin}")
+
+
+def without_learning(references: References) -> str:
+    """The errors of the predictors that learned nothing, in a line."""
+    errors = ", ".join(f"{REFERENCE_NAMES[name]} {error:.4f}" for name, error in references.to_dict().items())
+    return f"Without learning: {errors}"
+
+
+def standing(val_loss: float, references: References) -> str:
+    """How a held-out loss stands against the best of the predictors that learned nothing."""
+    best = references.to_dict()[references.best]
+    if val_loss < best:
+        return f"{1 - val_loss / best:.1%} below the best of them"
+    return f"not better than the {REFERENCE_NAMES[references.best]}, which takes no training"
 
 
 def _table(trials: list[dict[str, Any]], parameters: list[str]) -> Table:

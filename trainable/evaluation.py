@@ -8,57 +8,19 @@ a warning.
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainable.config import Masking, TrialConfig
 from trainable.data.loader import Loader, Target
-from trainable.data.store import Clips, ClipStore
-from trainable.errors import ConfigError
+from trainable.data.store import ClipStore
 from trainable.loop import Training
-from trainable.masking import Masks, uniforms
+from trainable.masking import Masks
+from trainable.objective import EvaluationConfig, draw_clips
 
 Floats = npt.NDArray[np.float64]
-
-DRAW = 2**32  # the "epoch" whose random numbers choose clips: one that no mask uses, or the choice would bias the masks
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What every trial of a search is judged on.
-
-    Attributes:
-        clips: held-out clips at most; the same draw for every trial.
-        mask_ratio: share of the tokens to predict (0.75: seed).
-        masking: strategy of the masks ("multiblock": seed).
-        seed: seed of the masks and of the draws of clips.
-        probe_clips: training clips at most that the linear probe is fitted to.
-        batch_size: clips a forward pass.
-
-    Raises:
-        ConfigError: a field is out of range.
-    """
-
-    clips: int = 2048
-    mask_ratio: float = 0.75
-    masking: Masking = "multiblock"
-    seed: int = 0
-    probe_clips: int = 2048
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        TrialConfig(mask_ratio=self.mask_ratio, masking=self.masking, seed=self.seed, batch_size=self.batch_size)
-        for name in ("clips", "probe_clips"):
-            if getattr(self, name) < 2:
-                raise ConfigError(name, getattr(self, name), "must be at least 2")
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -86,7 +48,7 @@ class Evaluator:
         config: what to judge on.
         target: what the trainings predict.
         device: where the trainings run.
-        threads: background threads that gather batches.
+        threads: background threads that decode, where pixels are not stored raw; None: one a core.
 
     Attributes:
         clip_ids: names of the held-out clips that are used.
@@ -102,12 +64,12 @@ class Evaluator:
         *,
         target: Target = "latents",
         device: torch.device | str = "cpu",
-        threads: int = 1,
+        threads: int | None = None,
     ) -> None:
         self.store, self.config = store, config
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
-        self._chosen = _draw(store.val, config.clips, config.seed)
-        self._probe_chosen = _draw(store.train, config.probe_clips, config.seed)
+        self._chosen = draw_clips(store.val, config.clips, config.seed)
+        self._probe_chosen = draw_clips(store.train, config.probe_clips, config.seed)
         size = min(config.batch_size, len(store.val))
         self._loader = Loader(store, store.val, masks, size, target=target, device=device, threads=threads)
         self._whole = {
@@ -131,7 +93,7 @@ class Evaluator:
         for batch in self._loader.in_order(self._chosen):
             with training.autocast():
                 prediction = training.model(batch.pixels, batch.visible, batch.masked)
-            losses.append((prediction.float() - training.as_target(batch.targets)).square().mean(dim=(1, 2)))
+            losses.append((prediction.float() - training.targets(batch)).square().mean(dim=(1, 2)))
         clip_losses = torch.cat(losses).double().cpu().numpy()
         val_loss = float(clip_losses.mean())
         finite = len(clip_losses) > 1 and math.isfinite(val_loss)
@@ -150,10 +112,11 @@ class Evaluator:
             mean = torch.tensor(self.store.teacher.mean, dtype=torch.float32, device=training.device)
         else:
             batches = self._whole["train"].in_order(self._probe_chosen)
-            mean = torch.cat([training.as_target(batch.pixels).mean(dim=1) for batch in batches]).mean(dim=0)
+            mean = torch.cat([training.model.student.normalise(batch.pixels).mean(dim=1) for batch in batches]).mean(
+                dim=0
+            )
         errors = [
-            (training.as_target(batch.targets) - mean).square().mean(dim=(1, 2))
-            for batch in self._loader.in_order(self._chosen)
+            (training.targets(batch) - mean).square().mean(dim=(1, 2)) for batch in self._loader.in_order(self._chosen)
         ]
         return torch.cat(errors).double().mean().item()
 
@@ -190,12 +153,6 @@ class Evaluator:
                 tokens = training.model.student(batch.pixels)
             slots = tokens.float().unflatten(1, (self.store.view.grid[0], -1)).mean(dim=2)
             yield slots.double().cpu().numpy()
-
-
-def _draw(clips: Clips, most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Up to `most` clips drawn by the hash of their names, in the store's order."""
-    order = uniforms(seed, DRAW, clips.keys, 1)[:, 0]
-    return np.sort(np.argsort(order, kind="stable")[:most])
 
 
 def effective_rank(features: Floats) -> float:

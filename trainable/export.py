@@ -25,11 +25,12 @@ class Encoder(nn.Module):
         view: geometry of the clips it takes.
         dim: width of its features.
         config: hyperparameters it was trained with.
+        provenance: where it came from, as plain JSON.
     """
 
-    def __init__(self, config: TrialConfig, view: View) -> None:
+    def __init__(self, config: TrialConfig, view: View, provenance: dict[str, Any]) -> None:
         super().__init__()
-        self.config, self.view = config, view
+        self.config, self.view, self.provenance = config, view, provenance
         self.student = Student(config, view)
         self.dim = self.student.dim
 
@@ -102,8 +103,8 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Encode
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if saved["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version = {saved['format_version']!r}: this version reads {FORMAT_VERSION}")
-        view = View(*(saved["view"][name] for name in ("frames", "size", "patch", "tubelet")))
-        encoder = Encoder(TrialConfig.from_dict(dict(saved["config"])), view)
+        view = View.from_description(saved["view"])
+        encoder = Encoder(TrialConfig.from_dict(dict(saved["config"])), view, dict(saved["provenance"]))
         encoder.student.load_state_dict(load_file(folder / "encoder.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, ConfigError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

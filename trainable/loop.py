@@ -26,6 +26,7 @@ from trainable.data.store import ClipStore
 from trainable.errors import CheckpointError
 from trainable.masking import Masks
 from trainable.predictor import VJepa
+from trainable.targets import decode
 
 CHECK_EVERY = 50
 
@@ -44,7 +45,7 @@ class Training:
         store: clips and, for `target="latents"`, the teacher's latents.
         target: what masked tokens are predicted: the teacher's latents, or normalised pixels (SALT's first stage).
         device: "cpu", "cuda", "cuda:1"...; None takes CUDA where there is one.
-        loader_threads: background threads that gather batches.
+        loader_threads: background threads that decode, where pixels are not stored raw; None: one a core.
 
     Attributes:
         model: student and predictor, float32.
@@ -65,7 +66,7 @@ class Training:
         *,
         target: Target = "latents",
         device: torch.device | str | None = None,
-        loader_threads: int = 1,
+        loader_threads: int | None = None,
     ) -> None:
         config.check_data(store.view, len(store.train))
         self.config, self.store, self.target = config, store, target
@@ -105,9 +106,11 @@ class Training:
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and self.device.type == "cuda")
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
 
-    def as_target(self, targets: torch.Tensor) -> torch.Tensor:
+    def targets(self, batch: Batch) -> torch.Tensor:
         """A batch's targets in float32: latents as the store has them, pixels normalised like the student's input."""
-        return self.model.student.normalise(targets) if targets.dtype == torch.uint8 else targets.float()
+        if self.target == "pixels":
+            return self.model.student.normalise(batch.targets)
+        return decode(batch.targets, batch.scales if batch.targets.dtype == torch.int8 else None)
 
     def train_to(self, step: int) -> None:
         """Trains until `step` optimiser steps have been made in all, `stop` is set, or the run has diverged."""
@@ -141,7 +144,7 @@ class Training:
             group["weight_decay"] = decay if group["decays"] else 0.0
         with self.autocast():
             prediction = self._forward(batch.pixels, batch.visible, batch.masked)
-        loss = LOSSES[self.config.loss](prediction.float(), self.as_target(batch.targets))
+        loss = LOSSES[self.config.loss](prediction.float(), self.targets(batch))
         loss.backward()
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)

@@ -20,14 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trainable.config import Masking, TrialConfig
+from trainable.data.hashing import Floats, UInts, uniforms
 from trainable.data.view import View
 
 BLOCK_SCALE = 0.15
 BLOCK_ASPECT = (0.75, 1.5)
 BLOCKS = 64  # ample: about 30 cover 99% of a frame
 
-UInts = npt.NDArray[np.uint64]
-Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
@@ -118,22 +117,6 @@ class Masks:
         jitter = draws[:, BLOCKS * 4 :]  # settles ties along the edge that is trimmed
         order: Floats = first * (rows + columns + 2.0) + np.where(first < BLOCKS, distance, 0) + jitter
         return order
-
-
-def uniforms(seed: int, epoch: int, keys: UInts, count: int) -> Floats:
-    """`count` uniform numbers in [0, 1) for each key, shape (keys, count): a pure function of (seed, epoch, key)."""
-    stream = _mix(_mix(_mix(np.uint64(seed)) + np.uint64(epoch)) + keys)
-    counters = np.arange(1, count + 1, dtype=np.uint64)
-    mixed = _mix(stream[:, None] + counters * np.uint64(0x9E3779B97F4A7C15))
-    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mix(value: UInts | np.uint64) -> UInts:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014); wraps around on purpose."""
-    mixed = np.atleast_1d(np.asarray(value, dtype=np.uint64))
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _smallest(order: Floats, count: int) -> npt.NDArray[np.bool_]:

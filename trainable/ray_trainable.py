@@ -40,7 +40,8 @@ class VJepaTrainable(Trainable):
         import torch
 
         from trainable.data.store import ClipStore
-        from trainable.evaluation import EvaluationConfig, Evaluator
+        from trainable.evaluation import Evaluator
+        from trainable.objective import EvaluationConfig
 
         task = config["task"]
         torch.set_num_threads(task["threads"])

@@ -1,26 +1,27 @@
 """Frozen teachers: whose latents a store holds.
 
 A teacher turns whole clips into one latent a token. `pixel` is the first stage of SALT: a small student and predictor
-learn to reconstruct masked pixels of the store's own training clips, and the student is then frozen. Another teacher
-is another class with the members of `FrozenTeacher`, and a branch in `salt_tune.prepare`.
+learn to reconstruct masked pixels of a store's training clips, and the student is then frozen. The VideoMAE family is
+in `videomae.py`. Another teacher is another class with the members of `FrozenTeacher`, and a choice in
+`salt_tune.teachers`.
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
-from trainable.evaluation import EvaluationConfig, Evaluator
+from trainable.evaluation import Evaluator
 from trainable.export import load_encoder, save_encoder
+from trainable.files import atomic_write
 from trainable.loop import Training
+from trainable.objective import EvaluationConfig
 from trainable.runner import run_to_end
-
-TargetNorm = Literal["layer_norm", "none"]
 
 # Small, and quick to learn: single tokens hidden at random can be read off their neighbours in time, so that a few
 # hundred steps give features of content and position, where full-length blocks still stand at the mean.
@@ -64,12 +65,21 @@ class PixelTeacher:
     Args:
         folder: where `train_pixel_teacher` left it.
         device: where it runs.
+
+    Attributes:
+        folder: where it lies.
+        view: of the clips that it was trained on.
+
+    Raises:
+        CheckpointError: no teacher there, or a damaged one.
     """
 
     name = "pixel"
 
     def __init__(self, folder: Path, device: torch.device | str) -> None:
-        self._student = load_encoder(folder, device).student
+        encoder = load_encoder(folder, device)
+        self.folder = folder
+        self._student, self.view = encoder.student, encoder.view
         self._device = torch.device(device)
         self.dim = self._student.dim
         self.sha256 = file_sha256(folder / "encoder.safetensors")
@@ -91,7 +101,8 @@ def train_pixel_teacher(
 ) -> None:
     """Trains the pixel teacher on the training clips of `store` and writes it into `folder`.
 
-    Resumes from the checkpoint in `folder`; a teacher that is finished is left as it is.
+    Resumes from the checkpoint in `folder`; a teacher that is finished is left as it is. Its curve is kept in
+    `reports.jsonl`, one line an epoch.
 
     Raises:
         UserError: the training diverged.
@@ -103,8 +114,13 @@ def train_pixel_teacher(
     training = Training(config.replace(seed=seed), store, target="pixels", device=device)
     judged_on = EvaluationConfig(clips=256, probe_clips=256, masking=config.masking, mask_ratio=config.mask_ratio)
     evaluator = Evaluator(store, judged_on, target="pixels", device=device)
+
+    def keep(report: dict[str, Any]) -> None:
+        _keep_report(folder / "reports.jsonl", report)
+        on_report(report)
+
     try:
-        report = run_to_end(training, evaluator, checkpoint, reports_per_epoch=1, on_report=on_report) or {}
+        report = run_to_end(training, evaluator, checkpoint, reports_per_epoch=1, on_report=keep) or {}
         provenance = {"teacher": "pixel", "val_loss": report["val_loss"], "val_r2": report["val_r2"]}
         save_encoder(folder, training.model.student, training.config, store.view, provenance)
         checkpoint.unlink()
@@ -113,11 +129,14 @@ def train_pixel_teacher(
         evaluator.close()
 
 
-def normalise(latents: torch.Tensor, target_norm: TargetNorm) -> torch.Tensor:
-    """The targets from a teacher's latents, in float32: a LayerNorm without parameters (V-JEPA), or as they are."""
-    if target_norm == "none":
-        return latents.float()
-    return F.layer_norm(latents.float(), latents.shape[-1:])
+def _keep_report(file: Path, report: dict[str, Any]) -> None:
+    """Adds a report to the curve; one that is made again after a restart takes the place of the first."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    curve = [line for line in lines if json.loads(line)["epoch"] < report["epoch"]]
+    kept = ("epoch", "step", "val_loss", "val_r2", "train_loss", "lr", "effective_rank", "probe_top1")
+    curve.append(json.dumps({name: report[name] for name in kept}))
+    with atomic_write(file) as temporary:
+        temporary.write_text("\n".join(curve) + "\n", encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:

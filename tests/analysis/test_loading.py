@@ -87,11 +87,30 @@ def test_a_search_without_trials_loads(tmp_path: Path) -> None:
     assert {"trial", "lr", "error"} <= set(run.trials)
 
 
+def test_the_references_are_the_summary_s(tmp_path: Path) -> None:
+    expected = {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702}
+    assert load(write_run(tmp_path).path).references == expected
+
+
+@pytest.mark.parametrize("name", ["rungs", "references"])
+def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
+    directory = write_run(tmp_path)
+    directory.summary.write_text(json.dumps({field: value for field, value in summary().items() if field != name}))
+    with pytest.raises(RunError, match=rf"summary\.json has no field {name}"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"format_version": 99}, "summary.json: format_version is 99, and must be 1"),
         ({"parameters": ["epochs"]}, "parameters has 'epochs'"),
+        ({"references": {"training_mean": 1.0}}, "references has no field position_mean"),
+        ({"references": None}, "references is None, and must be a JSON object"),
+        (
+            {"references": {**summary()["references"], "nearest_visible": float("nan")}},
+            "references: nearest_visible is nan, and must be a finite number",
+        ),
         ({"trials": [{"id": "T0"}]}, r"trials\[0\] has no field state"),
         ({"trials": [3]}, r"trials\[0\] is 3, and must be a JSON object"),
         ({"trials": [{**summary()["trials"][0], "val_loss": "low"}]}, "val_loss is 'low', and must be a number"),
@@ -100,13 +119,6 @@ def test_a_search_without_trials_loads(tmp_path: Path) -> None:
 def test_a_wrong_summary_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     change_summary(write_run(tmp_path), **changes)
     with pytest.raises(RunError, match=message):
-        load(tmp_path)
-
-
-def test_a_missing_field_is_named(tmp_path: Path) -> None:
-    directory = write_run(tmp_path)
-    directory.summary.write_text(json.dumps({name: value for name, value in summary().items() if name != "rungs"}))
-    with pytest.raises(RunError, match=r"summary\.json has no field rungs"):
         load(tmp_path)
 
 

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
+from io import BytesIO
+from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import Run, load
 from analysis.plots import against_best, learning_curves, parameters_against_objective, ranking
+from analysis.reference_lines import COLOUR
 from analysis.style import figure, spread
 from tests.analysis.fake_run import TRIALS, summary, write_run
 
@@ -64,7 +69,7 @@ def test_a_metric_to_maximize_has_no_bars_of_the_loss(tmp_path: Path) -> None:
     directory = write_run(tmp_path)
     directory.summary.write_text(json.dumps(summary(objective={"metric": "val_r2", "mode": "max"})))
     ax = ranking(load(tmp_path)).axes[0]
-    assert ax.get_title(loc="left") == "T2 has the highest held-out explained variance: 0.579"
+    assert ax.get_title(loc="left") == "T2 has the highest held-out explained variance: 0.3543"
     assert "standard error" not in ax.get_xlabel()
 
 
@@ -86,9 +91,76 @@ def test_parameters_have_their_own_scales(run: Run) -> None:
 
 
 def test_only_trials_of_all_epochs_are_filled(run: Run) -> None:
-    marks = parameters_against_objective(run).axes[0].lines
+    marks = [line for line in parameters_against_objective(run).axes[0].lines if line.get_color() != COLOUR]
     hollow = [line.get_markerfacecolor() == "white" for line in marks]
     assert hollow == [TRIALS[trial][0] != "finished" for trial in run.trials["trial"]]
+
+
+def reference_lines(ax: Axes, axis: str = "y") -> list[float]:
+    """Where references are drawn: the height of level lines, the place of upright ones."""
+    lines = [line for line in ax.lines if line.get_color() == COLOUR]
+    return [float(np.asarray(line.get_ydata() if axis == "y" else line.get_xdata())[0]) for line in lines]
+
+
+def with_references(path: Path, **changes: Any) -> Run:
+    directory = write_run(path)
+    directory.summary.write_text(json.dumps(summary(**changes)))
+    return load(path)
+
+
+@pytest.mark.parametrize("plot", [ranking, learning_curves, parameters_against_objective])
+def test_plots_of_the_loss_have_the_references_named(run: Run, plot: Callable[[Run], Figure]) -> None:
+    drawn, axis = plot(run), "x" if plot is ranking else "y"
+    for ax in drawn.axes:
+        assert sorted(reference_lines(ax, axis)) == [0.61, 0.652, 0.702]
+        low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
+        assert low < 0.61 and high > 0.702
+    for name in ("nearest visible token 0.702", "training mean 0.652", "mean per position 0.610"):
+        assert texts(drawn).count(name) == 1
+
+
+def test_plots_of_explained_variance_have_them_on_its_scale(tmp_path: Path) -> None:
+    run = with_references(tmp_path, objective={"metric": "val_r2", "mode": "max"})
+    expected = pytest.approx([1 - 0.61 / 0.652, 0, 1 - 0.702 / 0.652])
+    assert reference_lines(learning_curves(run).axes[0]) == expected
+    assert "training mean 0.00" in texts(learning_curves(run))
+    assert sorted(reference_lines(ranking(run).axes[0], "x"), reverse=True) == expected
+
+
+def test_no_other_metric_has_references(run: Run, tmp_path: Path) -> None:
+    assert reference_lines(learning_curves(run, "probe_top1").axes[0]) == []
+    probe = with_references(tmp_path / "probe", objective={"metric": "probe_top1", "mode": "max"})
+    assert not any("training mean" in text for text in texts(parameters_against_objective(probe)))
+
+
+@pytest.mark.parametrize("plot", [ranking, learning_curves, parameters_against_objective])
+def test_a_reference_far_off_is_named_at_the_edge_and_squashes_nothing(
+    tmp_path: Path, plot: Callable[[Run], Figure]
+) -> None:
+    far = with_references(
+        tmp_path / "far", references={"training_mean": 11.5, "position_mean": 0.01, "nearest_visible": 11.0}
+    )
+    axis = "x" if plot is ranking else "y"
+    drawn = plot(far)
+    low, high = drawn.axes[0].get_xlim() if axis == "x" else drawn.axes[0].get_ylim()
+    assert low > 0.3 and high < 1
+    assert reference_lines(drawn.axes[0], axis) == []
+    up, down = ("→", "←") if axis == "x" else ("↑", "↓")
+    assert {f"{up} training mean 11.5", f"{up} nearest visible token 11.0", f"{down} mean per position 0.0100"} <= set(
+        texts(drawn)
+    )
+
+
+def test_names_of_references_close_to_each_other_do_not_overlap(tmp_path: Path) -> None:
+    close = with_references(
+        tmp_path, references={"training_mean": 0.652, "position_mean": 0.6519, "nearest_visible": 0.6518}
+    )
+    for drawn in (ranking(close), learning_curves(close), parameters_against_objective(close)):
+        drawn.savefig(BytesIO())
+        labels = [text for ax in drawn.axes for text in ax.texts if text.get_color() == COLOUR]
+        boxes = [text.get_window_extent() for text in labels]
+        assert len(boxes) == 3
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_an_unknown_metric_is_refused(run: Run) -> None:

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -117,12 +115,12 @@ def mixed_run(finished_run: Path, store_path: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="session")
 def failed_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A search of one trial on a store whose index points beyond its shards, which no check of sizes can see."""
+    """A search of one trial on a store with a training row that has rotted, which no check of sizes can see."""
     folder = tmp_path_factory.mktemp("failed")
     store = shutil.copytree(store_path, folder / "store")
-    index = pq.read_table(store / "index.parquet")
-    rows = pa.array([999] * len(index), index.schema.field("row").type)
-    pq.write_table(index.set_column(index.schema.get_field_index("row"), "row", rows), store / "index.parquet")
+    with (store / "train-00000.pixels.npy").open("r+b") as file:
+        file.seek(5000)
+        file.write(bytes(64))
     return search(folder, "--store", store, "--trials", 1, "--set", "student_depth=1", name="failed")
 
 

@@ -124,14 +124,15 @@ def test_a_clip_that_does_not_decode_is_named_and_moves_no_other(
     )
 
     from trainable.data.videos import read_clip
-    from trainable.teacher import PixelTeacher, normalise
+    from trainable.targets import normalise
+    from trainable.teacher import PixelTeacher
 
     torch = pytest.importorskip("torch")
     teacher = PixelTeacher(store.path / "teacher", "cpu")
     for clips in (store.train, store.val):
         for number, name in enumerate(clips.ids):
-            pixels, _ = read_clip(class_folders / f"{name}.webm", store.view)
-            np.testing.assert_array_equal(store.row(clips, number, "pixels"), pixels)
+            (pixels,), _ = read_clip(class_folders / f"{name}.webm", store.view)
+            np.testing.assert_array_equal(store.pixels(clips, number), pixels)
             assert store.labels[clips.labels[number]] == name.split("/")[0]
             latents = normalise(teacher.latents(torch.from_numpy(pixels)[None]), "layer_norm")[0].numpy()
-            np.testing.assert_allclose(store.row(clips, number, "latents"), latents, atol=5e-3)
+            np.testing.assert_allclose(store.latents(clips, number), latents, atol=5e-3)

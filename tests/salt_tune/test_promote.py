@@ -62,7 +62,7 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(promoted: Ended, store
 
 def test_the_encoder_takes_a_clip(promoted: Ended, store: ClipStore) -> None:
     encoder = trainable.load_encoder(promoted.path)
-    clip = store.view.to_frames(store.row(store.val, 0, "pixels"))
+    clip = store.view.to_frames(store.pixels(store.val, 0))
     features = encoder(torch.from_numpy(clip)[None])
     assert features.shape == (1, store.view.tokens, encoder.dim)
     assert torch.isfinite(features).all()

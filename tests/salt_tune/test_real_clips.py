@@ -36,6 +36,6 @@ def test_real_videos_become_a_store(command: Command, tmp_path: Path) -> None:
     assert store.labels == ["signs", "surveillance/fight", "surveillance/no_fight"]
     assert len(store.train) + len(store.val) + len(store.manifest["skipped"]) == 12
     assert len(store.val) == 3
-    pixels = [store.row(store.train, number, "pixels") for number in range(len(store.train))]
+    pixels = [store.pixels(store.train, number) for number in range(len(store.train))]
     assert all(clip.std() > 10 for clip in pixels)
     assert len({clip.tobytes() for clip in pixels}) == len(pixels)

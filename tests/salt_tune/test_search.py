@@ -20,6 +20,7 @@ SUMMARY_FIELDS = {
     "store",
     "seed",
     "objective",
+    "references",
     "parameters",
     "epochs",
     "rungs",
@@ -205,9 +206,11 @@ def test_a_trial_that_fails_names_its_cause_and_nothing_wins(failed_run: Ended) 
     assert failed_run.exit_code == 1
     summary = failed_run.summary
     assert (summary["best"], summary["trials"][0]["state"]) == (None, "failed")
-    assert "IndexError" in summary["trials"][0]["error"]
+    error = summary["trials"][0]["error"]
+    assert error.startswith(str(failed_run.path.parent / "store" / "train-00000.pixels.npy"))
+    assert "--repair" in error
     assert "No trial finished" in failed_run.output
-    assert failed_run.output.count("IndexError") == 2
+    assert failed_run.output.count(error) == 2
     assert "Winner" not in failed_run.output
 
 

@@ -1,11 +1,21 @@
-"""The smallest trial that has all parts, and what several tests do with it."""
+"""The smallest trial and the smallest store that have all parts, and what several tests do with them."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from trainable.config import TrialConfig
-from trainable.data.store import Clips, ClipStore
+from trainable.data.build import StoreBuilder
+from trainable.data.index import Clips
+from trainable.data.plan import Plan
+from trainable.data.sources import find_source
+from trainable.data.store import ClipStore
+from trainable.data.view import View
 from trainable.loop import Training
 
 SMALL = TrialConfig(
@@ -20,6 +30,62 @@ SMALL = TrialConfig(
     batch_size=8,
     epochs=2,
 )
+
+
+class Projection:
+    """A teacher that need not be trained: fixed random features of a token's pixels.
+
+    Computed in double precision, so that a clip's latents do not depend on the batch it is in.
+    """
+
+    name, dim = "projection", 12
+    sha256 = hashlib.sha256(b"projection").hexdigest()
+
+    def __init__(self, view: View) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.randn(view.token_values, self.dim, generator=generator, dtype=torch.float64) / 100
+
+    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See `FrozenTeacher.latents`."""
+        return (pixels.double() @ self.weight).float()
+
+
+def ignore(count: int) -> None:
+    """Shows no progress."""
+
+
+def make_plan(videos: Path, view: View, **changes: Any) -> Plan:
+    """A store of `videos` with the latents of `Projection`; `changes` are other fields of the plan."""
+    teacher = {"name": "projection"}
+    fields = {"pixels": "raw", "latents": "float16", "teacher": teacher, "target_norm": "layer_norm", "seed": 0}
+    return Plan(find_source(videos), view, **{**fields, **changes})
+
+
+def prepare(
+    path: Path,
+    plan: Plan,
+    *,
+    two_passes: bool = False,
+    overwrite: bool = False,
+    written: Callable[[int], None] = ignore,
+    looked_at: Callable[[int], None] = ignore,
+) -> ClipStore:
+    """Makes a store with the latents of `Projection`.
+
+    Args:
+        path: the store to be.
+        plan: what it is to hold.
+        two_passes: write all pixels first, as where the teacher is trained on them.
+        overwrite: see `StoreBuilder`.
+        written: called as clips are written.
+        looked_at: called as the teacher has looked at clips in the second pass.
+    """
+    builder, teacher = StoreBuilder(path, plan, overwrite=overwrite), Projection(plan.view)
+    assert not builder.done
+    builder.write(None if two_passes else teacher, 1, written)
+    if two_passes:
+        builder.add_latents(teacher, 1, looked_at)
+    return builder.finish(teacher)
 
 
 def tensors_of(training: Training) -> dict[str, torch.Tensor]:
@@ -37,7 +103,12 @@ def assert_equal_tensors(one: dict[str, torch.Tensor], other: dict[str, torch.Te
 
 
 def rows(store: ClipStore, clips: Clips, chosen: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels and latents of the chosen clips, all tokens, one after the other."""
-    pixels = np.stack([store.row(clips, int(clip), "pixels") for clip in chosen])
-    latents = np.stack([store.row(clips, int(clip), "latents") for clip in chosen])
+    """Pixels and latents (float32) of the chosen clips' centre crops, all tokens, one after the other."""
+    pixels = np.stack([store.pixels(clips, int(clip)) for clip in chosen])
+    latents = np.stack([store.latents(clips, int(clip)) for clip in chosen])
     return torch.from_numpy(pixels), torch.from_numpy(latents)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """The files of a folder, by their paths below it."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}

@@ -45,7 +45,7 @@ def test_it_encodes_a_video_as_the_student_does(
     folder: Path, training: Training, store: ClipStore, videos: Path
 ) -> None:
     encoder = trainable.load_encoder(str(folder))
-    tokens, _ = read_clip(videos / "1.webm", store.view)
+    (tokens,), _ = read_clip(videos / "1.webm", store.view)
     clip = torch.from_numpy(store.view.to_frames(tokens))
     with torch.no_grad():
         features = encoder(torch.stack([clip, clip.flip(0)]))
@@ -104,7 +104,7 @@ def test_a_damaged_folder_is_refused_in_one_line(folder: Path, damage: str) -> N
 def test_the_stores_teacher_is_such_an_encoder(store: ClipStore) -> None:
     encoder = load_encoder(store.path / "teacher")
     assert encoder.dim == store.teacher.dim
-    pixels = torch.from_numpy(np.array(store.row(store.train, 0, "pixels")))
+    pixels = torch.from_numpy(np.array(store.pixels(store.train, 0)))
     clip = torch.from_numpy(store.view.to_frames(pixels.numpy()))
     with torch.no_grad():
         torch.testing.assert_close(encoder(clip[None]), encoder.student(pixels[None]))

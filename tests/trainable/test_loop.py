@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainable.conftest import MakeTraining
+from tests.trainable.conftest import MakeTraining, StoreOf
 from tests.trainable.small import SMALL, assert_equal_tensors, tensors_of
 from trainable.checkpoint import load_checkpoint, save_checkpoint
 from trainable.data.loader import Loader
@@ -93,10 +93,26 @@ def test_the_seed_decides_the_run(make_training: MakeTraining) -> None:
     )
 
 
-def test_the_number_of_loader_threads_does_not_matter(make_training: MakeTraining) -> None:
-    one, more = make_training(), make_training(options={"loader_threads": 3})
-    assert train(one) == train(more)
-    assert_equal_tensors(tensors_of(one), tensors_of(more))
+def test_neither_threads_nor_a_stop_matter_where_epochs_show_other_views(
+    make_training: MakeTraining, store_of: StoreOf, tmp_path: Path
+) -> None:
+    """JPEGs, decoded in threads, and int8 targets; the stop is in the middle of the second epoch."""
+    of = store_of("jpeg", "int8")
+    one, more, resumed = (make_training(of=of, epochs=3, options={"loader_threads": count}) for count in (1, 4, 2))
+    report = train(one, 12)
+    more.train_to(6)
+    save_checkpoint(tmp_path / "checkpoint", more)
+    load_checkpoint(tmp_path / "checkpoint", resumed)
+    for training in (more, resumed):
+        assert train(training, 12) == report
+        assert_equal_tensors(tensors_of(training), tensors_of(one))
+
+
+def test_rounding_the_targets_to_int8_hardly_changes_the_training(
+    make_training: MakeTraining, store_of: StoreOf
+) -> None:
+    one, other = (train(make_training(of=store_of("raw", kind)))["train_loss"] for kind in ("float16", "int8"))
+    assert 0 < abs(other / one - 1) < 5e-3
 
 
 def test_each_epoch_sees_new_masks(make_training: MakeTraining) -> None:

@@ -9,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trainable.config import Masking, TrialConfig
-from trainable.data.store import clip_key
+from trainable.data.hashing import clip_key, uniforms
 from trainable.data.view import View
 from trainable.errors import ConfigError
-from trainable.masking import Masks, uniforms
+from trainable.masking import Masks
 
 STRATEGIES: tuple[Masking, ...] = ("multiblock", "tube", "random")
 VIDEO = View(frames=4, size=224, patch=16)  # 2 x 14 x 14 tokens

@@ -9,7 +9,8 @@ import torch
 
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store import ClipStore
-from trainable.evaluation import EvaluationConfig, Evaluator
+from trainable.evaluation import Evaluator
+from trainable.objective import EvaluationConfig
 from trainable.reports import memory, train_and_report
 
 

@@ -15,14 +15,21 @@ MODULES = sorted(
 LIGHT = [
     "trainable",
     "trainable.config",
+    "trainable.data.codecs",
+    "trainable.data.crops",
     "trainable.data.decoding",
+    "trainable.data.hashing",
+    "trainable.data.index",
+    "trainable.data.manifest",
     "trainable.data.store",
     "trainable.data.sources",
     "trainable.data.synthetic",
     "trainable.errors",
     "trainable.files",
     "trainable.masking",
+    "trainable.objective",
     "trainable.schedules",
+    "trainable.videomae_sizes",
 ]
 
 

@@ -11,7 +11,8 @@ from tests.trainable.conftest import MakeTraining
 from tests.trainable.small import assert_equal_tensors, tensors_of
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluation import EvaluationConfig, Evaluator
+from trainable.evaluation import Evaluator
+from trainable.objective import EvaluationConfig
 from trainable.runner import run_to_end
 
 TOLD = ("epoch", "step", "status", "val_loss", "val_r2", "train_loss", "grad_norm", "lr")

@@ -1,75 +1,46 @@
-"""Builds a clip store: decode, train the teacher, compute latents, finish.
+"""Builds a clip store: decode, latents, finish.
 
 Everything is made in `STORE.partial` beside the store, shard by shard, and takes the store's name when it is whole.
 Each file is written atomically, and its note in `shards/` after it, so that a preparation that was stopped anywhere
 goes on with the first shard that is missing.
 """
 
-import hashlib
-import json
-import shutil
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from trainable.config import TrialConfig
-from trainable.data.decoding import decode_all
-from trainable.data.sources import Source, SourceClip
-from trainable.data.store import FORMAT_VERSION, INDEX_SCHEMA, ClipStore, Part, shard_file
-from trainable.data.view import View
+from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.finish import (
+    Sums,
+    describe_latents,
+    index_name,
+    latents_sha256,
+    write_index,
+    write_manifest,
+    write_position_mean,
+)
+from trainable.data.growing import GrowingStore
+from trainable.data.notes import Notes
+from trainable.data.pipeline import ahead
+from trainable.data.plan import Plan
+from trainable.data.shards import ShardWriter
+from trainable.data.stages import (
+    BATCH_ROWS,
+    Advance,
+    LatentSource,
+    as_targets,
+    write_shards,
+)
+from trainable.data.store import ClipStore, Half
 from trainable.errors import StoreError, VideoError
-from trainable.files import atomic_write, sync_folder, write_json
-from trainable.teacher import FrozenTeacher, TargetNorm, normalise
-
-SHARD_CLIPS = 64
-LATENT_BATCH = 16
-
-Advance = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What decides the content of a store; two preparations with equal plans make the same store.
-
-    Attributes:
-        source: the labelled videos.
-        view: geometry of the clips.
-        teacher: kind of teacher.
-        teacher_config: how it is trained.
-        target_norm: how its latents are normalised.
-        seed: seed of the teacher.
-    """
-
-    source: Source
-    view: View
-    teacher: str
-    teacher_config: TrialConfig
-    target_norm: TargetNorm
-    seed: int
-
-    def describe(self) -> dict[str, Any]:
-        """The plan as it stands in the manifest; the videos by a hash of their names, labels, splits and sizes."""
-        lines = "\n".join(f"{c.id}\t{c.label}\t{c.split}\t{c.path.stat().st_size}" for c in self.source.clips)
-        return {
-            "videos": {"clips": len(self.source.clips), "sha256": hashlib.sha256(lines.encode()).hexdigest()},
-            "view": self.view.describe(),
-            "teacher": self.teacher,
-            "teacher_config": self.teacher_config.to_dict(),
-            "target_norm": self.target_norm,
-            "seed": self.seed,
-        }
+from trainable.teacher import FrozenTeacher
 
 
 class StoreBuilder:
-    """Builds one store, step by step; call `decode`, `compute_latents` and `finish` in this order.
+    """Builds one store: `write`, then, where the teacher is trained on its pixels, `add_latents`; at last `finish`.
 
     Args:
         path: the store to be.
@@ -85,224 +56,118 @@ class StoreBuilder:
     """
 
     def __init__(self, path: Path, plan: Plan, *, overwrite: bool = False) -> None:
-        self.path, self.plan = path.absolute(), plan
-        self.partial = self.path.with_name(self.path.name + ".partial")
-        self._description = plan.describe()
-        self._sidecars = self.partial / "shards"
-        self._fresh = not self.partial.exists()
-        self.done = self._compare_finished(overwrite)
-        if not self.done:
-            self._compare_partial(overwrite)
+        self.plan, self._description = plan, plan.describe()
+        self._growing = GrowingStore(path, self._description, overwrite=overwrite)
+        self.path, self.partial, self.done = self._growing.path, self._growing.partial.folder, self._growing.done
+        self.notes = Notes(self._growing.partial.notes, (name for name, _ in plan.shards()))
 
-    def _compare_finished(self, overwrite: bool) -> bool:
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
-            return False
-        plan = _plan_of(self.path / "manifest.json")
-        if plan is None:  # never deleted, whatever the flags say
-            raise StoreError(f"{self.path}: holds something that is not a clip store; choose another --store")
-        if overwrite:
-            return False
-        if plan != self._description:
-            raise StoreError(
-                f"{self.path}: holds a clip store prepared otherwise; "
-                "choose another --store, or replace it with --overwrite"
-            )
-        ClipStore.open(self.path)
-        return True
+    def written(self, half: Half = "pixels") -> int:
+        """Source clips whose shards, or whose latents, are finished: left by an earlier run that was stopped."""
+        return sum(len(clips) for name, clips in self.plan.shards() if self.notes.has(name, half))
 
-    def _compare_partial(self, overwrite: bool) -> None:
-        if not self.partial.exists():
-            return
-        if _plan_of(self.partial / "plan.json") != self._description:
-            if not overwrite:
-                raise StoreError(
-                    f"{self.partial}: holds a preparation with other arguments that did not finish; "
-                    "repeat its arguments to go on, or start over with --overwrite"
-                )
-            shutil.rmtree(self.partial)
-
-    def decode(self, workers: int, advance: Advance) -> None:
-        """Decodes all videos into shards of pixels.
+    def write(self, latents: LatentSource | None, workers: int, advance: Advance) -> None:
+        """Decodes all videos and writes their shards.
 
         Args:
+            latents: where the latents come from; None: from `add_latents`, later.
             workers: processes that decode.
-            advance: called with a number of clips when that many more are decoded.
+            advance: called with a number of source clips when that many more are written.
 
         Raises:
             StoreError: no clip of one of the splits decodes; nothing is left behind then.
         """
-        self._sidecars.mkdir(parents=True, exist_ok=True)
-        write_json(self.partial / "plan.json", {"plan": self._description})
-        missing = []
-        for name, clips in self._shards():
-            if self._sidecar(name).exists():
-                advance(len(clips))
-            else:
-                missing.append((name, clips))
-        decoded = decode_all((clip.path for _, clips in missing for clip in clips), self.plan.view, workers)
-        for name, clips in missing:
-            self._write_pixels(name, clips, decoded, advance)
-        rows = self._rows()
-        for split in ("train", "val"):
-            if not any(clip["split"] == split for clip in rows):
-                first = next((clip["reason"] for clip in self.skipped() if clip["split"] == split), "there are none")
-                if self._fresh:
-                    shutil.rmtree(self.partial)
-                raise StoreError(f"no {'training' if split == 'train' else 'held-out'} clip could be decoded: {first}")
-        self._write_index(latents=False)
-        self._write_manifest(teacher=None)
+        self._growing.partial.begin()
+        write_shards(self.plan, self.partial, self.notes, latents, workers, advance)
+        self._check_splits()
+        if latents is None:
+            self._write_index_and_manifest(None, "", {})
 
-    def _write_pixels(self, name: str, clips: list[SourceClip], decoded: Iterator[Any], advance: Advance) -> None:
-        rows: list[dict[str, Any]] = []
-        skipped, tokens = [], []
-        for clip in clips:
-            result = next(decoded)
-            advance(1)
-            if isinstance(result, VideoError):
-                skipped.append({"id": clip.id, "split": clip.split, "reason": str(result)})
-                continue
-            pixels, frames = result
-            label = self.plan.source.labels.index(clip.label)
-            rows.append(
-                {
-                    "id": clip.id,
-                    "split": clip.split,
-                    "label": label,
-                    "shard": name,
-                    "row": len(rows),
-                    "frames": frames.tolist(),
-                    "pixels_crc32": zlib.crc32(pixels),
-                }
-            )
-            tokens.append(pixels)
-        if rows:
-            _save_array(shard_file(self.partial, name, "pixels"), np.stack(tokens))
-        write_json(self._sidecar(name), {"rows": rows, "skipped": skipped})
+    def _check_splits(self) -> None:
+        splits = {rows[0]["split"] for _, rows in self.notes.shards()}
+        for split in {clip.split for clip in self.plan.source.clips} - splits:
+            first = next(clip["reason"] for clip in self.notes.skipped() if clip["split"] == split)
+            if self._growing.partial.fresh:
+                self._growing.partial.remove()
+            raise StoreError(f"no {'training' if split == 'train' else 'held-out'} clip could be prepared: {first}")
 
     def open_pixels(self) -> ClipStore:
-        """The store as it stands after `decode`: pixels without latents, for a teacher to be trained on."""
+        """The store as it stands after `write` without latents, for a teacher to be trained on."""
         return ClipStore.open(self.partial)
 
-    def compute_latents(self, teacher: FrozenTeacher, advance: Advance) -> None:
-        """Computes the latents of every clip.
+    def add_latents(self, teacher: FrozenTeacher, workers: int, advance: Advance) -> None:
+        """Computes the latents of every clip from the pixels as they are stored.
 
         Args:
             teacher: whose latents.
-            advance: called with a number of clips when that many more are done.
+            workers: processes that decode, where no pixels are stored.
+            advance: called with a number of source clips when that many more are done.
         """
-        for name, _ in self._shards():
-            rows = len(self._read_sidecar(name)["rows"])
-            if rows and not self._sidecar(name, "latents").exists():
-                pixels = np.load(shard_file(self.partial, name, "pixels"), mmap_mode="r")
-                parts = []
-                for start in range(0, rows, LATENT_BATCH):
-                    batch = torch.from_numpy(np.array(pixels[start : start + LATENT_BATCH]))
-                    parts.append(normalise(teacher.latents(batch), self.plan.target_norm).half().cpu().numpy())
-                    advance(len(batch))
-                latents = np.concatenate(parts)
-                _save_array(shard_file(self.partial, name, "latents"), latents)
-                write_json(self._sidecar(name, "latents"), _latent_sums(latents))
-            else:
-                advance(rows)
-
-    def finish(self, teacher: FrozenTeacher) -> ClipStore:
-        """Writes index and manifest, and gives the store its name."""
-        sums = [
-            self._read_sidecar(name, "latents") for name, clips in self._used_shards() if clips[0]["split"] == "train"
+        missing = [
+            (name, [(row["id"], row["view"]) for row in rows])
+            for name, rows in self.notes.shards()
+            if not self.notes.has(name, "latents")
         ]
-        count = sum(part["tokens"] for part in sums)
-        mean = np.sum([part["sum"] for part in sums], axis=0) / count
-        variance = np.sum([part["square_sum"] for part in sums], axis=0) / count - mean**2
-        self._write_index(latents=True)
-        self._write_manifest(
-            teacher={
-                "name": teacher.name,
-                "sha256": teacher.sha256,
-                "dim": teacher.dim,
-                "target_norm": self.plan.target_norm,
-                "mean": mean.tolist(),
-                "variance": np.maximum(variance, 0).tolist(),
-            }
-        )
-        old = self.path.with_name(self.path.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.path.exists():
-            self.path.replace(old)
-        self.partial.replace(self.path)
-        sync_folder(self.path.parent)
-        # Last, so that a preparation that was stopped before can still go on.
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(self.path / self._sidecars.name)
-        (self.path / "plan.json").unlink()
-        return ClipStore.open(self.path)
+        pixels = ahead(self._stored_pixels(missing, workers))
+        for name, rows in missing:
+            with ShardWriter(self.partial, name) as writer:
+                for start in range(0, len(rows), BATCH_ROWS):
+                    writer.add_latents(as_targets(self.plan, teacher.latents(next(pixels))))
+                    advance(sum(view == 0 for _, view in rows[start : start + BATCH_ROWS]))
+            self.notes.write_latents(name, writer.latent_facts())
 
-    def skipped(self) -> list[dict[str, str]]:
-        """Clips that did not decode: `id`, `split` and `reason`."""
-        return [clip for name, _ in self._shards() for clip in self._read_sidecar(name)["skipped"]]
+    def _stored_pixels(self, shards: list[tuple[str, list[tuple[str, int]]]], workers: int) -> Iterator[torch.Tensor]:
+        """Runs in a thread: the pixels of each shard in batches of `BATCH_ROWS` rows."""
+        store = self.open_pixels()
+        places = {clip: (split, n) for split in (store.train, store.val) for n, clip in enumerate(split.ids)}
+        if self.plan.pixels == "none":
+            by_id = {clip.id: clip for clip in self.plan.source.clips}
+            first_views = (name for _, rows in shards for name, view in rows if view == 0)
+            jobs = (Job(by_id[name].path, self.plan.cuts(by_id[name])) for name in first_views)
+            decoded = (_or_raise(result) for result in decode_all(jobs, self.plan.view, workers, pixels="none"))
+            views = (view for result in decoded for view in result.pixels)
+        else:
+            views = (store.pixels(*places[name], view) for _, rows in shards for name, view in rows)
+        for _, rows in shards:
+            for start in range(0, len(rows), BATCH_ROWS):
+                count = min(BATCH_ROWS, len(rows) - start)
+                yield torch.from_numpy(np.stack([next(views) for _ in range(count)]))
 
-    def _shards(self) -> Iterator[tuple[str, list[SourceClip]]]:
-        for split in ("train", "val"):
-            clips = [clip for clip in self.plan.source.clips if clip.split == split]
-            for number, start in enumerate(range(0, len(clips), SHARD_CLIPS)):
-                yield f"{split}-{number:05d}", clips[start : start + SHARD_CLIPS]
+    def finish(self, teacher: LatentSource, checked: str = "computed", **facts: Any) -> ClipStore:
+        """Writes index and manifest, and gives the store its name.
 
-    def _used_shards(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        rows = ((name, self._read_sidecar(name)["rows"]) for name, _ in self._shards())
-        return [(name, clips) for name, clips in rows if clips]
+        Args:
+            teacher: whose latents they are.
+            checked: how it is known that they are of the store's view; see `describe_latents`.
+            facts: what else the manifest should say of the teacher.
+        """
+        self._write_index_and_manifest(teacher, checked, facts)
+        write_position_mean(ClipStore.open(self.partial))
+        return self._growing.take_name()
 
-    def _rows(self) -> list[dict[str, Any]]:
-        return [row for _, rows in self._used_shards() for row in rows]
-
-    def _sidecar(self, name: str, part: Part = "pixels") -> Path:
-        return self._sidecars / f"{name}.{part}.json"
-
-    def _read_sidecar(self, name: str, part: Part = "pixels") -> Any:
-        return json.loads(self._sidecar(name, part).read_text(encoding="utf-8"))
-
-    def _write_index(self, *, latents: bool) -> None:
-        rows = self._rows()
-        if latents:
-            checksums = {name: self._read_sidecar(name, "latents")["crc32"] for name, _ in self._used_shards()}
-            for row in rows:
-                row["latents_crc32"] = checksums[row["shard"]][row["row"]]
-        with atomic_write(self.partial / "index.parquet") as temporary:
-            pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), temporary)
-
-    def _write_manifest(self, teacher: dict[str, Any] | None) -> None:
-        write_json(
-            self.partial / "manifest.json",
-            {
-                "format_version": FORMAT_VERSION,
-                "view": self.plan.view.describe(),
-                "view_hash": self.plan.view.hash,
-                "labels": list(self.plan.source.labels),
-                "shards": [{"name": name, "clips": len(clips)} for name, clips in self._used_shards()],
-                "skipped": self.skipped(),
-                "teacher": teacher,
-                "plan": self._description,
-            },
+    def _write_index_and_manifest(self, teacher: LatentSource | None, checked: str, facts: dict[str, Any]) -> None:
+        index, latents, described = self.notes.index(latents=teacher is not None), None, None
+        if teacher is not None:
+            train, val = (Sums.of(self.notes.latent_facts(split), teacher.dim) for split in ("train", "val"))
+            latents = describe_latents(self.plan.latents, self.plan.view, checked, train, val)
+            sha256 = teacher.sha256 or latents_sha256(index)
+            norm = {"target_norm": self.plan.target_norm}
+            described = {"name": teacher.name, "sha256": sha256, "dim": teacher.dim, **norm, **facts}
+        write_index(self.partial / index_name(0), index)
+        write_manifest(
+            self.partial,
+            view=self.plan.view,
+            videos=self.plan.source.folder,
+            labels=self.plan.source.labels,
+            index=index,
+            pixels=self.plan.pixels,
+            latents=latents,
+            teacher=described,
+            skipped=self.notes.skipped(),
+            plan=self._description,
         )
 
 
-def _plan_of(file: Path) -> dict[str, Any] | None:
-    """The plan that a manifest or a plan.json states; None where there is none to be read."""
-    try:
-        plan = json.loads(file.read_text(encoding="utf-8"))["plan"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(plan)
-
-
-def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def _latent_sums(latents: npt.NDArray[np.float16]) -> dict[str, Any]:
-    flat = latents.reshape(-1, latents.shape[-1])
-    return {
-        "crc32": [zlib.crc32(row) for row in latents],
-        "tokens": len(flat),
-        "sum": flat.sum(axis=0, dtype=np.float64).tolist(),
-        "square_sum": np.square(flat, dtype=np.float64).sum(axis=0).tolist(),
-    }
+def _or_raise(result: Decoded | VideoError) -> Decoded:
+    if isinstance(result, VideoError):
+        raise result
+    return result

@@ -43,10 +43,12 @@ class Source:
     """The labelled videos of a folder.
 
     Attributes:
+        folder: the folder that was searched.
         clips: the clips of both splits, neither of which is empty, sorted by id.
         labels: the class names in the order of their indices; a class may have no clips.
     """
 
+    folder: Path
     clips: tuple[SourceClip, ...]
     labels: tuple[str, ...]
 
@@ -105,8 +107,12 @@ def _read_ssv2(folder: Path, annotations: dict[str, Path | None]) -> Source:
     if both := splits["train"].keys() & splits["val"].keys():
         raise VideoError(f"{files['validation']}: id = {min(both)!r}: is listed in {files['train'].name} as well")
     places = [place for place in (folder, folder / _SSV2_VIDEOS) if place.is_dir()]
-    videos = {path.stem: path for place in places for path in _find_videos(place, deep=False)}
     listed = sorted(id_ for entries in splits.values() for id_ in entries)
+    videos: dict[str, Path] = {}
+    for path in (path for place in places for path in _find_videos(place, deep=False)):
+        if path.stem in videos and (path.stem in splits["train"] or path.stem in splits["val"]):
+            raise VideoError(f"{path}: has the same id as {videos[path.stem]}; keep one of the two")
+        videos[path.stem] = path
     if missing := [id_ for id_ in listed if id_ not in videos]:
         raise VideoError(
             f"{folder}: {len(missing)} of the {len(listed)} videos listed are not there, first {missing[0]}.webm: "
@@ -117,7 +123,7 @@ def _read_ssv2(folder: Path, annotations: dict[str, Path | None]) -> Source:
         for split, entries in splits.items()
         for id_, label in entries.items()
     )
-    return Source(tuple(sorted(clips, key=lambda clip: clip.id)), labels)
+    return Source(folder, tuple(sorted(clips, key=lambda clip: clip.id)), labels)
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
@@ -186,7 +192,7 @@ def _read_class_folders(folder: Path, val_fraction: float, seed: int) -> Source:
     clips = (
         SourceClip(id_, videos[id_], classes[id_], "val" if id_ in held_out else "train") for id_ in sorted(videos)
     )
-    return Source(tuple(clips), tuple(sorted(set(classes.values()))))
+    return Source(folder, tuple(clips), tuple(sorted(set(classes.values()))))
 
 
 def _held_out(classes: dict[str, str], val_fraction: float, seed: int) -> set[str]:
@@ -212,5 +218,21 @@ def _find_videos(folder: Path, *, deep: bool) -> Iterator[Path]:
 
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
-        paths = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-        yield from (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
+        here = Path(parent).resolve()
+        for link in (Path(parent, name) for name in folders if Path(parent, name).is_symlink()):
+            if here.is_relative_to(link.resolve()):
+                raise VideoError(f"{link}: is a link to a folder that it lies in; remove it")
+        for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                yield _checked_name(path)
+
+
+def _checked_name(path: Path) -> Path:
+    """Refuses a path that is no text: it could stand neither in the index nor in the manifest."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise VideoError(
+            f"{os.fsencode(path)!r}: the name is not UTF-8; rename it (convmv does whole folders)"
+        ) from error
+    return path

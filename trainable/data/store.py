@@ -1,10 +1,12 @@
 """The clip store: pixels and a teacher's latents of the same view, memory-mapped, decoded once for all trials.
 
     STORE/
-      manifest.json                 format version, view and its hash, teacher, labels, shards, skipped clips
-      index.parquet                 one row a clip: id, split, label, shard, row, frames, checksums
-      train-00000.pixels.npy        uint8 (clips, tokens, token values): the visible patches of a clip lie apart
-      train-00000.latents.npy       float16 (clips, tokens, teacher's width), already normalised (`target_norm`)
+      manifest.json                 format version, view and its hash, formats, teacher, labels, shards, skipped clips
+      index.parquet                 one row a stored view of a clip: id, split, label, shard, row, frames, checksums
+      position_mean.npy             float32 (tokens, teacher's width): mean of the training latents at each position
+      train-00000.pixels.npy        uint8 (rows, tokens, token values), or the JPEGs of all rows, one after the other
+      train-00000.latents.npy       float16 or int8 (rows, tokens, teacher's width), already normalised (`target_norm`)
+      train-00000.scales.npy        float32 (rows, tokens), with int8 latents
       val-00000....
       teacher/                      the teacher's weights, where it was trained for this store
 
@@ -12,9 +14,7 @@ docs/clip-store.md documents the format. Numpy maps the shards, so trials
 on one machine share them through the page cache.
 """
 
-import hashlib
-import json
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,78 +22,27 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from trainable.data.codecs import LatentFormat, PixelFormat, decode_jpeg, dequantise
+from trainable.data.crops import cuts_of
+from trainable.data.hashing import digest
+from trainable.data.index import Clips, Split, read_index
+from trainable.data.manifest import TeacherRecord, read_manifest, read_view
 from trainable.data.view import View
-from trainable.errors import ConfigError, StoreError
+from trainable.errors import ConfigError, StoreError, VideoError
 
-FORMAT_VERSION = 1
-
-Split = Literal["train", "val"]
-Part = Literal["pixels", "latents"]
-DTYPES: dict[Part, npt.DTypeLike] = {"pixels": np.uint8, "latents": np.float16}
-
-INDEX_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("split", pa.string()),
-        ("label", pa.int32()),
-        ("shard", pa.string()),
-        ("row", pa.int32()),
-        ("frames", pa.list_(pa.int32())),
-        ("pixels_crc32", pa.uint32()),
-        ("latents_crc32", pa.uint32()),
-    ]
-)
+Part = Literal["pixels", "latents", "scales"]
+Half = Literal["pixels", "latents"]
 
 
-@dataclass(frozen=True)
-class TeacherRecord:
-    """The teacher whose latents a store holds.
-
-    Attributes:
-        name: kind of teacher ("pixel").
-        sha256: hash of its weights file.
-        dim: width of its latents.
-        target_norm: "layer_norm" (without parameters, in float32, before float16: V-JEPA) or "none".
-        mean: mean of the training latents per dimension, shape (dim,).
-        variance: their variance per dimension, shape (dim,).
-    """
-
-    name: str
-    sha256: str
-    dim: int
-    target_norm: str
-    mean: npt.NDArray[np.float64]
-    variance: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Clips:
-    """The clips of one split, in the order of their ids; every array has one entry a clip.
-
-    Attributes:
-        ids: names of the clips.
-        keys: hashes of the names, the clips' part in the seeds of their masks.
-        labels: class indices.
-        shards: names of the shards that hold them.
-        rows: rows within the shards.
-    """
-
-    ids: tuple[str, ...]
-    keys: npt.NDArray[np.uint64]
-    labels: npt.NDArray[np.int64]
-    shards: tuple[str, ...]
-    rows: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.ids)
+RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
 
 
 @dataclass
 class ClipStore:
     """An open store.
+
+    Every row is compared with its checksum when it is first read.
 
     Attributes:
         path: folder of the store.
@@ -109,25 +58,31 @@ class ClipStore:
     train: Clips
     val: Clips
     _maps: dict[tuple[str, Part], npt.NDArray[Any]] = field(default_factory=dict, repr=False)
+    _seen: dict[tuple[Split, Half], npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, path: str | Path) -> "ClipStore":
+    def open(cls, path: str | Path, *, whole: bool = True) -> "ClipStore":
         """Opens the store in folder `path` and checks that it is whole; reads no clip.
 
+        Args:
+            path: folder of the store.
+            whole: refuse missing and truncated shards; False for who is about to repair them.
+
         Raises:
-            StoreError: no store there, another format version, a missing or truncated file, another view than its hash.
+            StoreError: no store there, another format version, a missing or truncated file, halves of another view.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
-        view = _read_view(path, manifest)
+        manifest = read_manifest(path)
         try:
-            for shard in manifest["shards"]:
-                _check_shard(path, shard, view, manifest)
-            store = cls(path, manifest, view, *_read_index(path, manifest))
+            view = read_view(path, manifest)
+            store = cls(path, manifest, view, *read_index(path, manifest))
             if manifest["teacher"] is not None:
                 _ = store.teacher
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"{path / 'manifest.json'}: damaged ({error!r}); prepare the store again") from error
+            if whole:
+                for shard in manifest["shards"]:
+                    store._check_shard(shard["name"])
+        except (KeyError, TypeError, ConfigError) as error:
+            raise StoreError(f"{path / 'manifest.json'}: damaged ({error}); prepare the store again") from error
         return store
 
     def clips(self, split: Split) -> Clips:
@@ -138,6 +93,23 @@ class ClipStore:
     def labels(self) -> list[str]:
         """Names of the classes, in the order of their indices."""
         return list(self.manifest["labels"])
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """How pixels are stored."""
+        pixels: PixelFormat = self.manifest["pixels"]["format"]
+        return pixels
+
+    @property
+    def latent_format(self) -> LatentFormat:
+        """How latents are stored."""
+        latents: LatentFormat = self.manifest["latents"]["format"]
+        return latents
+
+    @property
+    def videos(self) -> Path:
+        """The folder that the videos were read from."""
+        return Path(self.manifest["videos"])
 
     @cached_property
     def teacher(self) -> TeacherRecord:
@@ -153,17 +125,117 @@ class ClipStore:
         mean, variance = np.array(teacher["mean"]), np.array(teacher["variance"])
         return TeacherRecord(**{name: teacher[name] for name in names}, mean=mean, variance=variance)
 
+    @cached_property
+    def position_mean(self) -> npt.NDArray[np.float32]:
+        """Mean of the training latents at each position, shape (tokens, teacher's width).
+
+        Raises:
+            StoreError: its file is missing or damaged.
+        """
+        file = self.path / self.manifest["position_mean"]
+        mean: npt.NDArray[np.float32] = _load(file, (self.view.tokens, self.teacher.dim), np.float32)
+        return np.array(mean)
+
     def shard(self, name: str, part: Part) -> npt.NDArray[Any]:
-        """The array of one shard, memory-mapped: (clips, tokens, token values) or (clips, tokens, teacher's width)."""
+        """The array of one shard, memory-mapped; see the module for its shape."""
         if (name, part) not in self._maps:
             mapped = np.load(shard_file(self.path, name, part), mmap_mode="r", allow_pickle=False)
             self._maps[name, part] = mapped.view(np.ndarray)
         return self._maps[name, part]
 
-    def row(self, clips: Clips, clip: int, part: Part) -> npt.NDArray[Any]:
-        """Pixels or latents of one clip, memory-mapped: (tokens, token values) or (tokens, teacher's width)."""
-        pixels_or_latents: npt.NDArray[Any] = self.shard(clips.shards[clip], part)[clips.rows[clip]]
-        return pixels_or_latents
+    def pixels(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.uint8]:
+        """Pixels of a view of a clip: memory-mapped or decoded, shape (tokens, token values).
+
+        Raises:
+            StoreError: they differ from their checksum, or the video does not decode any more.
+        """
+        stored = self.stored_pixels(clips, clip, view)
+        self._check_once(clips, clip, view, "pixels", stored)
+        return decode_jpeg(stored, self.view) if self.pixel_format == "jpeg" else stored
+
+    def stored_pixels(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.uint8]:
+        """Pixels as they are stored, unchecked: tokens, a JPEG, or tokens decoded from the video."""
+        if self.pixel_format == "none":
+            return self._from_video(clips, clip, view)
+        shard = self.shard(clips.shards[clip], "pixels")
+        if self.pixel_format == "jpeg":
+            start, length = clips.jpegs[clip, view]
+            jpeg: npt.NDArray[np.uint8] = shard[start : start + length]
+            return jpeg
+        row: npt.NDArray[np.uint8] = shard[clips.rows[clip] + view]
+        return row
+
+    def _from_video(self, clips: Clips, clip: int, view: int) -> npt.NDArray[np.uint8]:
+        from trainable.data.videos import read_clip  # only these stores need decord where they are read
+
+        cut = cuts_of(self.view, clips.ids[clip], self.labels[clips.labels[clip]], clips.split)[view]
+        try:
+            pixels: npt.NDArray[np.uint8] = read_clip(self.videos / clips.videos[clip], self.view, (cut,))[0][0]
+        except VideoError as error:
+            raise StoreError(f"{self.path}: clip {clips.ids[clip]!r}: {error}; put the video back") from error
+        return pixels
+
+    def latents(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.float32]:
+        """Latents of a view of a clip, shape (tokens, teacher's width).
+
+        Raises:
+            StoreError: they differ from their checksum.
+        """
+        return dequantise(*self.stored_latents(clips, clip, view))
+
+    def stored_latents(
+        self, clips: Clips, clip: int, view: int = 0, *, check: bool = True
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None]:
+        """Latents as they are stored, memory-mapped, and their scales (tokens,), where they are int8."""
+        shard, row = clips.shards[clip], clips.rows[clip] + view
+        latents = self.shard(shard, "latents")[row]
+        scales = self.shard(shard, "scales")[row] if self.latent_format == "int8" else None
+        if check:
+            self._check_once(clips, clip, view, "latents", *((latents,) if scales is None else (latents, scales)))
+        return latents, scales
+
+    def _check_once(self, clips: Clips, clip: int, view: int, half: Half, *stored: npt.NDArray[Any]) -> None:
+        seen = self._seen.setdefault((clips.split, half), np.zeros((len(clips), clips.views), dtype=np.bool_))
+        if seen[clip, view]:
+            return
+        if digest(*stored) != clips.digests[clip, view, 0 if half == "pixels" else 1]:
+            raise StoreError(self.complaint(clips, clip, view, half))
+        seen[clip, view] = True
+
+    def complaint(self, clips: Clips, clip: int, view: int, half: Half) -> str:
+        """What is said of a row that differs from its checksum: clip, place and remedy."""
+        what = f"clip {clips.ids[clip]!r}" + (f", view {view}" if view else "")
+        if half == "pixels" and self.pixel_format == "none":
+            return f"{self.videos / clips.videos[clip]}: {what}: decodes to other pixels than when it was prepared"
+        file = shard_file(self.path, clips.shards[clip], half)
+        remedy = f"rebuild it with `python -m salt_tune.prepare --repair {self.path}`"
+        return f"{file}: {what}, row {clips.rows[clip] + view}: {half} differ from their checksum; {remedy}"
+
+    def parts(self, name: str) -> Iterator[tuple[Part, tuple[int, ...], npt.DTypeLike]]:
+        """The files of a shard: part, shape and type of each."""
+        rows = next(shard["rows"] for shard in self.manifest["shards"] if shard["name"] == name)
+        if self.pixel_format == "raw":
+            yield "pixels", (rows, self.view.tokens, self.view.token_values), np.uint8
+        elif self.pixel_format == "jpeg":
+            yield "pixels", (self._jpeg_bytes[name],), np.uint8
+        if self.manifest["teacher"] is not None:
+            int8 = self.latent_format == "int8"
+            yield "latents", (rows, self.view.tokens, self.teacher.dim), np.int8 if int8 else np.float16
+            if int8:
+                yield "scales", (rows, self.view.tokens), np.float32
+
+    @cached_property
+    def _jpeg_bytes(self) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for clips in (self.train, self.val):
+            for shard, jpegs in zip(clips.shards, clips.jpegs, strict=True):
+                sizes[shard] = max(sizes.get(shard, 0), int(jpegs.sum(axis=1).max()))
+        return sizes
+
+    def _check_shard(self, name: str) -> None:
+        """Checks sizes alone: the content is covered by the checksums in the index."""
+        for part, shape, dtype in self.parts(name):
+            _load(shard_file(self.path, name, part), shape, dtype)
 
 
 def shard_file(folder: Path, name: str, part: Part) -> Path:
@@ -171,95 +243,16 @@ def shard_file(folder: Path, name: str, part: Part) -> Path:
     return folder / f"{name}.{part}.npy"
 
 
-def clip_key(clip_id: str) -> int:
-    """A 64-bit hash of a clip's name, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=8).digest(), "little")
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
-    if not path.is_dir():
-        raise StoreError(f"{path}: no such clip store; make one with `python -m salt_tune.prepare`")
-    if not file.is_file():
-        raise StoreError(
-            f"{path}: not a finished clip store (no manifest.json); make one with `python -m salt_tune.prepare`"
-        )
+def _load(file: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Maps an array and checks what it is."""
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        version = manifest["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{file}: not a clip store's manifest ({error}); prepare the store again") from error
-    if version != FORMAT_VERSION:
-        raise StoreError(
-            f"{file}: format_version = {version!r}: this version reads {FORMAT_VERSION}; prepare the store again"
-        )
-    missing = {"view", "view_hash", "labels", "shards", "teacher", "skipped"} - manifest.keys()
-    if missing:
-        raise StoreError(f"{file}: {sorted(missing)[0]} is missing; prepare the store again")
-    return dict(manifest)
-
-
-def _read_view(path: Path, manifest: dict[str, Any]) -> View:
-    stated = manifest["view"]
-    try:
-        view = View(*(stated[name] for name in ("frames", "size", "patch", "tubelet")))
-    except (ConfigError, KeyError, TypeError) as error:
-        raise StoreError(f"{path / 'manifest.json'}: view: {error}; prepare the store again") from error
-    if view.hash != manifest["view_hash"] or view.describe() != stated:
-        raise StoreError(
-            f"{path / 'manifest.json'}: view_hash = {manifest['view_hash']!r}: "
-            f"the view stated hashes to {view.hash!r}; pixels and latents of different views must not meet"
-        )
-    return view
-
-
-def _check_shard(path: Path, shard: dict[str, Any], view: View, manifest: dict[str, Any]) -> None:
-    """Checks sizes alone: the content is covered by the checksums in the index."""
-    widths: dict[Part, int] = {"pixels": view.token_values}
-    if manifest["teacher"] is not None:
-        widths["latents"] = manifest["teacher"]["dim"]
-    for part, width in widths.items():
-        file = shard_file(path, shard["name"], part)
-        try:
-            mapped = np.load(file, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError as error:
-            raise StoreError(f"{file}: missing; restore it, or prepare the store again with --overwrite") from error
-        except (ValueError, OSError, EOFError) as error:
-            raise StoreError(
-                f"{file}: truncated or damaged; restore it, or prepare the store again with --overwrite"
-            ) from error
-        expected = (shard["clips"], view.tokens, width)
-        if mapped.shape != expected or mapped.dtype != DTYPES[part]:
-            raise StoreError(
-                f"{file}: shape {mapped.shape} of {mapped.dtype}: "
-                f"the manifest says {expected} of {np.dtype(DTYPES[part])}"
-            )
-
-
-def _read_index(path: Path, manifest: dict[str, Any]) -> tuple[Clips, Clips]:
-    file = path / "index.parquet"
-    try:
-        table = pq.read_table(file, schema=INDEX_SCHEMA)
+        mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
-        raise StoreError(f"{file}: missing; restore it, or prepare the store again with --overwrite") from error
-    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{file}: missing; {RESTORE}") from error
+    except Exception as error:  # numpy raises nearly anything on a damaged header
+        raise StoreError(f"{file}: truncated or damaged; {RESTORE}") from error
+    if mapped.shape != shape or mapped.dtype != dtype:
         raise StoreError(
-            f"{file}: truncated or damaged; restore it, or prepare the store again with --overwrite"
-        ) from error
-    shards = {shard["name"]: shard["clips"] for shard in manifest["shards"]}
-    lacks = any(table[name].null_count for name in ("id", "label", "row"))
-    if lacks or Counter(table["shard"].to_pylist()) != Counter(shards):
-        raise StoreError(f"{file}: does not fit manifest.json; restore it, or prepare the store again with --overwrite")
-    train, val = (_clips(table.filter(pa.compute.equal(table["split"], split))) for split in ("train", "val"))
-    return train, val
-
-
-def _clips(table: pa.Table) -> Clips:
-    ids = tuple(table["id"].to_pylist())
-    return Clips(
-        ids=ids,
-        keys=np.array([clip_key(clip) for clip in ids], dtype=np.uint64),
-        labels=table["label"].to_numpy().astype(np.int64),
-        shards=tuple(table["shard"].to_pylist()),
-        rows=table["row"].to_numpy().astype(np.int64),
-    )
+            f"{file}: shape {mapped.shape} of {mapped.dtype}: the manifest says {shape} of {np.dtype(dtype)}"
+        )
+    return mapped

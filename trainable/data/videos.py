@@ -1,6 +1,7 @@
 """Decodes one video file into the tokens of a view."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +11,8 @@ import av
 import decord
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from trainable.data.crops import CENTRE, Cut, cut_image
 from trainable.data.view import View
 from trainable.errors import VideoError
 
@@ -21,15 +22,18 @@ _MATROSKA: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 
 
-def read_clip(path: Path, view: View) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Decodes the frames that a view takes of a video.
+def read_clip(
+    path: Path, view: View, cuts: Sequence[Cut] = (CENTRE,)
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Decodes the frames that a view takes of a video; decord seeks to a key frame where that saves decoding.
 
     Args:
         path: a video file of any container and codec that decord decodes (VP9, H.264, MPEG-4; not AV1).
         view: the frames to take, their size and how they are cut into tokens.
+        cuts: where the clip is cut out of the frames (see `cuts_of`).
 
     Returns:
-        The RGB tokens, shape (view.tokens, view.token_values), and the indices of the frames they were
+        The RGB tokens, shape (cuts, view.tokens, view.token_values), and the indices of the frames they were
         taken from, counted from the start of the video, shape (view.frames,).
 
     Raises:
@@ -38,34 +42,28 @@ def read_clip(path: Path, view: View) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     _check_container(path)
     try:
         # One thread: decord's default of all cores fails on VP9. The reader is dropped on return: it grows if kept.
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        reader = decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
         indices = view.frame_indices(len(reader))
         taken, place = np.unique(indices, return_inverse=True)
         images = reader.get_batch(taken.tolist()).asnumpy()
     except (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError) as error:
         raise VideoError(f"{path}: does not decode: {_first_line(error)}") from error
-    frames = np.stack([_resize_and_crop(image, view.size) for image in images])
-    return view.to_tokens(frames[place]), indices
-
-
-def _resize_and_crop(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Brings the short side of an image (height, width, 3) to `size` and cuts the centre square out of it."""
-    height, width = image.shape[:2]
-    scale = size / min(height, width)
-    height, width = max(size, round(height * scale)), max(size, round(width * scale))
-    top, left = (height - size) // 2, (width - size) // 2
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
+    clips = (np.stack([cut_image(image, view.size, cut) for image in images])[place] for cut in cuts)
+    return np.stack([view.to_tokens(clip) for clip in clips]), indices
 
 
 def _check_container(path: Path) -> None:
     """Refuses what decord would report on stderr only, with a stack trace, or not at all."""
     try:
-        with av.open(str(path)) as container:
+        # By its absolute path: FFmpeg takes "12:30.webm" for a protocol. Titles may be in any encoding.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             streams = container.streams.video
             if not streams:
                 raise VideoError(f"{path}: holds no video stream")
-            if streams[0].codec.canonical_name == "av1":
+            codec = getattr(streams[0], "codec", None)  # PyAV has no such attribute where FFmpeg knows no decoder
+            if codec is None:
+                raise VideoError(f"{path}: is of a codec that is not known")
+            if codec.canonical_name == "av1":
                 raise VideoError(f"{path}: is AV1, which decord does not decode; VP9 and H.264 are fine")
         _check_complete(path)
     except (av.FFmpegError, OSError) as error:

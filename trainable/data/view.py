@@ -1,4 +1,4 @@
-"""The view: which frames of a video are taken, how they are cropped, and how they are cut into tokens.
+"""The view: which frames of a video are taken, how they are cropped and mirrored, and how they are cut into tokens.
 
 Pixels and latents belong together only when both were made from the same view, so the store keeps a
 hash of it (`View.hash`) and everything that joins the two compares hashes.
@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,12 @@ import numpy.typing as npt
 from trainable.errors import ConfigError
 
 FRAME_RULE = "uniform-segment-centres"
-CROP_RULE = "short-side-pillow-bilinear, centre-crop"
+CROP_RULE = "short-side-pillow-bilinear, centre-crop; further views: one box for all frames, 0.3-1 of the area"
+
+Flips = Literal["undirected", "all", "none"]
+
+
+GEOMETRY = ("frames", "size", "patch", "tubelet")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class View:
         size: height and width of a frame in pixels, after resizing the short side and a centre crop (224).
         patch: height and width of a patch in pixels (16).
         tubelet: frames in a token (2).
+        views: views stored of a training clip (1); the first is the centre crop, the only one of a held-out clip.
+        flips: which further views may be mirrored: those of clips whose label names no direction ("undirected"), "all",
+            or "none"; "none" where there is one view.
 
     Raises:
         ConfigError: a field is not a positive whole number, or the fields do not divide each other.
@@ -37,9 +45,12 @@ class View:
     size: int = 224
     patch: int = 16
     tubelet: int = 2
+    views: int = 1
+    flips: Flips = "undirected"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name in (*GEOMETRY, "views"):
+            value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(name, value, "must be a whole number of at least 1")
         if self.frames % self.tubelet:
@@ -48,6 +59,24 @@ class View:
             raise ConfigError("size", self.size, f"must be a multiple of patch = {self.patch}")
         if self.size // self.patch < 2:
             raise ConfigError("size", self.size, f"must be at least two patches wide (patch = {self.patch})")
+        if self.flips not in get_args(Flips):
+            raise ConfigError("flips", self.flips, f"must be one of {', '.join(get_args(Flips))}")
+        if self.views == 1:  # nothing is mirrored then: views that are the same have the same hash
+            object.__setattr__(self, "flips", "none")
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> "View":
+        """The view that `describe()` gave.
+
+        Raises:
+            ConfigError, KeyError, TypeError: it did not.
+        """
+        return cls(**{name: description[name] for name in (*GEOMETRY, "views", "flips")})
+
+    @property
+    def geometry(self) -> dict[str, int]:
+        """What a student or a teacher must agree with: `frames`, `size`, `patch` and `tubelet`."""
+        return {name: getattr(self, name) for name in GEOMETRY}
 
     @property
     def grid(self) -> tuple[int, int, int]:

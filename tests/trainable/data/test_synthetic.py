@@ -103,7 +103,7 @@ def test_the_video_shows_the_scene(tmp_path: Path) -> None:
     write_dataset(tmp_path, 16, seed=3)
     view = View(frames=16, size=64, patch=16)
     for index in range(len(CLASSES)):
-        shown = view.to_frames(read_clip(tmp_path / f"{index + 1}.webm", view)[0])
+        shown = view.to_frames(read_clip(tmp_path / f"{index + 1}.webm", view)[0][0])
         drawn = render(draw_scene(index, np.random.default_rng([3, index])))
         assert np.abs(shown.astype(int) - drawn).mean() < 6
         assert (mask(shown) == mask(drawn)).mean() > 0.98

@@ -43,7 +43,7 @@ def counting(frames: int, height: int = 48, width: int = 64) -> npt.NDArray[np.u
 )
 @pytest.mark.parametrize("length", [3, 8, 47])
 def test_the_frames_are_those_of_the_view(tmp_path: Path, name: str, codec: str, length: int) -> None:
-    tokens, indices = read_clip(write_video(tmp_path / name, counting(length), codec), VIEW)
+    (tokens,), indices = read_clip(write_video(tmp_path / name, counting(length), codec), VIEW)
     assert tokens.dtype == np.uint8
     assert tokens.shape == (VIEW.tokens, VIEW.token_values)
     assert indices.tolist() == VIEW.frame_indices(length).tolist()
@@ -58,7 +58,7 @@ def test_the_centre_is_kept_in_colour(tmp_path: Path, height: int, width: int) -
     square = frames[:, rows - short // 2 : rows + short // 2, columns - short // 2 : columns + short // 2]
     square[:, :, : short // 2] = (200, 40, 40)
     square[:, :, short // 2 :] = (40, 40, 200)
-    tokens, _ = read_clip(write_video(tmp_path / "a.webm", frames), VIEW)
+    (tokens,), _ = read_clip(write_video(tmp_path / "a.webm", frames), VIEW)
     image = VIEW.to_frames(tokens)[0].astype(int)
     np.testing.assert_allclose(image[3:-3, 3:12].mean(axis=(0, 1)), (200, 40, 40), atol=16)
     np.testing.assert_allclose(image[3:-3, -12:-3].mean(axis=(0, 1)), (40, 40, 200), atol=16)
@@ -67,7 +67,7 @@ def test_the_centre_is_kept_in_colour(tmp_path: Path, height: int, width: int) -
 def test_resizing_smooths_instead_of_skipping_pixels(tmp_path: Path) -> None:
     stripes = np.zeros((2, 128, 128, 3), dtype=np.uint8)
     stripes[:, :, ::4] = stripes[:, :, 1::4] = 255
-    tokens, _ = read_clip(write_video(tmp_path / "a.webm", stripes), VIEW)
+    (tokens,), _ = read_clip(write_video(tmp_path / "a.webm", stripes), VIEW)
     assert VIEW.to_frames(tokens).std() < 30
 
 

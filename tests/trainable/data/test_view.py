@@ -1,6 +1,6 @@
 """Views: the geometry of clips, which frames they take, and their hash."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.data.view import View
+from trainable.data.view import Flips, View
 from trainable.errors import ConfigError
 
 views = st.builds(
@@ -55,10 +55,24 @@ def test_frames_are_the_middles_of_equal_segments() -> None:
     assert View(frames=4, tubelet=2).frame_indices(2).tolist() == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("change", [{"frames": 8}, {"size": 112}, {"patch": 8}, {"tubelet": 1}])
-def test_every_field_changes_the_hash(change: dict[str, int]) -> None:
-    assert View().hash == View(**asdict(View())).hash
-    assert View(**{**asdict(View()), **change}).hash != View().hash
+@pytest.mark.parametrize(
+    "change", [{"frames": 8}, {"size": 112}, {"patch": 8}, {"tubelet": 1}, {"views": 3}, {"flips": "all"}]
+)
+def test_every_field_changes_the_hash(change: dict[str, Any]) -> None:
+    view = View(views=2)
+    assert view.hash == View(**asdict(view)).hash
+    assert replace(view, **change).hash != view.hash
+
+
+def test_without_further_views_nothing_can_be_mirrored() -> None:
+    assert View(flips="all") == View(flips="none") == View()
+    assert View(flips="all").hash == View().hash
+
+
+@given(views, st.integers(1, 4), st.sampled_from(["undirected", "all", "none"]))
+def test_a_view_is_what_it_says_of_itself(view: View, count: int, flips: Flips) -> None:
+    view = replace(view, views=count, flips=flips)
+    assert View.from_description(view.describe()) == view
 
 
 @pytest.mark.parametrize(
@@ -71,6 +85,9 @@ def test_every_field_changes_the_hash(change: dict[str, int]) -> None:
         ({"size": 225}, "size"),
         ({"size": 16}, "size"),
         ({"patch": -16}, "patch"),
+        ({"views": 0}, "views"),
+        ({"views": 2.0}, "views"),
+        ({"flips": "some"}, "flips"),
     ],
 )
 def test_impossible_fields_are_refused_by_name(fields: dict[str, Any], blamed: str) -> None:

@@ -1,0 +1,122 @@
+"""The measurements of `benchmarks.prepare`, apart from it: the decoding workers import that one, without torch."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from safetensors.torch import save_file
+
+from benchmarks import machine
+from benchmarks.full_size import ProjectionTeacher, plan_of, write_videos
+from trainable.data.build import StoreBuilder
+from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.plan import Plan
+from trainable.data.shards import ShardWriter
+from trainable.data.stages import BATCH_ROWS, as_targets
+from trainable.teacher import FrozenTeacher
+from trainable.videomae import VideoMaeTeacher
+from trainable.videomae_sizes import tensor_shapes
+
+TEACHER = "videomaev2_small"
+SLOW_CLIPS = 24  # enough for the slow teacher
+
+
+def measure(videos: Path | None, workers: int) -> None:
+    """Measures and writes results/prepare-*.json."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures: dict[str, object] = {"videos": "the folder named" if videos else "VP9, 48 frames of 240 x 240"}
+        plan = plan_of(videos or write_videos(folder / "videos"))
+        decoded = [clip for clip in decode_all(_jobs(plan), plan.view, workers) if isinstance(clip, Decoded)]
+        decoding = _decoding_rate(plan, workers)
+        figures |= {
+            "clips": len(decoded),
+            "decode alone, clips/s": round(decoding, 1),
+            "write alone, clips/s": round(_writing_rate(plan, decoded, folder / "written"), 1),
+        }
+        fast, slow = ProjectionTeacher(plan.view), _slow_teacher(folder)
+        for label, teacher, clips in (("decoding slowest", fast, decoded), (TEACHER, slow, decoded[:SLOW_CLIPS])):
+            alone = _teacher_rate(plan, teacher, clips)
+            rate, peak = _pipeline(_only(plan, len(clips)), teacher, folder / f"store-{label}", workers)
+            figures[f"{label}: teacher alone, clips/s"] = round(alone, 2)
+            figures[f"{label}: pipeline, clips/s"] = round(rate, 2)
+            figures[f"{label}: of the slowest stage"] = round(rate / min(alone, decoding), 2)
+            figures[f"{label}: peak GB over the start, all processes"] = round(peak, 2)
+    machine.write("prepare", figures)
+
+
+def _only(plan: Plan, clips: int) -> Plan:
+    """The plan with its first clips only, a held-out one among them."""
+    chosen = sorted(plan.source.clips, key=lambda clip: clip.split == "train")[: max(1, clips // 10)]
+    chosen += [clip for clip in plan.source.clips if clip.split == "train"][: clips - len(chosen)]
+    source = plan.source.__class__(plan.source.folder, tuple(sorted(chosen, key=lambda c: c.id)), plan.source.labels)
+    return Plan(source, plan.view, plan.pixels, plan.latents, plan.teacher, plan.target_norm, plan.seed)
+
+
+def _jobs(plan: Plan) -> Iterable[Job]:
+    return (Job(clip.path, plan.cuts(clip)) for clip in plan.source.clips)
+
+
+def _decoding_rate(plan: Plan, workers: int) -> float:
+    """Clips a second, from the first clip on: the workers' start is not counted."""
+    results = decode_all(_jobs(plan), plan.view, workers)
+    next(results)
+    started, count = time.perf_counter(), sum(1 for _ in results)
+    return count / (time.perf_counter() - started)
+
+
+def _teacher_rate(plan: Plan, teacher: FrozenTeacher, clips: list[Decoded]) -> float:
+    pixels = torch.from_numpy(np.stack([clip.pixels[0] for clip in clips]))
+    as_targets(plan, teacher.latents(pixels[:1]))
+    started = time.perf_counter()
+    for start in range(0, len(pixels), BATCH_ROWS):
+        as_targets(plan, teacher.latents(pixels[start : start + BATCH_ROWS]))
+    return len(pixels) / (time.perf_counter() - started)
+
+
+def _writing_rate(plan: Plan, clips: list[Decoded], folder: Path) -> float:
+    folder.mkdir()
+    teacher = ProjectionTeacher(plan.view)
+    targets = as_targets(plan, teacher.latents(torch.from_numpy(np.stack([clip.pixels[0] for clip in clips[:1]]))))
+    started = time.perf_counter()
+    for start in range(0, len(clips), 64):
+        with ShardWriter(folder, f"train-{start:05d}") as writer:
+            for clip in clips[start : start + 64]:
+                writer.add_pixels(clip.stored[0])
+                writer.add_latents(targets)
+    return len(clips) / (time.perf_counter() - started)
+
+
+def _pipeline(plan: Plan, teacher: FrozenTeacher, path: Path, workers: int) -> tuple[float, float]:
+    """Clips a second from the first batch written on, and the peak of resident memory above that before."""
+    builder, process, done = StoreBuilder(path, plan), psutil.Process(), threading.Event()
+    before, peak = process.memory_info().rss, 0
+    moments: list[tuple[float, int]] = []
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.05):
+            try:
+                sizes = [one.memory_info().rss for one in (process, *process.children(recursive=True))]
+            except psutil.Error:
+                continue
+            peak = max(peak, sum(sizes))
+
+    threading.Thread(target=watch, daemon=True).start()
+    builder.write(teacher, workers, lambda count: moments.append((time.perf_counter(), count)))
+    done.set()
+    builder.finish(teacher)
+    clips = sum(count for _, count in moments[1:])
+    return clips / (moments[-1][0] - moments[0][0]), (peak - before) / 1e9
+
+
+def _slow_teacher(folder: Path) -> VideoMaeTeacher:
+    required, _ = tensor_shapes(TEACHER, transformers=False)
+    file = folder / "random.safetensors"
+    save_file({name: torch.randn(shape) * 0.02 for name, shape in required.items()}, file)
+    return VideoMaeTeacher(TEACHER, file, "cuda" if torch.cuda.is_available() else "cpu")

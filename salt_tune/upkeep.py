@@ -1,0 +1,114 @@
+"""What keeps a clip store in good order: verify, repair, subset, append."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from salt_tune.console import console, progress
+from salt_tune.teachers import load_teacher, say_skipped
+from trainable.data.adopt import LatentFolder
+from trainable.data.append import StoreAppender
+from trainable.data.repair import repair
+from trainable.data.rows import BadRow
+from trainable.data.sources import Source
+from trainable.data.store import ClipStore
+from trainable.data.subset import subset
+from trainable.data.verify import bytes_to_verify, verify
+from trainable.errors import UserError
+
+if TYPE_CHECKING:
+    from trainable.teacher import FrozenTeacher
+
+NAMED = 20  # damaged rows that are printed at most
+
+DAMAGED = 1  # exit code
+
+
+def verify_store(path: Path, workers: int) -> int:
+    """Reads all of a store and names each row that is damaged.
+
+    Returns:
+        The exit code: 1 where any is.
+    """
+    bad = _verify(ClipStore.open(path, whole=False), workers)
+    if bad:
+        console.print(f"Rebuild them: python -m salt_tune.prepare --repair {path}")
+    return DAMAGED if bad else 0
+
+
+def repair_store(path: Path, weights: Path | None, workers: int) -> int:
+    """Rebuilds the damaged rows of a store.
+
+    Args:
+        path: the store.
+        weights: of its teacher; None: those that lie in the store.
+        workers: processes that decode.
+
+    Raises:
+        UserError: they cannot be rebuilt.
+    """
+    store = ClipStore.open(path, whole=False)
+    bad = _verify(store, workers)
+    teacher = _teacher_of(store, weights) if any(row.half == "latents" for row in bad) else None
+    with progress("repair", len(bad), unit="rows") as advance:
+        changed = repair(store, bad, teacher, workers, advance)  # mends the position mean as well
+    ClipStore.open(path)
+    if changed:
+        console.print(f"{changed} rows got latents of other bits than before, as from another machine")
+    console.print(f"{path}: {len(bad)} rows rebuilt")
+    return 0
+
+
+def take_subset(source: Path, path: Path, clips: int, seed: int, overwrite: bool) -> ClipStore:
+    """Makes a store of some clips of the store `source`; see `trainable.data.subset.subset`."""
+    store = ClipStore.open(source)
+    with progress("copy", clips) as advance:
+        return subset(store, path, clips, seed, overwrite=overwrite, advance=advance)
+
+
+def append_clips(source: Source, path: Path, weights: Path | None, latents: Path | None, workers: int) -> ClipStore:
+    """Adds the clips of `source` to the store `path`; see `trainable.data.append.StoreAppender`.
+
+    Args:
+        source: labelled videos.
+        path: the store.
+        weights: of its teacher; None: those that lie in the store.
+        latents: a folder of latents, where those of the store were adopted.
+        workers: processes that decode.
+
+    Raises:
+        UserError: they cannot be added.
+    """
+    appender = StoreAppender(path, source)
+    if not appender.clips:
+        console.print(f"{path}: has all of these clips already; nothing to do")
+        return appender.store
+    store, before = appender.store, {clip["id"] for clip in appender.store.manifest["skipped"]}
+    teacher = _teacher_of(store, weights) if latents is None else LatentFolder(latents, store.view)
+    with progress("append", appender.clips) as advance:
+        store = appender.append(teacher, workers, advance)
+    say_skipped(clip for clip in store.manifest["skipped"] if clip["id"] not in before)
+    return store
+
+
+def _verify(store: ClipStore, workers: int) -> list[BadRow]:
+    with progress("verify", bytes_to_verify(store), unit="bytes") as advance:
+        bad = verify(store, workers, advance)
+    for row in bad[:NAMED]:
+        view = f", view {row.view}" if row.view else ""
+        console.print(f"  {row.file.name}, row {row.row}: clip {row.id}{view}, {row.half}: {row.reason}")
+    if len(bad) > NAMED:
+        console.print(f"  ... and {len(bad) - NAMED} more")
+    rows = sum(shard["rows"] for shard in store.manifest["shards"])
+    damaged = f"{len(bad)} damaged" if bad else "all as they were prepared"
+    console.print(f"{store.path}: {rows} rows of {len(store.train) + len(store.val)} clips, {damaged}")
+    return bad
+
+
+def _teacher_of(store: ClipStore, weights: Path | None) -> "FrozenTeacher":
+    """The teacher that a store's latents were computed by."""
+    name = store.teacher.name
+    if name == LatentFolder.name:
+        raise UserError(f"{store.path}: its latents were adopted, not computed by a teacher: give --latents-from")
+    if weights is None and not (store.path / "teacher").is_dir():
+        raise UserError(f"{store.path}: its teacher {name} is needed: name its weights by --teacher-weights")
+    return load_teacher(name, weights or store.path, store.view)

@@ -1,0 +1,55 @@
+"""Clip stores made in a moment: real videos and shards, and a teacher of a few random weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.data.build import StoreBuilder
+from trainable.data.codecs import LatentFormat, PixelFormat
+from trainable.data.plan import Plan
+from trainable.data.sources import find_source
+from trainable.data.store import ClipStore
+from trainable.data.view import View
+
+DIM = 12
+
+
+class RandomTeacher:
+    """A frozen teacher: one layer of random weights on the pixels of a token."""
+
+    name = "random"
+    sha256 = "5eed" * 16
+    dim = DIM
+
+    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Latents in float32, shape (clips, tokens, dim)."""
+        weights = torch.randn(pixels.shape[-1], DIM, generator=torch.Generator().manual_seed(0))
+        return torch.tanh((pixels.float() / 255 - 0.5) @ weights)
+
+
+def build_store(
+    path: Path,
+    videos: Path,
+    *,
+    pixels: PixelFormat = "raw",
+    latents: LatentFormat = "float16",
+    views: int = 1,
+    facts: dict[str, Any] | None = None,
+) -> ClipStore:
+    """A finished store of a folder of videos: 8 x 32 x 32 in 4 x 4 x 4 tokens.
+
+    Args:
+        path: the store to be.
+        videos: folder of the videos.
+        pixels: how pixels are stored.
+        latents: how latents are stored.
+        views: of each training clip.
+        facts: what else the manifest says of the teacher.
+    """
+    teacher = RandomTeacher()
+    named = {"name": teacher.name, "sha256": teacher.sha256}
+    plan = Plan(find_source(videos), View(8, 32, 8, 2, views=views), pixels, latents, named, "layer_norm", 0)
+    builder = StoreBuilder(path, plan)
+    builder.write(teacher, 2, lambda _count: None)
+    return builder.finish(teacher, **(facts or {}))
