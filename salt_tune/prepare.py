@@ -218,7 +218,8 @@ def _append(options: Options) -> int:
     if options.videos is None or options.store is None:
         raise click.UsageError("--append needs VIDEOS and the --store that they are added to")
     source = find_source(options.videos, val_fraction=options.val_fraction, seed=options.seed)
-    _say_result(append_clips(source, options.store, options.teacher_weights, options.latents_from, options.workers))
+    store, weights, latents = options.store, options.teacher_weights, options.latents_from
+    _say_result(append_clips(source, store, weights, latents, options.workers, overwrite=options.overwrite))
     return 0
 
 

@@ -65,7 +65,9 @@ def take_subset(source: Path, path: Path, clips: int, seed: int, overwrite: bool
         return subset(store, path, clips, seed, overwrite=overwrite, advance=advance)
 
 
-def append_clips(source: Source, path: Path, weights: Path | None, latents: Path | None, workers: int) -> ClipStore:
+def append_clips(
+    source: Source, path: Path, weights: Path | None, latents: Path | None, workers: int, *, overwrite: bool
+) -> ClipStore:
     """Adds the clips of `source` to the store `path`; see `trainable.data.append.StoreAppender`.
 
     Args:
@@ -74,11 +76,12 @@ def append_clips(source: Source, path: Path, weights: Path | None, latents: Path
         weights: of its teacher; None: those that lie in the store.
         latents: a folder of latents, where those of the store were adopted.
         workers: processes that decode.
+        overwrite: start over where an append of other clips did not finish.
 
     Raises:
         UserError: they cannot be added.
     """
-    appender = StoreAppender(path, source)
+    appender = StoreAppender(path, source, overwrite=overwrite)
     if not appender.clips:
         console.print(f"{path}: has all of these clips already; nothing to do")
         return appender.store

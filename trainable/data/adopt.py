@@ -86,12 +86,12 @@ class LatentFolder:
             raise VideoError(f"{path}: there are no latents of this clip") from error
         except Exception as error:  # a damaged file raises anything
             raise VideoError(f"{path}: is not a file of one tensor, or is cut off") from error
-        tokens = self._view.tokens
+        tokens, width = self._view.tokens, self.dim or "width"
         dense = isinstance(latents, torch.Tensor) and latents.layout == torch.strided and latents.device.type == "cpu"
         if not dense or not latents.is_floating_point():
-            raise VideoError(f"{path}: holds no tensor of floats; must be one of shape ({tokens}, width)")
+            raise VideoError(f"{path}: holds no tensor of floats; must be one of shape ({tokens}, {width})")
         if latents.ndim != 2 or latents.shape[0] != tokens or (self.dim and latents.shape[1] != self.dim):
-            raise VideoError(f"{path}: has the shape {tuple(latents.shape)}; must be ({tokens}, {self.dim or 'width'})")
+            raise VideoError(f"{path}: has the shape {tuple(latents.shape)}; must be ({tokens}, {width})")
         values: torch.Tensor = latents.detach().float()
         if not bool(torch.isfinite(values).all()):
             raise VideoError(f"{path}: holds values that are not finite")

@@ -6,6 +6,7 @@ goes on with the first shard that is missing.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class StoreBuilder:
 
     def written(self, half: Half = "pixels") -> int:
         """Source clips whose shards, or whose latents, are finished: left by an earlier run that was stopped."""
+        if self._growing.partial.stale:
+            return 0
         return sum(len(clips) for name, clips in self.plan.shards() if self.notes.has(name, half))
 
     def write(self, latents: LatentSource | None, workers: int, advance: Advance) -> None:
@@ -107,13 +110,13 @@ class StoreBuilder:
             for name, rows in self.notes.shards()
             if not self.notes.has(name, "latents")
         ]
-        pixels = ahead(self._stored_pixels(missing, workers))
-        for name, rows in missing:
-            with ShardWriter(self.partial, name) as writer:
-                for start in range(0, len(rows), BATCH_ROWS):
-                    writer.add_latents(as_targets(self.plan, teacher.latents(next(pixels))))
-                    advance(sum(view == 0 for _, view in rows[start : start + BATCH_ROWS]))
-            self.notes.write_latents(name, writer.latent_facts())
+        with closing(ahead(self._stored_pixels(missing, workers))) as pixels:
+            for name, rows in missing:
+                with ShardWriter(self.partial, name) as writer:
+                    for start in range(0, len(rows), BATCH_ROWS):
+                        writer.add_latents(as_targets(self.plan, teacher.latents(next(pixels))))
+                        advance(sum(view == 0 for _, view in rows[start : start + BATCH_ROWS]))
+                self.notes.write_latents(name, writer.latent_facts())
 
     def _stored_pixels(self, shards: list[tuple[str, list[tuple[str, int]]]], workers: int) -> Iterator[torch.Tensor]:
         """Runs in a thread: the pixels of each shard in batches of `BATCH_ROWS` rows."""
@@ -141,7 +144,7 @@ class StoreBuilder:
             facts: what else the manifest should say of the teacher.
         """
         self._write_index_and_manifest(teacher, checked, facts)
-        write_position_mean(ClipStore.open(self.partial))
+        write_position_mean(ClipStore.open(self.partial, whole=False))
         return self._growing.take_name()
 
     def _write_index_and_manifest(self, teacher: LatentSource | None, checked: str, facts: dict[str, Any]) -> None:

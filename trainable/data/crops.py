@@ -17,7 +17,9 @@ ASPECT: Final = (0.75, 1.35)
 
 DRAW: Final = 2**33  # the "epoch" of view 0: beyond those of masks and of the choice of held-out clips
 
-_DIRECTION: Final = re.compile(r"(?<![a-z])(left|right|(counter-?|anti-?)?clockwise)(?![a-z])", re.IGNORECASE)
+_DIRECTION: Final = re.compile(
+    r"(?<![a-z])((left|right)(wards?)?|(counter-?|anti-?)?clockwise)(?![a-z])", re.IGNORECASE
+)
 
 
 class Cut(NamedTuple):

@@ -14,6 +14,7 @@ from trainable.errors import StoreError
 from trainable.files import sync_folder, write_json
 
 GIVEN_UP: Final[dict[str, Any]] = {}  # the plan of a folder that is being deleted
+REPLACED: Final = "replaced"  # where the store before lies, within the new one, until it is deleted
 
 
 class GrowingFolder:
@@ -27,12 +28,14 @@ class GrowingFolder:
         folder: where.
         plan: what decides its content.
         notes: folder of the notes on its shards.
-        fresh: an earlier run left nothing there.
+        fresh: an earlier run left nothing there that is to stay.
+        stale: what it left is of another plan, and goes at `begin`.
     """
 
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         self.folder, self.plan = folder, plan
         self.notes = folder / "shards"
+        self.stale = False
         self.fresh = not any(file.is_file() and file.suffix != ".tmp" for file in folder.rglob("*"))
 
     def compare(self, *, overwrite: bool) -> None:
@@ -54,11 +57,13 @@ class GrowingFolder:
                 f"{self.folder}: holds a preparation with other arguments that did not finish; "
                 "repeat its arguments to go on, or start over with --overwrite"
             )
-        self.remove()
-        self.fresh = True
+        self.stale = self.fresh = True
 
     def begin(self) -> None:
         """Makes it, or makes it ready to go on: what a run that was killed was writing goes."""
+        if self.stale:
+            self.remove()
+            self.stale = False
         self.notes.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink()
@@ -125,8 +130,7 @@ class GrowingStore:
             The store, open.
         """
         if self.path.exists():
-            shutil.rmtree(self._old, ignore_errors=True)
-            self.path.replace(self._old)
+            self.path.replace(self.partial.folder / REPLACED)
         self.partial.folder.replace(self.path)
         sync_folder(self.path.parent)
         self._tidy()
@@ -134,13 +138,9 @@ class GrowingStore:
 
     def _tidy(self) -> None:
         """Deletes what only the preparation needed; the plan last, since it says that there may be more to delete."""
-        shutil.rmtree(self._old, ignore_errors=True)
+        shutil.rmtree(self.path / REPLACED, ignore_errors=True)
         shutil.rmtree(self.path / self.partial.notes.name, ignore_errors=True)
         (self.path / "plan.json").unlink()
-
-    @property
-    def _old(self) -> Path:
-        return self.path.with_name(self.path.name + ".old")
 
 
 def plan_of(file: Path) -> dict[str, Any] | None:

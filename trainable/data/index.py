@@ -85,11 +85,15 @@ def read_index(path: Path, manifest: dict[str, Any]) -> tuple[Clips, Clips]:
         raise StoreError(
             f"{file}: truncated or damaged; restore it, or prepare the store again with --overwrite"
         ) from error
-    # As many rows as the manifest says, up to the last one; that no row comes twice follows from the clips.
-    wanted = {shard["name"]: (shard["rows"], shard["rows"] - 1) for shard in manifest["shards"]}
-    counts = table.group_by("shard").aggregate([("row", "count"), ("row", "max")])
-    there = {shard["shard"]: (shard["row_count"], shard["row_max"]) for shard in counts.to_pylist()}
+    # Every row that the manifest says, each once.
+    wanted = {shard["name"]: (shard["rows"], shard["rows"], shard["rows"] - 1) for shard in manifest["shards"]}
+    counts = table.group_by("shard").aggregate([("row", "count"), ("row", "count_distinct"), ("row", "max")])
+    there = {
+        shard["shard"]: (shard["row_count"], shard["row_count_distinct"], shard["row_max"])
+        for shard in counts.to_pylist()
+    }
     lacks = any(table[name].null_count for name in ("id", "label", "row", "view"))
+    lacks |= not set(table["split"].unique().to_pylist()) <= {"train", "val"}
     views = manifest["view"]["views"]
     if not lacks and there == wanted:
         splits: tuple[tuple[Split, int], ...] = (("train", views), ("val", 1))

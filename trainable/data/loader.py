@@ -10,7 +10,7 @@ import os
 import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal
 
@@ -201,7 +201,10 @@ class Loader:
             for row in rows:
                 self._fill_row(batch, row, int(views[row]), mask)
         else:
-            list(self._decoders.map(lambda row: self._fill_row(batch, row, int(views[row]), mask), rows))
+            filled = [self._decoders.submit(self._fill_row, batch, row, int(views[row]), mask) for row in rows]
+            wait(filled)  # all of them, so that after an error nobody writes into the buffer any more
+            for row_filled in filled:
+                row_filled.result()
         if self._stream is None:
             return _Gathered(batch, buffer)
         with torch.cuda.stream(self._stream):

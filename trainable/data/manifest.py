@@ -57,7 +57,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(
             f"{file}: format_version = {version!r}: this version reads {FORMAT_VERSION}; prepare the store again"
         )
-    fields = {"view", "view_hash", "videos", "labels", "index", "shards", "pixels", "latents", "teacher", "skipped"}
+    halves = {"pixels", "latents", "teacher"}
+    fields = {"view", "view_hash", "videos", "labels", "index", "position_mean", "shards", "skipped"} | halves
     if missing := fields - manifest.keys():
         raise StoreError(f"{file}: {sorted(missing)[0]} is missing; prepare the store again")
     return dict(manifest)

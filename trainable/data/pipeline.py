@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,7 +14,7 @@ class _End(Generic[T]):
     error: BaseException | None = None
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
     """Iterates over `items` in a thread of its own, up to `depth` items ahead; its errors come out here.
 
     Closing the iterator that is returned (or an error of its consumer) ends the thread, which closes `items`.

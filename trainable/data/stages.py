@@ -4,6 +4,7 @@ They run side by side, each in a thread (see `pipeline.py`), with one batch wait
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,11 @@ def write_shards(
         advance: called with a number of source clips when that many more are written.
     """
     missing = [(name, clips) for name, clips in plan.shards() if not notes.has(name)]
-    decoded = ahead(decode_batches(plan, missing, latents, workers))
-    write_batches(plan, ahead(encode_batches(plan, decoded, latents)), folder, notes, advance)
+    with (
+        closing(ahead(decode_batches(plan, missing, latents, workers))) as decoded,
+        closing(ahead(encode_batches(plan, decoded, latents))) as encoded,
+    ):
+        write_batches(plan, encoded, folder, notes, advance)
 
 
 def decode_batches(plan: Plan, shards: list[Shard], latents: LatentSource | None, workers: int) -> Iterator[Batch]:

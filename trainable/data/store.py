@@ -14,6 +14,7 @@ docs/clip-store.md documents the format. Numpy maps the shards, so trials
 on one machine share them through the page cache.
 """
 
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +35,8 @@ from trainable.errors import ConfigError, StoreError, VideoError
 Part = Literal["pixels", "latents", "scales"]
 Half = Literal["pixels", "latents"]
 
+
+OTHER_FILES = 512  # that a process may have open beside the shards
 
 RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
 
@@ -78,9 +81,9 @@ class ClipStore:
             store = cls(path, manifest, view, *read_index(path, manifest))
             if manifest["teacher"] is not None:
                 _ = store.teacher
+            _allow_files(3 * len(manifest["shards"]) + OTHER_FILES)
             if whole:
-                for shard in manifest["shards"]:
-                    store._check_shard(shard["name"])
+                store._check_whole()
         except (KeyError, TypeError, ConfigError) as error:
             raise StoreError(f"{path / 'manifest.json'}: damaged ({error}); prepare the store again") from error
         return store
@@ -232,10 +235,28 @@ class ClipStore:
                 sizes[shard] = max(sizes.get(shard, 0), int(jpegs.sum(axis=1).max()))
         return sizes
 
-    def _check_shard(self, name: str) -> None:
-        """Checks sizes alone: the content is covered by the checksums in the index."""
-        for part, shape, dtype in self.parts(name):
-            _load(shard_file(self.path, name, part), shape, dtype)
+    def _check_whole(self) -> None:
+        """Checks sizes alone: the content of the shards is covered by the checksums in the index."""
+        for shard in self.manifest["shards"]:
+            for part, shape, dtype in self.parts(shard["name"]):
+                _load(shard_file(self.path, shard["name"], part), shape, dtype)
+        if self.manifest["teacher"] is not None:
+            _ = self.position_mean
+
+
+def _allow_files(count: int) -> None:
+    """Raises this process's limit of open files: a mapped shard counts as one, and a large store has thousands.
+
+    Raises:
+        StoreError: the system's limit is lower.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if count > soft != resource.RLIM_INFINITY:
+        if count > hard != resource.RLIM_INFINITY:
+            raise StoreError(
+                f"open files = {hard}: this store needs {count}; raise the limit with `ulimit -Hn {count}`"
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def shard_file(folder: Path, name: str, part: Part) -> Path:

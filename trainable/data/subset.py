@@ -200,7 +200,7 @@ def _finish(store: ClipStore, growing: GrowingStore, notes: Notes) -> ClipStore:
         skipped=[],
         plan=growing.partial.plan,
     )
-    write_position_mean(ClipStore.open(folder))
+    write_position_mean(ClipStore.open(folder, whole=False))
     if (store.path / "teacher").is_dir():
         shutil.copytree(store.path / "teacher", folder / "teacher", dirs_exist_ok=True)
     return growing.take_name()

@@ -1,6 +1,5 @@
 """Preparing a store: stopped anywhere it goes on, and a clip that does not decode shifts no other."""
 
-import gc
 import json
 import multiprocessing
 import shutil
@@ -179,7 +178,6 @@ def test_a_teacher_that_fails_is_heard_and_the_next_one_goes_on(
     with pytest.raises(StoppedError):
         fail()
     assert not path.exists()
-    gc.collect()
     assert multiprocessing.active_children() == []
     assert [thread.name for thread in threading.enumerate() if thread.name == "ahead"] == []
     prepare(path, plan, two_passes=two_passes)
@@ -191,11 +189,11 @@ def test_a_preparation_that_is_stopped_at_its_last_step_goes_on(plan: Plan, stra
     path = tmp_path / "store"
     builder = StoreBuilder(path, plan)
     builder.write(Projection(VIEW), 1, ignore)
-    (tmp_path / "store.old").write_text("in the way")
-    path.mkdir()
+    path.write_text("in the way")
+    (builder.partial / "replaced").mkdir()
     with pytest.raises(OSError, match="store"):
         builder.finish(Projection(VIEW))
-    (tmp_path / "store.old").unlink()
+    path.unlink()
     prepare(path, plan)
     assert content(path) == content(straight)
 
@@ -215,11 +213,12 @@ def test_other_arguments_are_refused_unless_told_to_overwrite(plan: Plan, straig
         prepare(path, other, written=stop_after(20), overwrite=True)
     assert content(path) == content(straight), "the old store goes before the new one is whole"
     (tmp_path / "store.old").mkdir()
-    (tmp_path / "store.old" / "left").write_text("by a crash")
+    (tmp_path / "store.old" / "backup").write_text("of somebody")
     store = prepare(path, other, overwrite=True)
     assert store.teacher.target_norm == "none"
     assert content(path) != content(straight)
-    assert {file.name for file in tmp_path.iterdir()} == {"store"}
+    assert {file.name for file in tmp_path.rglob("*") if file.is_dir()} == {"store", "store.old"}
+    assert (tmp_path / "store.old" / "backup").exists()
 
 
 def test_what_is_no_clip_store_is_never_replaced(plan: Plan, tmp_path: Path) -> None:

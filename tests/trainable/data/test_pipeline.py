@@ -87,7 +87,7 @@ def test_it_runs_ahead_by_so_many_items_and_no_further(depth: int) -> None:
         assert source.made == furthest
     time.sleep(0.3)
     assert source.made == furthest
-    items.close()  # type: ignore[attr-defined]
+    items.close()
 
 
 def test_stages_work_at_the_same_time() -> None:
@@ -109,12 +109,13 @@ def test_stages_work_at_the_same_time() -> None:
 @pytest.mark.parametrize("stages", [1, 3])
 def test_closing_ends_the_threads_and_closes_what_they_read(taken: int, stages: int) -> None:
     source = Source()
-    read = items = iter(source)  # kept, so that it is closed by nothing but `close`
-    for _ in range(stages):
+    read = iter(source)  # kept, so that it is closed by nothing but `close`
+    items = ahead(read)
+    for _ in range(stages - 1):
         items = ahead(items)
     assert list(itertools.islice(items, taken)) == list(range(taken))
     assert len(threads()) == stages
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert source.closed
     assert threads() == []
     assert list(items) == list(read) == []
@@ -139,7 +140,7 @@ def test_what_was_never_asked_for_an_item_starts_no_thread() -> None:
     source = Source()
     items = ahead(iter(source))
     assert threads() == []
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert source.made == 0
 
 
@@ -147,5 +148,5 @@ def test_an_iterator_without_close_will_do() -> None:
     assert list(ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
     items = ahead(iter(range(5)))
     assert next(items) == 0
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert threads() == []

@@ -190,6 +190,6 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(store: ClipStore, tmp
     template = tmp_path / "template"
     subset(store, template / "store", 4, 0, overwrite=False, advance=ignore)
     work = "tests.trainable.data.test_subset:small_subset"
-    contents = kill_often(work, template, store.path, step=13, always=r"store(\.partial|\.old)?|plan\.json|shards")
+    contents = kill_often(work, template, store.path, step=13, always=r"store(\.partial)?|replaced|plan\.json|shards")
     assert len(contents) > 10
     assert {moment for moment, content in contents.items() if content != contents[""]} == set()
