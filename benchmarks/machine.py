@@ -23,7 +23,7 @@ def write(name: str, figures: dict[str, Any]) -> None:
     """Prints the figures and writes them to results/NAME-MACHINE.json."""
     figures = {"machine": describe(), "date": date.today().isoformat(), "torch": torch.__version__, **figures}
     for key, value in figures.items():
-        print(f"{key:<42} {value}")
+        print(f"{key:<64} {value}")
     RESULTS.mkdir(exist_ok=True)
     kind = "gpu" if torch.cuda.is_available() else "cpu"
     (RESULTS / f"{name}-{kind}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

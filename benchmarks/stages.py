@@ -1,9 +1,13 @@
 """The measurements of `benchmarks.prepare`, apart from it: the decoding workers import that one, without torch."""
 
+import itertools
+import shutil
+import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,39 +27,58 @@ from trainable.videomae import VideoMaeTeacher
 from trainable.videomae_sizes import tensor_shapes
 
 TEACHER = "videomaev2_small"
-SLOW_CLIPS = 24  # enough for the slow teacher
+SOME_CLIPS = 128  # that are kept in memory
+ROUNDS = 5
+LONG_CLIPS = 384  # so that the first clips and the last writes weigh little
+SLOW_CLIPS = 48  # enough for the slow teacher
 
 
 def measure(videos: Path | None, workers: int) -> None:
     """Measures and writes results/prepare-*.json."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures: dict[str, object] = {"videos": "the folder named" if videos else "VP9, 48 frames of 240 x 240"}
+        figures: dict[str, object] = {"videos": "footage" if videos else "VP9, 48 frames of 240 x 240"}
         plan = plan_of(videos or write_videos(folder / "videos"))
-        decoded = [clip for clip in decode_all(_jobs(plan), plan.view, workers) if isinstance(clip, Decoded)]
-        decoding = _decoding_rate(plan, workers)
+        some = decode_all(itertools.islice(_jobs(plan), SOME_CLIPS), plan.view, workers)
+        decoded = [clip for clip in some if isinstance(clip, Decoded)]
+        long = _repeated(plan)
+        # In turn, as the machine's own speed drifts.
+        rounds = [
+            (_decoding_rate(long, workers), *_pipeline(long, None, folder / f"pixels-{number}", workers))
+            for number in range(ROUNDS)
+        ]
+        decoding = statistics.median(alone for alone, _, _ in rounds)
         figures |= {
-            "clips": len(decoded),
-            "decode alone, clips/s": round(decoding, 1),
+            "clips": len(long.source.clips),
+            "decode alone, clips/s, median": round(decoding, 1),
             "write alone, clips/s": round(_writing_rate(plan, decoded, folder / "written"), 1),
+            "decode and write, pipeline, clips/s, median": round(statistics.median(rate for _, rate, _ in rounds), 1),
+            "decode and write, of the slowest stage, median": round(statistics.median(b / a for a, b, _ in rounds), 2),
+            "decode and write, of the slowest stage, all rounds": [round(b / a, 2) for a, b, _ in rounds],
+            "decode and write, peak GB over the start, all processes": round(max(peak for _, _, peak in rounds), 2),
         }
-        fast, slow = ProjectionTeacher(plan.view), _slow_teacher(folder)
-        for label, teacher, clips in (("decoding slowest", fast, decoded), (TEACHER, slow, decoded[:SLOW_CLIPS])):
-            alone = _teacher_rate(plan, teacher, clips)
-            rate, peak = _pipeline(_only(plan, len(clips)), teacher, folder / f"store-{label}", workers)
-            figures[f"{label}: teacher alone, clips/s"] = round(alone, 2)
-            figures[f"{label}: pipeline, clips/s"] = round(rate, 2)
-            figures[f"{label}: of the slowest stage"] = round(rate / min(alone, decoding), 2)
-            figures[f"{label}: peak GB over the start, all processes"] = round(peak, 2)
+        teacher, few = _slow_teacher(folder), decoded[:SLOW_CLIPS]
+        alone = _teacher_rate(plan, teacher, few)
+        rate, peak = _pipeline(_only(plan, len(few)), teacher, folder / "store", workers)
+        figures[f"{TEACHER} alone, clips/s"] = round(alone, 2)
+        figures[f"with {TEACHER}, pipeline, clips/s"] = round(rate, 2)
+        figures[f"with {TEACHER}, of the slowest stage"] = round(rate / min(alone, decoding), 2)
+        figures[f"with {TEACHER}, peak GB over the start, all processes"] = round(peak, 2)
     machine.write("prepare", figures)
+
+
+def _repeated(plan: Plan) -> Plan:
+    """The plan with its clips under many names, until there are enough."""
+    names = range(-(-LONG_CLIPS // len(plan.source.clips)))
+    clips = [replace(clip, id=f"{clip.id}~{name}") for clip in plan.source.clips for name in names]
+    return replace(plan, source=replace(plan.source, clips=tuple(sorted(clips, key=lambda clip: clip.id))))
 
 
 def _only(plan: Plan, clips: int) -> Plan:
     """The plan with its first clips only, a held-out one among them."""
     chosen = sorted(plan.source.clips, key=lambda clip: clip.split == "train")[: max(1, clips // 10)]
     chosen += [clip for clip in plan.source.clips if clip.split == "train"][: clips - len(chosen)]
-    source = plan.source.__class__(plan.source.folder, tuple(sorted(chosen, key=lambda c: c.id)), plan.source.labels)
-    return Plan(source, plan.view, plan.pixels, plan.latents, plan.teacher, plan.target_norm, plan.seed)
+    return replace(plan, source=replace(plan.source, clips=tuple(sorted(chosen, key=lambda clip: clip.id))))
 
 
 def _jobs(plan: Plan) -> Iterable[Job]:
@@ -92,8 +115,8 @@ def _writing_rate(plan: Plan, clips: list[Decoded], folder: Path) -> float:
     return len(clips) / (time.perf_counter() - started)
 
 
-def _pipeline(plan: Plan, teacher: FrozenTeacher, path: Path, workers: int) -> tuple[float, float]:
-    """Clips a second from the first batch written on, and the peak of resident memory above that before."""
+def _pipeline(plan: Plan, teacher: FrozenTeacher | None, path: Path, workers: int) -> tuple[float, float]:
+    """Clips a second, from the first batch until all are on the disk, and the peak of memory above that before."""
     builder, process, done = StoreBuilder(path, plan), psutil.Process(), threading.Event()
     before, peak = process.memory_info().rss, 0
     moments: list[tuple[float, int]] = []
@@ -109,10 +132,11 @@ def _pipeline(plan: Plan, teacher: FrozenTeacher, path: Path, workers: int) -> t
 
     threading.Thread(target=watch, daemon=True).start()
     builder.write(teacher, workers, lambda count: moments.append((time.perf_counter(), count)))
+    ended = time.perf_counter()
     done.set()
-    builder.finish(teacher)
+    shutil.rmtree(builder.partial)
     clips = sum(count for _, count in moments[1:])
-    return clips / (moments[-1][0] - moments[0][0]), (peak - before) / 1e9
+    return clips / (ended - moments[0][0]), (peak - before) / 1e9
 
 
 def _slow_teacher(folder: Path) -> VideoMaeTeacher:

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import torch
-from trainable.data.verify import verify
 
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
@@ -27,6 +26,7 @@ from trainable.data.plan import Plan
 from trainable.data.sources import find_source
 from trainable.data.store import ClipStore
 from trainable.data.synthetic import write_dataset
+from trainable.data.verify import verify
 from trainable.evaluation import Evaluator
 from trainable.loop import Training
 from trainable.masking import Masks
@@ -50,7 +50,7 @@ def main() -> None:
     videos = parser.parse_args().videos
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures: dict[str, object] = {"videos": "the folder named" if videos else "VP9, 48 frames of 240 x 240"}
+        figures: dict[str, object] = {"videos": "footage" if videos else "VP9, 48 frames of 240 x 240"}
         videos = videos or write_videos(folder / "videos")
         for pixels, latents in itertools.product(PIXELS, LATENTS):
             store = build(folder / f"{pixels}-{latents}", plan_of(videos, pixels, latents))
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _bytes_a_clip(store: ClipStore) -> float:
-    return sum(file.stat().st_size for file in store.path.rglob("*.npy")) / (len(store.train) + len(store.val))
+    return sum(file.stat().st_size for file in store.path.glob("*-*.npy")) / (len(store.train) + len(store.val))
 
 
 def _loading_rate(store: ClipStore) -> float:

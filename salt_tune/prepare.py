@@ -1,8 +1,6 @@
 """`python -m salt_tune.prepare`: videos to a clip store, and what keeps a store in good order."""
 
-import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,7 +29,6 @@ DEMO_STORE = Path("stores/demo")
 
 FOLDER = click.Path(path_type=Path)
 # In the words of the system, as safetensors repeats them, or of np.save.
-FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written")
 
 GEOMETRY = ("frames", "size", "patch", "tubelet")
 
@@ -232,7 +229,7 @@ def _prepare(options: Options) -> int:
     store = options.store or (Path("stores") / options.videos.resolve().name if options.videos else DEMO_STORE)
     videos = options.videos or store.with_name(store.name + "-videos")
     with ExitStack() as stack:
-        stack.enter_context(_tidy_errors(videos, store))
+        stack.enter_context(_no_empty_folders(videos, store))
         if options.synthetic:
             if options.dry_run and not (videos / "validation.json").exists():
                 videos = Path(stack.enter_context(TemporaryDirectory(prefix="salt-tune-")))
@@ -265,17 +262,15 @@ def _plan(source: "Source", view: View, options: Options) -> "tuple[Teaching, An
 
 
 @contextmanager
-def _tidy_errors(videos: Path, store: Path) -> Iterator[None]:
-    """After an error, takes away folders that were not there before and are empty; an error of the disk names it."""
-    made = [path for folder in (videos, store) for path in (folder, *folder.parents) if not path.exists()]
+def _no_empty_folders(*folders: Path) -> Iterator[None]:
+    """Takes away folders that were not there before and are empty after an error."""
+    made = [path for folder in folders for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-        if FULL_DISK.search(str(error)):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(store)) from error
         raise
 
 

@@ -1,12 +1,16 @@
 """Atomic writes: a file is there whole, or it is not there."""
 
+import errno
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written")
 
 
 @contextmanager
@@ -20,7 +24,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        yield temporary
+        try:
+            yield temporary
+        except Exception as error:
+            # numpy and safetensors have words of their own for it, and none of them says where.
+            if FULL_DISK.search(str(error)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

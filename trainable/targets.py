@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from trainable.data.codecs import LatentFormat, TargetNorm
+from trainable.errors import StoreError
 
 INT8_LARGEST = 127
 
@@ -40,9 +41,15 @@ def normalise(latents: torch.Tensor, target_norm: TargetNorm) -> torch.Tensor:
 
 
 def encode(targets: torch.Tensor, latents: LatentFormat) -> Targets:
-    """Targets (rows, tokens, dim), float32, as float16, or as int8: rounded to 1/127 of each token's largest."""
+    """Targets (rows, tokens, dim), float32, as float16, or as int8: rounded to 1/127 of each token's largest.
+
+    Raises:
+        StoreError: values that float16 cannot hold.
+    """
     if latents == "float16":
         stored, scales = targets.half(), None
+        if not bool(torch.isfinite(stored).all()):
+            raise StoreError("latents = float16: the teacher's are too large; take int8, or --target-norm layer_norm")
     else:
         scales = targets.abs().amax(dim=-1) / INT8_LARGEST
         stored = (targets / torch.where(scales > 0, scales, 1.0)[..., None]).round().to(torch.int8)

@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import ROOT, must_succeed, run_command
 from trainable.data.store import ClipStore
 
-CLIPS = 400
-HEADROOM_MB = 64
+CLIPS = 260
+HEADROOM_MB = 48
 
 # Trains through the whole store with little more writable memory than it has after two steps, and says what it took.
 TRIAL = """
@@ -41,7 +41,7 @@ training.close()
 
 @pytest.fixture(scope="module")
 def large_store(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
-    """400 clips of 16 x 112 x 112: 240 MB of pixels, of 16 videos under many names."""
+    """260 clips of 16 x 112 x 112: 156 MB of pixels, of 16 videos under many names."""
     folder = tmp_path_factory.mktemp("large")
     originals = sorted(videos.glob("*.webm"))[:16]
     for number in range(CLIPS):

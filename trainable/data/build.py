@@ -87,7 +87,7 @@ class StoreBuilder:
 
     def _check_splits(self) -> None:
         splits = {rows[0]["split"] for _, rows in self.notes.shards()}
-        for split in {clip.split for clip in self.plan.source.clips} - splits:
+        for split in sorted({clip.split for clip in self.plan.source.clips} - splits):
             first = next(clip["reason"] for clip in self.notes.skipped() if clip["split"] == split)
             if self._growing.partial.fresh:
                 self._growing.partial.remove()
