@@ -1,7 +1,6 @@
 """What keeps a clip store in good order: verify, repair, subset, append."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from salt_tune.console import console, progress
 from salt_tune.teachers import load_teacher, say_skipped
@@ -14,9 +13,7 @@ from trainable.data.store import ClipStore
 from trainable.data.subset import subset
 from trainable.data.verify import bytes_to_verify, verify
 from trainable.errors import UserError
-
-if TYPE_CHECKING:
-    from trainable.teacher import FrozenTeacher
+from trainable.teacher import FrozenTeacher
 
 NAMED = 20  # damaged rows that are printed at most
 
@@ -107,7 +104,7 @@ def _verify(store: ClipStore, workers: int) -> list[BadRow]:
     return bad
 
 
-def _teacher_of(store: ClipStore, weights: Path | None) -> "FrozenTeacher":
+def _teacher_of(store: ClipStore, weights: Path | None) -> FrozenTeacher:
     """The teacher that a store's latents were computed by."""
     name = store.teacher.name
     if name == LatentFolder.name:

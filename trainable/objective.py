@@ -51,7 +51,7 @@ class EvaluationConfig:
         return asdict(self)
 
 
-def draw_clips(clips: Clips, most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Up to `most` clips drawn by the hash of their names, in the store's order."""
-    order = uniforms(seed, DRAW, clips.keys, 1)[:, 0]
+def draw_clips(clips: Clips, most: int, seed: int, draw: int = DRAW) -> npt.NDArray[np.int64]:
+    """Up to `most` clips drawn by the hash of their names, in the store's order; another `draw`, other clips."""
+    order = uniforms(seed, draw, clips.keys, 1)[:, 0]
     return np.sort(np.argsort(order, kind="stable")[:most])

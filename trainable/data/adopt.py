@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from trainable.data.decoding import Job, decode_all
+from trainable.data.decoding import Job, decode_all, or_raise
 from trainable.data.hashing import clip_key
 from trainable.data.plan import Plan
 from trainable.data.view import View
@@ -142,13 +142,11 @@ def check_latents(
     decoded = decode_all((Job(clip.path) for clip in clips), plan.view, workers)
     for clip, result in zip(clips, decoded, strict=True):
         try:
-            if isinstance(result, VideoError):
-                raise result
-            stated = folder.read(clip.id)
+            pixels, stated = or_raise(result).pixels, folder.read(clip.id)
         except VideoError as error:
             reason = f": {error}"
             continue
-        computed = teacher.latents(torch.from_numpy(np.stack(result.pixels)))[0].cpu()
+        computed = teacher.latents(torch.from_numpy(np.stack(pixels)))[0].cpu()
         if computed.shape != stated.shape:
             raise StoreError(f"{folder.folder}: latents are {folder.dim} wide, those of {teacher.name} {teacher.dim}")
         spread = (computed - computed.mean(dim=0)).square().mean().sqrt()

@@ -24,7 +24,7 @@ from trainable.data.finish import (
     write_position_mean,
 )
 from trainable.data.growing import GIVEN_UP, GrowingFolder, plan_of
-from trainable.data.index import INDEX_SCHEMA, Split, read_index
+from trainable.data.index import INDEX_SCHEMA, SPLITS, read_index
 from trainable.data.manifest import read_manifest
 from trainable.data.notes import Notes
 from trainable.data.plan import Plan
@@ -33,9 +33,6 @@ from trainable.data.stages import Advance, LatentSource, write_shards
 from trainable.data.store import ClipStore
 from trainable.errors import StoreError
 from trainable.files import sync_folder
-
-ADOPTED: Final = LatentFolder.name
-SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 
 # What a store is made of, apart from its manifest and its teacher, and what is left of such files by a killed write.
 _FILES: Final = re.compile(
@@ -176,7 +173,7 @@ class StoreAppender:
         train, val = (
             Sums.of([old["latents"]["sums"][split], *notes.latent_facts(split)], store.teacher.dim) for split in SPLITS
         )
-        adopted = store.teacher.name == ADOPTED
+        adopted = store.teacher.name == LatentFolder.name
         checked = "unverified" if adopted else old["latents"]["view"]
         sha256 = latents_sha256(index) if adopted else store.teacher.sha256
         write_manifest(
@@ -208,14 +205,14 @@ def check_teacher(store: ClipStore, teacher: LatentSource) -> None:
     """
     own = store.teacher
     if isinstance(teacher, LatentFolder):
-        if own.name != ADOPTED:
+        if own.name != LatentFolder.name:
             raise StoreError(
                 f"{teacher.folder}: nobody knows whose these latents are; those of {store.path} are of {own.name}, "
                 f"sha256 {own.sha256}: name its weights by --teacher-weights"
             )
         if teacher.dim != own.dim:
             raise StoreError(f"{teacher.folder}: latents are {teacher.dim} wide: those of {store.path} are {own.dim}")
-    elif own.name == ADOPTED:
+    elif own.name == LatentFolder.name:
         raise StoreError(f"{store.path}: its latents were adopted: adopt those of the new clips too, by --latents-from")
     elif teacher.sha256 != own.sha256:
         raise StoreError(

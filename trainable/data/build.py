@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.decoding import Job, decode_all, or_raise
 from trainable.data.finish import (
     Sums,
     describe_latents,
@@ -36,7 +36,7 @@ from trainable.data.stages import (
     write_shards,
 )
 from trainable.data.store import ClipStore, Half
-from trainable.errors import StoreError, VideoError
+from trainable.errors import StoreError
 from trainable.teacher import FrozenTeacher
 
 
@@ -126,7 +126,7 @@ class StoreBuilder:
             by_id = {clip.id: clip for clip in self.plan.source.clips}
             first_views = (name for _, rows in shards for name, view in rows if view == 0)
             jobs = (Job(by_id[name].path, self.plan.cuts(by_id[name])) for name in first_views)
-            decoded = (_or_raise(result) for result in decode_all(jobs, self.plan.view, workers, pixels="none"))
+            decoded = (or_raise(result) for result in decode_all(jobs, self.plan.view, workers, pixels="none"))
             views = (view for result in decoded for view in result.pixels)
         else:
             views = (store.pixels(*places[name], view) for _, rows in shards for name, view in rows)
@@ -168,9 +168,3 @@ class StoreBuilder:
             skipped=self.notes.skipped(),
             plan=self._description,
         )
-
-
-def _or_raise(result: Decoded | VideoError) -> Decoded:
-    if isinstance(result, VideoError):
-        raise result
-    return result

@@ -99,6 +99,17 @@ def decode_all(
         pool.shutdown(cancel_futures=True)
 
 
+def or_raise(result: Decoded | VideoError) -> Decoded:
+    """What became of a video.
+
+    Raises:
+        VideoError: it did not decode.
+    """
+    if isinstance(result, VideoError):
+        raise result
+    return result
+
+
 @dataclass(frozen=True)
 class _Task:
     """Decodes one video, in a worker."""

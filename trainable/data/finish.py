@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainable.data.hashing import uniforms
 from trainable.data.index import INDEX_SCHEMA
 from trainable.data.manifest import FORMAT_VERSION
 from trainable.data.store import ClipStore
 from trainable.data.view import View
 from trainable.files import atomic_write, write_json
+from trainable.objective import draw_clips
 
 POSITION_CLIPS = 2048  # training clips at most that the mean at each position is taken over
 DRAW = 2**32 + 1  # the "epoch" whose random numbers choose them
@@ -186,9 +186,9 @@ def latents_sha256(index: pa.Table) -> str:
 
 def write_position_mean(store: ClipStore) -> None:
     """Writes the mean of the training latents at each position, over `POSITION_CLIPS` clips drawn by their names."""
-    order = np.argsort(uniforms(0, DRAW, store.train.keys, 1)[:, 0], kind="stable")[:POSITION_CLIPS]
+    chosen = draw_clips(store.train, POSITION_CLIPS, seed=0, draw=DRAW)
     total = np.zeros((store.view.tokens, store.teacher.dim))
-    for clip in np.sort(order):
+    for clip in chosen:
         total += store.latents(store.train, int(clip))
     with atomic_write(store.path / store.manifest["position_mean"]) as temporary, temporary.open("wb") as file:
-        np.save(file, (total / len(order)).astype(np.float32), allow_pickle=False)
+        np.save(file, (total / len(chosen)).astype(np.float32), allow_pickle=False)

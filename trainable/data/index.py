@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainable.data.hashing import clip_key
+from trainable.data.sources import Split
 from trainable.errors import StoreError
 
-Split = Literal["train", "val"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 
 INDEX_SCHEMA = pa.schema(
     [

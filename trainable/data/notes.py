@@ -58,7 +58,8 @@ class Notes:
 
     def latent_facts(self, split: str) -> Iterator[dict[str, Any]]:
         """What was noted on the latents of each shard of a split."""
-        return (self._read(name, "latents") for name, rows in self.shards() if rows[0]["split"] == split)
+        named = (name for name in self._names if name.startswith(f"{split}-"))
+        return (self._read(name, "latents") for name in named if self.has(name, "latents"))
 
     def _file(self, name: str, half: Half = "pixels") -> Path:
         return self.folder / f"{name}.{half}.json"

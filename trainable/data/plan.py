@@ -59,7 +59,7 @@ class Plan:
 
     def rows(self) -> int:
         """Rows that the store will have where every video decodes."""
-        return sum(len(self.cuts(clip)) for clip in self.source.clips)
+        return sum(self.view.views if clip.split == "train" else 1 for clip in self.source.clips)
 
     def shards(self) -> Iterator[Shard]:
         """Names and clips of the shards, training clips first."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from trainable.data.adopt import LatentFolder
 from trainable.data.codecs import TargetNorm
 from trainable.data.decoding import Decoded
 from trainable.data.finish import fingerprint, index_name, write_index, write_position_mean
@@ -76,7 +77,7 @@ def _refuse(store: ClipStore, bad: list[BadRow], latents: int, teacher: FrozenTe
     if not latents:
         return
     what, wanted = f"{store.path}: {latents} rows of latents are damaged", store.teacher
-    if wanted.name == "adopted":
+    if wanted.name == LatentFolder.name:
         raise StoreError(f"{what} and were adopted, so that they cannot be computed again; prepare the store again")
     if teacher is None:
         raise StoreError(f"{what}: name the teacher's weights ({wanted.name}, sha256 {wanted.sha256})")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainable.data.index import Split
+from trainable.data.sources import Split
 from trainable.data.store import ClipStore, Half, Part, shard_file
 from trainable.files import sync_folder
 

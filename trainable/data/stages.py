@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from trainable.data.adopt import LatentFolder
-from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.decoding import Decoded, Job, decode_all, or_raise
 from trainable.data.notes import Notes, Row
 from trainable.data.pipeline import ahead
 from trainable.data.plan import Plan, Shard
@@ -87,8 +87,7 @@ def decode_batches(plan: Plan, shards: list[Shard], latents: LatentSource | None
             batch = Batch(name, [], [], [], [], last=start + size >= len(clips))
             for clip in clips[start : start + size]:
                 try:
-                    if isinstance(result := next(results), VideoError):
-                        raise result
+                    result = or_raise(next(results))
                     if isinstance(latents, LatentFolder):
                         batch.adopted.append(latents.read(clip.id))
                     batch.clips.append(clip)

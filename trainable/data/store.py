@@ -27,8 +27,9 @@ import numpy.typing as npt
 from trainable.data.codecs import LatentFormat, PixelFormat, decode_jpeg, dequantise
 from trainable.data.crops import cuts_of
 from trainable.data.hashing import digest
-from trainable.data.index import Clips, Split, read_index
+from trainable.data.index import Clips, read_index
 from trainable.data.manifest import TeacherRecord, read_manifest, read_view
+from trainable.data.sources import Split
 from trainable.data.view import View
 from trainable.errors import ConfigError, StoreError, VideoError
 
@@ -153,20 +154,24 @@ class ClipStore:
             StoreError: they differ from their checksum, or the video does not decode any more.
         """
         stored = self.stored_pixels(clips, clip, view)
-        self._check_once(clips, clip, view, "pixels", stored)
         return decode_jpeg(stored, self.view) if self.pixel_format == "jpeg" else stored
 
     def stored_pixels(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.uint8]:
-        """Pixels as they are stored, unchecked: tokens, a JPEG, or tokens decoded from the video."""
+        """Pixels as they are stored: tokens, a JPEG, or tokens decoded from the video.
+
+        Raises:
+            StoreError: see `pixels`.
+        """
+        stored: npt.NDArray[np.uint8]
         if self.pixel_format == "none":
-            return self._from_video(clips, clip, view)
-        shard = self.shard(clips.shards[clip], "pixels")
-        if self.pixel_format == "jpeg":
+            stored = self._from_video(clips, clip, view)
+        elif self.pixel_format == "jpeg":
             start, length = clips.jpegs[clip, view]
-            jpeg: npt.NDArray[np.uint8] = shard[start : start + length]
-            return jpeg
-        row: npt.NDArray[np.uint8] = shard[clips.rows[clip] + view]
-        return row
+            stored = self.shard(clips.shards[clip], "pixels")[start : start + length]
+        else:
+            stored = self.shard(clips.shards[clip], "pixels")[clips.rows[clip] + view]
+        self._check_once(clips, clip, view, "pixels", stored)
+        return stored
 
     def _from_video(self, clips: Clips, clip: int, view: int) -> npt.NDArray[np.uint8]:
         from trainable.data.videos import read_clip  # only these stores need decord where they are read
@@ -187,14 +192,17 @@ class ClipStore:
         return dequantise(*self.stored_latents(clips, clip, view))
 
     def stored_latents(
-        self, clips: Clips, clip: int, view: int = 0, *, check: bool = True
+        self, clips: Clips, clip: int, view: int = 0
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None]:
-        """Latents as they are stored, memory-mapped, and their scales (tokens,), where they are int8."""
+        """Latents as they are stored, memory-mapped, and their scales (tokens,), where they are int8.
+
+        Raises:
+            StoreError: see `latents`.
+        """
         shard, row = clips.shards[clip], clips.rows[clip] + view
         latents = self.shard(shard, "latents")[row]
         scales = self.shard(shard, "scales")[row] if self.latent_format == "int8" else None
-        if check:
-            self._check_once(clips, clip, view, "latents", *((latents,) if scales is None else (latents, scales)))
+        self._check_once(clips, clip, view, "latents", *((latents,) if scales is None else (latents, scales)))
         return latents, scales
 
     def _check_once(self, clips: Clips, clip: int, view: int, half: Half, *stored: npt.NDArray[Any]) -> None:
@@ -202,10 +210,10 @@ class ClipStore:
         if seen[clip, view]:
             return
         if digest(*stored) != clips.digests[clip, view, 0 if half == "pixels" else 1]:
-            raise StoreError(self.complaint(clips, clip, view, half))
+            raise StoreError(self._complaint(clips, clip, view, half))
         seen[clip, view] = True
 
-    def complaint(self, clips: Clips, clip: int, view: int, half: Half) -> str:
+    def _complaint(self, clips: Clips, clip: int, view: int, half: Half) -> str:
         """What is said of a row that differs from its checksum: clip, place and remedy."""
         what = f"clip {clips.ids[clip]!r}" + (f", view {view}" if view else "")
         if half == "pixels" and self.pixel_format == "none":
@@ -216,7 +224,7 @@ class ClipStore:
 
     def parts(self, name: str) -> Iterator[tuple[Part, tuple[int, ...], npt.DTypeLike]]:
         """The files of a shard: part, shape and type of each."""
-        rows = next(shard["rows"] for shard in self.manifest["shards"] if shard["name"] == name)
+        rows = self._shard_rows[name]
         if self.pixel_format == "raw":
             yield "pixels", (rows, self.view.tokens, self.view.token_values), np.uint8
         elif self.pixel_format == "jpeg":
@@ -226,6 +234,10 @@ class ClipStore:
             yield "latents", (rows, self.view.tokens, self.teacher.dim), np.int8 if int8 else np.float16
             if int8:
                 yield "scales", (rows, self.view.tokens), np.float32
+
+    @cached_property
+    def _shard_rows(self) -> dict[str, int]:
+        return {shard["name"]: shard["rows"] for shard in self.manifest["shards"]}
 
     @cached_property
     def _jpeg_bytes(self) -> dict[str, int]:

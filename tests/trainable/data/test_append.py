@@ -16,9 +16,8 @@ from trainable.data.append import StoreAppender
 from trainable.data.build import StoreBuilder
 from trainable.data.codecs import LatentFormat, PixelFormat
 from trainable.data.crops import cuts_of
-from trainable.data.index import Split
 from trainable.data.plan import Plan
-from trainable.data.sources import Source, find_source
+from trainable.data.sources import Source, Split, find_source
 from trainable.data.store import ClipStore
 from trainable.data.subset import subset
 from trainable.data.videos import read_clip

@@ -16,8 +16,7 @@ from tests.trainable.conftest import THREE_VIEWS, StoreOf
 from trainable.data.codecs import LatentFormat, PixelFormat
 from trainable.data.crops import cuts_of
 from trainable.data.hashing import clip_key, digest
-from trainable.data.index import Split
-from trainable.data.sources import find_source
+from trainable.data.sources import Split, find_source
 from trainable.data.store import ClipStore
 from trainable.data.videos import read_clip
 from trainable.data.view import View

@@ -15,7 +15,7 @@ from tests.trainable.data.kills import content_hash, kill_often
 from tests.trainable.small import SMALL, ignore
 from trainable.data import plan
 from trainable.data.codecs import LatentFormat, PixelFormat
-from trainable.data.index import Split
+from trainable.data.sources import Split
 from trainable.data.store import ClipStore, shard_file
 from trainable.data.subset import Stratum, choose, subset
 from trainable.errors import ConfigError, StoreError
