@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.clip_losses import read_clip_losses
 from analysis.errors import RunError, is_number, require_fields, require_numbers
-from analysis.reports import EPOCH_DECIMALS, as_table, natural, read_reports
+from analysis.reports import RESOURCE_DECIMALS, as_table, natural, read_reports
 from salt_tune.run import FORMAT_VERSION, FinalDirectory, RunDirectory
 
 SUMMARY_FIELDS = (
@@ -18,21 +19,53 @@ SUMMARY_FIELDS = (
     "objective",
     "parameters",
     "scales",
-    "epochs",
+    "resource",
+    "full",
     "rungs",
     "trials",
     "best",
-    "epochs_trained",
-    "epochs_without_pruning",
+    "finalists",
+    "rung_correlations",
+    "seed_noise",
+    "pareto",
+    "resource_trained",
+    "resource_without_pruning",
     "training_seconds",
     "wall_seconds",
 )
+OBJECTIVE = ("metric", "mode", "weights", "against")
 REFERENCES = ("training_mean", "position_mean", "nearest_visible")
-MEASURES = ("epochs", "val_loss", "val_r2", "probe_top1", "effective_rank", "training_seconds")
-COUNTS = ("rank", "student_parameters", "predictor_parameters")
-RESULT_COLUMNS = ("trial", "state", "rank", "epochs", "val_loss", "val_r2", "probe_top1", "effective_rank")
-COST_COLUMNS = ("student_parameters", "predictor_parameters", "training_seconds", "error")
-TRIAL_FIELDS = (*(name for name in (*RESULT_COLUMNS, *COST_COLUMNS) if name != "trial"), "id", "config", "parameters")
+RESOURCES = ("epoch", "tflop", "second")
+
+RESULT_COLUMNS = (
+    "state",
+    "rank",
+    "score",
+    "resource",
+    "epochs",
+    "tflop",
+    "val_loss",
+    "val_loss_se",
+    "val_r2",
+    "probe_top1",
+    "effective_rank",
+)
+COST_COLUMNS = (
+    "student_parameters",
+    "predictor_parameters",
+    "step_seconds",
+    "training_seconds",
+    "replicate_of",
+    "seed",
+    "error",
+)
+RESULTS = (*RESULT_COLUMNS, *COST_COLUMNS)
+TEXTS = ("state", "replicate_of", "error")
+COUNTS = ("rank", "seed", "student_parameters", "predictor_parameters")
+MEASURES = tuple(name for name in RESULTS if name not in (*TEXTS, *COUNTS))
+AGAINST_WINNER = ("rung", "difference", "standard_error", "low", "high")
+RUNG_CORRELATION = ("rung", "deepest", "trials", "spearman", "low", "high")
+TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +75,12 @@ class Run:
     Attributes:
         directory: where it lies.
         summary: `summary.json` as it is.
-        trials: one row a trial, T2 before T10. Columns: `trial`, `state`, `rank` (1 is best), `epochs`, `val_loss`,
-            `val_r2`, `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own
-            name; `student_parameters`, `predictor_parameters` (counts), `training_seconds`, `error`; and the rest of
-            the configuration as `config.NAME`.
-        reports: one row a report, sorted by trial and epoch; see `analysis.reports.read_reports`.
+        trials: one row a trial, T2 before T10. Columns: `trial`, `state`, `rank` (1 is best), `score` (lower is
+            better), `resource` (the deepest point reached), `epochs`, `tflop`, `val_loss`, `val_loss_se`, `val_r2`,
+            `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
+            (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
+            `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
+        reports: one row a report, sorted by trial and resource; see `analysis.reports.read_reports`.
         final: the reports of the promoted runs, with the name of the folder as `promotion` in front; none: no rows.
     """
 
@@ -63,13 +97,28 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """The column that the search optimized, such as `val_loss`."""
+        """What the search optimized: a column of the reports, such as `val_loss`, or the name of a weighted pair."""
         return str(self.summary["objective"]["metric"])
+
+    @property
+    def curve(self) -> str:
+        """The column of the reports that shows it: the metric, or the first one of a weighted pair."""
+        return str(next(iter(self.summary["objective"]["weights"])))
 
     @property
     def mode(self) -> str:
         """`min` or `max`: what is best of the metric."""
         return str(self.summary["objective"]["mode"])
+
+    @property
+    def resource(self) -> str:
+        """What a trial's length is measured in: `epoch`, `tflop` (of training) or `second` (of training)."""
+        return str(self.summary["resource"])
+
+    @property
+    def full(self) -> float:
+        """The resource of a trial that trained to the end."""
+        return float(self.summary["full"])
 
     @property
     def references(self) -> dict[str, float]:
@@ -82,13 +131,13 @@ class Run:
         best: str | None = self.summary["best"]
         return best
 
-    def clip_losses(self, trial: str | None = None, epoch: float | None = None) -> pd.DataFrame:
-        """Reads the held-out loss of each clip at each report, or at those of one trial or epoch.
+    def clip_losses(self, trial: str | None = None, resource: float | None = None) -> pd.DataFrame:
+        """Reads the held-out loss of each clip at each report, or at those of one trial or resource.
 
         Reports without a file of clip losses, such as of a trial that diverged, have no rows.
 
         Returns:
-            One row a trial, epoch and clip: `trial`, `epoch`, `clip`, `loss` (float64).
+            One row a trial, resource and clip: `trial`, `resource`, `clip`, `loss` (float64).
 
         Raises:
             RunError: a file is broken or lacks a column.
@@ -96,17 +145,19 @@ class Run:
         wanted = self.reports
         if trial is not None:
             wanted = wanted[wanted["trial"] == trial]
-        if epoch is not None:
-            wanted = wanted[wanted["epoch"] == round(epoch, EPOCH_DECIMALS)]
-        tables = [pd.DataFrame({"trial": [], "epoch": [], "clip": [], "loss": []}).astype(_CLIP_TYPES)]
-        for name, at in zip(wanted["trial"], wanted["epoch"], strict=True):
+        if resource is not None:
+            wanted = wanted[wanted["resource"].round(RESOURCE_DECIMALS) == round(resource, RESOURCE_DECIMALS)]
+        tables = [pd.DataFrame({"trial": [], "resource": [], "clip": [], "loss": []}).astype(_CLIP_TYPES)]
+        for name, at in zip(wanted["trial"], wanted["resource"], strict=True):
             path = self.directory.clip_losses(name, at)
             if path.exists():
-                tables.append(_read_clip_losses(path).assign(trial=name, epoch=at).astype(_CLIP_TYPES))
+                by_clip = read_clip_losses(path)
+                columns = {"trial": name, "resource": at, "clip": list(by_clip), "loss": list(by_clip.values())}
+                tables.append(pd.DataFrame(columns).astype(_CLIP_TYPES))
         return pd.concat(tables, ignore_index=True)
 
 
-_CLIP_TYPES = {"trial": "str", "epoch": "float64", "clip": "str", "loss": "float64"}
+_CLIP_TYPES = {"trial": "str", "resource": "float64", "clip": "str", "loss": "float64"}
 
 
 def load(run: str | Path) -> Run:
@@ -149,6 +200,11 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
     if summary["format_version"] != FORMAT_VERSION:
         raise RunError(f"{path}: format_version is {summary['format_version']!r}, and must be {FORMAT_VERSION}")
     require_fields(str(path), summary, SUMMARY_FIELDS)
+    require_fields(f"{path}, objective", summary["objective"], OBJECTIVE)
+    if summary["resource"] not in RESOURCES:
+        raise RunError(f"{path}: resource is {summary['resource']!r}, and must be one of {', '.join(RESOURCES)}")
+    for number, entry in enumerate(summary["rung_correlations"]):
+        require_fields(f"{path}, rung_correlations[{number}]", entry, RUNG_CORRELATION)
     require_fields(f"{path}, references", summary["references"], REFERENCES)
     for name in REFERENCES:
         if not is_number(summary["references"][name], finite=True):
@@ -159,35 +215,41 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
 
 def _trials(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
     parameters = summary["parameters"]
-    for name in {*RESULT_COLUMNS, *COST_COLUMNS}.intersection(parameters):
+    for name in {*RESULTS, "trial"}.intersection(parameters):
         raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
     for number, trial in enumerate(summary["trials"]):
         where = f"{directory.summary}, trials[{number}]"
         require_fields(where, trial, TRIAL_FIELDS)
         require_numbers(where, trial, (*MEASURES, *COUNTS))
+        if trial["against_winner"] is not None:
+            require_fields(f"{where}, against_winner", trial["against_winner"], AGAINST_WINNER)
     rows = [_trial_row(trial) for trial in sorted(summary["trials"], key=lambda trial: natural(trial["id"]))]
-    names = dict.fromkeys([*RESULT_COLUMNS, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)])
-    table = pd.DataFrame(rows).reindex(columns=list(names))
-    return table.astype(
-        {
-            **dict.fromkeys(("trial", "state", "error"), "str"),
-            **dict.fromkeys(MEASURES, "float64"),
-            **dict.fromkeys(COUNTS, "Int64"),
-        }
+    names = dict.fromkeys(
+        ["trial", *RESULT_COLUMNS, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)]
     )
+    types = (
+        dict.fromkeys(("trial", *TEXTS), "str") | dict.fromkeys(MEASURES, "float64") | dict.fromkeys(COUNTS, "Int64")
+    )
+    types |= {name: "Int64" for name in parameters if _counts_where_set(rows, name)}
+    return pd.DataFrame(rows).reindex(columns=list(names)).astype(types)
 
 
 def _trial_row(trial: dict[str, Any]) -> dict[str, Any]:
-    searched = trial["parameters"]
-    results = {name: trial[name] for name in (*RESULT_COLUMNS, *COST_COLUMNS) if name != "trial"}
+    searched = {name: "null" if value is None else value for name, value in trial["parameters"].items()}
     fixed = {f"config.{name}": value for name, value in trial["config"].items() if name not in searched}
-    return {"trial": trial["id"], **results, **searched, **fixed}
+    return {"trial": trial["id"], **{name: trial[name] for name in RESULTS}, **searched, **fixed}
+
+
+def _counts_where_set(rows: list[dict[str, Any]], parameter: str) -> bool:
+    """Whether a parameter is a whole number in some rows and missing in others, which pandas would make a float."""
+    values = [row[parameter] for row in rows if parameter in row]
+    return 0 < len(values) < len(rows) and all(type(value) is int for value in values)
 
 
 def _reports(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
     if directory.reports.is_file():
         return read_reports(directory.reports)
-    if summary["epochs_trained"] > 0:
+    if summary["resource_trained"] > 0:
         raise RunError(f"{directory.reports}: no such file, and must hold the reports of the trials")
     return as_table([])
 
@@ -197,14 +259,6 @@ def _final(directory: RunDirectory) -> pd.DataFrame:
     folders = sorted(root.iterdir(), key=lambda folder: natural(folder.name)) if root.is_dir() else []
     tables = {path.name: FinalDirectory(path).reports for path in folders}
     empty = as_table([]).assign(promotion=pd.Series(dtype="str"))
-    read = [read_reports(path).assign(promotion=name) for name, path in tables.items() if path.is_file()]
+    read = [read_reports(path, point="epoch").assign(promotion=name) for name, path in tables.items() if path.is_file()]
     table = pd.concat([empty, *read], ignore_index=True)
     return table[["promotion", *table.columns.drop("promotion")]]
-
-
-def _read_clip_losses(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path, columns=["clip", "loss"])
-    except (OSError, ValueError) as error:
-        cause = str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be read, and must hold the columns clip and loss: {cause}") from error

@@ -6,18 +6,20 @@ import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from analysis.errors import RunError, is_number, require_fields, require_numbers
 
-# The precision of the epoch in the names of the files of clip losses.
-EPOCH_DECIMALS = 4
+# The precision of the resource in the names of the files of clip losses.
+RESOURCE_DECIMALS = 4
 
 NUMBERS = (
+    "resource",
     "epoch",
     "step",
+    "tflop",
     "val_loss",
     "val_loss_se",
     "val_r2",
@@ -33,7 +35,10 @@ NUMBERS = (
     "computing_share",
     "evaluating_share",
     "training_seconds",
+    "step_seconds",
     "peak_rss_gb",
+    "student_parameters",
+    "predictor_parameters",
 )
 COLUMNS = ("trial", *NUMBERS, "status", "time")
 
@@ -43,19 +48,23 @@ def natural(name: str) -> str:
     return re.sub(r"\d+", lambda digits: digits[0].zfill(12), name)
 
 
-def read_reports(path: Path) -> pd.DataFrame:
-    """The reports in the file `path`, one row a trial and epoch.
+def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
+    """The reports in the file `path`, one row a trial and point of its training.
 
     Of reports repeated after a restart the last one counts. A last line that was cut off is left out with a warning.
 
+    Args:
+        path: the file.
+        point: what tells the points apart: the resource in a search, the epoch in a promoted run, which has no other.
+
     Returns:
-        Sorted by trial (T2 before T10), then epoch: the columns `COLUMNS`, then any that the file has besides;
+        Sorted by trial (T2 before T10), then point: the columns `COLUMNS`, then any that the file has besides;
         `NUMBERS` are float64 (missing: NaN), `time` is datetime64[us, UTC].
 
     Raises:
         RunError: a line is no report.
     """
-    latest = {(report["trial"], report["epoch"]): report for report in _read_lines(path)}
+    latest = {(report["trial"], report[point]): report for report in _read_lines(path, point)}
     return as_table([latest[key] for key in sorted(latest, key=lambda key: (natural(key[0]), key[1]))])
 
 
@@ -67,7 +76,7 @@ def as_table(reports: list[dict[str, Any]]) -> pd.DataFrame:
     return table.assign(time=pd.to_datetime(table["time"], utc=True).dt.as_unit("us"))
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_lines(path: Path, point: str) -> Iterator[dict[str, Any]]:
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
@@ -78,17 +87,17 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 warnings.warn(f"{where} was cut off and is left out: the search was killed as it wrote", stacklevel=4)
                 return
             raise RunError(f"{where} is broken JSON, and must be one report: {error}") from error
-        yield _checked(where, report)
+        yield _checked(where, report, point)
 
 
-def _checked(where: str, report: Any) -> dict[str, Any]:
-    require_fields(where, report, ("trial", "epoch"))
+def _checked(where: str, report: Any, point: str) -> dict[str, Any]:
+    require_fields(where, report, ("trial", point))
     require_numbers(where, report, NUMBERS)
     if not isinstance(report["trial"], str):
         raise RunError(f"{where}: trial is {report['trial']!r}, and must be the id of a trial, such as 'T0'")
-    if not is_number(report["epoch"], finite=True):
-        raise RunError(f"{where}: epoch is {report['epoch']!r}, and must be a finite number")
-    return {**report, "epoch": round(report["epoch"], EPOCH_DECIMALS), "time": _time(where, report.get("time"))}
+    if not is_number(report[point], finite=True):
+        raise RunError(f"{where}: {point} is {report[point]!r}, and must be a finite number")
+    return {**report, "time": _time(where, report.get("time"))}
 
 
 def _time(where: str, value: Any) -> datetime | None:

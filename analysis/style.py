@@ -23,13 +23,26 @@ STATE_COLOURS = {
     "failed": "#000000",
 }
 
-METRIC_LABELS = {
+VERDICT_COLOURS = {
+    "agrees": STATE_COLOURS["finished"],
+    "too short": STATE_COLOURS["diverged"],
+    "unclear": MUTED,
+    "too few": MUTED,
+}
+
+LABELS = {
     "val_loss": "held-out loss",
     "val_r2": "held-out explained variance",
     "probe_top1": "linear-probe accuracy",
     "train_loss": "training loss",
     "lr": "learning rate",
     "grad_norm": "gradient norm",
+    "epoch": "epoch",
+    "tflop": "TFLOP of training",
+    "second": "seconds of training, scheduled",
+    "training_seconds": "seconds of training",
+    "step_seconds": "seconds a step",
+    "parameters": "parameters of student and predictor",
 }
 
 
@@ -60,8 +73,8 @@ def style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x"
 
 
 def label(column: str) -> str:
-    """What an axis calls a column."""
-    return METRIC_LABELS.get(column, column.replace("_", " "))
+    """What an axis calls a column or a unit."""
+    return LABELS.get(column, column.replace("_", " "))
 
 
 def colour_of(state: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from salt_tune.progress import short
 from salt_tune.run import FinalDirectory
-from salt_tune.summary import standing
+from salt_tune.verdict import standing
 from trainable.data.store import ClipStore
 from trainable.files import atomic_write
 from trainable.references import REFERENCE_NAMES, References
@@ -79,7 +79,7 @@ def write_card(
         name=final.path.name,
         path=final.path,
         config=config,
-        parameters=searched["student_parameters"],
+        parameters=last["student_parameters"],
         run=run,
         trial=searched["id"],
         searched_epochs=searched["epochs"],

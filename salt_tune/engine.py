@@ -1,25 +1,34 @@
-"""Runs the trials of a search on Ray: the session, what each trial gets of the machine, the scheduler, the tuner."""
+"""Runs the trials of a search on Ray: the session, what each trial gets of the machine, the tuner, Ctrl-C."""
 
 import logging
 import math
 import os
+import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from salt_tune.records import TrialRecord
+from salt_tune.console import console
+from salt_tune.packing import measure_packing
 from salt_tune.run import RunDirectory
-from salt_tune.searcher import Proposal
-from salt_tune.space import METRIC_MODES, SearchSpace
+from salt_tune.searcher import make_searcher
+from salt_tune.space import SearchSpace
+from salt_tune.steering import Steering
+from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
+from trainable.model_size import ModelSize
 
 if TYPE_CHECKING:
-    from salt_tune.recorder import Recorder
+    from salt_tune.scheduler import Dispatch
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials share the clip store through the page cache, not through Ray
 MOST_CONCURRENT_ON_CPU = 4
+MOST_RESTARTS = 3  # of a trial whose worker died
+PROBED = 6  # proposals that --concurrent auto measures
+CHEAP_SECONDS = 30  # how long a first Ctrl-C waits for reports under way
 
 RAY_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
@@ -29,6 +38,8 @@ RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # probe_top1 comes at whole epochs only
     "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the search remembers by its journal
 }
 
 
@@ -42,8 +53,10 @@ class Resources:
 
 
 @contextmanager
-def ray_session(concurrent: int | None, gpus_per_trial: float | None) -> Iterator[Resources]:
+def ray_session(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | None) -> Iterator[Resources]:
     """Starts Ray on this machine, for as long as the search takes."""
+    if concurrent == "auto":
+        concurrent = None  # see `packed`
     os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})
     import ray
 
@@ -85,73 +98,148 @@ def _share(cores: int, gpus: int, concurrent: int | None, gpus_per_trial: float 
     return Resources(concurrent, max(1, cores // concurrent), share)
 
 
-def count_all_parameters(proposals: list[Proposal], store: ClipStore) -> dict[str, TrialRecord]:
-    """The records of all trials, after timm has agreed to build each of them."""
+def measure_sizes(configs: list[TrialConfig], store: ClipStore) -> list[ModelSize]:
+    """What each configuration costs, after timm has agreed to build it.
+
+    Raises:
+        UserError: one of them cannot be built.
+    """
     import ray
 
-    from trainable.ray_trainable import count_parameters
+    from trainable.ray_trainable import measure_models
 
-    configs = [proposal.config.to_dict() for proposal in proposals]
-    counts = ray.get(ray.remote(count_parameters).remote(configs, store.view, store.teacher.dim))
-    if isinstance(counts, UserError):
-        raise counts
-    return {proposal.id: TrialRecord(proposal, *count) for proposal, count in zip(proposals, counts, strict=True)}
+    values = [config.to_dict() for config in configs]
+    sizes: list[ModelSize] | UserError = ray.get(
+        ray.remote(measure_models).remote(values, store.view, store.teacher.dim)
+    )
+    if isinstance(sizes, UserError):
+        raise sizes
+    return sizes
 
 
-def run_trials(
-    run: RunDirectory,
-    space: SearchSpace,
-    store: ClipStore,
-    trials: list[TrialRecord],
-    resources: Resources,
-    recorder: "Recorder",
-) -> None:
-    """Runs all trials to the end of the search, or to Ctrl-C; what comes of them is told to `recorder`."""
+def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int) -> Resources:
+    """What each trial gets, by measuring on the first proposals what pays."""
+    searcher = make_searcher(space, seed)
+    first = [parameters for number in range(PROBED) if (parameters := searcher.propose(f"T{number}")) is not None]
+    configs = [space.config(parameters, seed) for parameters in first]
+    packing = measure_packing(
+        [config.to_dict() for config in configs],
+        measure_sizes(configs, store),
+        store.path,
+        evaluation=space.evaluation.model_dump(),
+        cores=len(os.sched_getaffinity(0)),
+        gpus=resources.concurrent if resources.gpus else 0,
+        most=space.trials,
+    )
+    console.print(packing.why)
+    return Resources(packing.concurrent, packing.cpus, packing.gpus)
+
+
+def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resources: Resources) -> bool:
+    """Runs trials until the search is over or told to stop.
+
+    Returns:
+        Whether it came to its end.
+
+    Raises:
+        UserError: a disk was full; the search can be resumed.
+        KeyboardInterrupt: Ctrl-C was pressed twice; it can be resumed too.
+    """
     from ray import tune
-    from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
+    from salt_tune.scheduler import Dispatch, Following, Pausing, Proposer, make_ray_scheduler, remind
     from trainable.ray_trainable import VJepaTrainable
 
-    schedule = space.schedule
-    task = {
-        "store": str(store.path.absolute()),
-        "evaluation": space.evaluation.model_dump(),
-        "reports_per_epoch": schedule.reports_per_epoch,
-        "clip_losses": run.clip_losses_pattern,
-        "threads": resources.cpus,
-        "device": "cuda" if resources.gpus else "cpu",
-    }
-    points = [{"id": record.id, "hyperparameters": record.proposal.config.to_dict()} for record in trials]
-    scheduler: Any = FIFOScheduler()
-    if schedule.scheduler == "asha":
-        scheduler = AsyncHyperBandScheduler(
-            time_attr="epoch",
-            max_t=schedule.epochs,
-            grace_period=schedule.grace_epochs,
-            reduction_factor=schedule.reduction_factor,
-        )
+    space = steering.space
+    dispatch = Dispatch(steering, resources.concurrent)
+    rays = make_ray_scheduler(space.schedule, space.objective)
+    if rays is not None:
+        remind(rays, steering)
     tuner = tune.Tuner(
         tune.with_resources(VJepaTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        param_space={"task": task, "trial": tune.grid_search(points)},
+        param_space={"task": _task(run, space, store, resources)},
         tune_config=tune.TuneConfig(
-            metric=space.objective,
-            mode=METRIC_MODES[space.objective],
-            scheduler=scheduler,
-            max_concurrent_trials=resources.concurrent,
+            search_alg=Proposer(dispatch),
+            scheduler=rays or Pausing(dispatch),
+            num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name=run.ray.name,
-            storage_path=str(run.path),
-            callbacks=[recorder],
+            name=f"session-{len(list(run.ray.glob('session-*')))}",
+            storage_path=str(run.ray),
+            callbacks=[Following(dispatch)],
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=1),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=schedule.reports_per_epoch),
+            failure_config=tune.FailureConfig(max_failures=MOST_RESTARTS),
         ),
     )
-    tuner.fit()
+    try:
+        with _interruptible(dispatch):
+            tuner.fit()
+    except Exception as error:  # on a full disk, Ray fails in many ways, and cannot read its own files after it
+        dispatch.failure = dispatch.failure or _full_disk(error, run)
+        if dispatch.failure is None:
+            raise
+    if dispatch.failure is not None:
+        raise dispatch.failure
+    return not dispatch.stopping
+
+
+def _full_disk(error: BaseException, run: RunDirectory) -> UserError | None:
+    """The error in words, where it comes from a full disk."""
+    from salt_tune.scheduler import FULL_DISK
+
+    text = "".join(traceback.format_exception(error))
+    return UserError(f"{run.path}: {FULL_DISK}; free some space, then resume the search") if FULL_DISK in text else None
+
+
+def _task(run: RunDirectory, space: SearchSpace, store: ClipStore, resources: Resources) -> dict[str, Any]:
+    """What all trials share; see `trainable.ray_trainable`."""
+    schedule = space.schedule
+    points = schedule.report_points()
+    # The probe is a pass over all clips: where it decides, at every rung; elsewhere at whole epochs and at the end.
+    if space.objective.needs_probe:
+        probed: tuple[float, ...] = schedule.rung_points()
+    else:
+        probed = tuple(p for p in points if p == points[-1] or (schedule.resource == "epoch" and p.is_integer()))
+    return {
+        "store": str(store.path.absolute()),
+        "evaluation": space.evaluation.model_dump(),
+        "resource": {
+            "kind": schedule.resource,
+            "full": schedule.full,
+            "points": list(points),
+            "probe_points": list(probed),
+        },
+        "checkpoints": str(run.checkpoints),
+        "clip_losses": run.clip_losses_pattern,
+        "threads": resources.cpus,
+        "device": "cuda" if resources.gpus else "cpu",
+        "gpu_share": resources.gpus if 0 < resources.gpus < 1 else 1.0,
+    }
+
+
+@contextmanager
+def _interruptible(dispatch: "Dispatch") -> Iterator[None]:
+    """Ctrl-C once lets reports under way come in; a second one leaves at once, as SIGTERM does."""
+
+    def interrupted(*_: Any) -> None:
+        if dispatch.stopping:
+            raise KeyboardInterrupt
+        dispatch.drain(CHEAP_SECONDS)
+        console.print(f"Stopping: waits up to {CHEAP_SECONDS} s for reports under way; Ctrl-C again leaves at once.")
+
+    def terminated(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    handlers = {signal.SIGINT: interrupted, signal.SIGTERM: terminated}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _trial_name(trial: Any) -> str:

@@ -1,5 +1,6 @@
 """The live table of a search on a terminal, and plain lines when piped."""
 
+import re
 from typing import Any
 
 from rich.live import Live
@@ -8,9 +9,17 @@ from rich.text import Text
 
 from salt_tune.console import console
 from salt_tune.records import TrialRecord
+from salt_tune.schedule import Resource
 from salt_tune.space import SearchSpace
 
-STATE_STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "waiting": "dim"}
+STATE_STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "waiting": "dim", "paused": "dim"}
+
+# Of each resource the name of a point and of an amount: "epoch 1" but "3 epochs".
+UNITS: dict[Resource, tuple[str, str]] = {
+    "epoch": ("epoch", "epochs"),
+    "tflop": ("TFLOP", "TFLOP"),
+    "second": ("second", "seconds"),
+}
 
 
 def short(value: Any) -> str:
@@ -20,22 +29,33 @@ def short(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
+def quantity(value: float) -> str:
+    """A resource in four digits, or all that stand before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def amount(value: float, resource: Resource) -> str:
+    """A resource with its unit: 1 epoch, 0.5 epochs, 12,000 TFLOP."""
+    return f"{quantity(value)} {UNITS[resource][value != 1]}"
+
+
 def heading(name: str) -> str:
     """A column's name in short lines, so that a table of many columns fits a terminal."""
-    return name.replace("_", "\n")
+    return re.sub(r" (?=[+-] )", "\n", name) if " " in name else name.replace("_", "\n")
 
 
 class LiveTable:
     """Shows all trials while they run; use it as a context manager around the search.
 
     Args:
-        records: the trials, by id.
+        records: the trials, by id; more may come.
         space: what is searched.
     """
 
     def __init__(self, records: dict[str, TrialRecord], space: SearchSpace) -> None:
         self._records, self._space = records, space
         self._parameters = tuple(space.searched())
+        self._rungs = space.schedule.rung_points()
         self._live = (
             Live(get_renderable=self._table, console=console, refresh_per_second=2) if console.is_terminal else None
         )
@@ -50,38 +70,55 @@ class LiveTable:
             self._live.stop()
 
     def on_start(self, record: TrialRecord) -> None:
-        """A trial starts."""
-        values = "  ".join(f"{name} {short(record.proposal.parameters[name])}" for name in self._parameters)
-        self._say(record, f"starts    {values}")
+        """A trial starts, or goes on after a pause."""
+        if not record.scores:
+            given = record.proposal.parameters
+            values = "  ".join(f"{name} {short(given[name])}" for name in self._parameters if name in given)
+            self._say(record, f"starts    {values}")
+            return
+        ahead = [rung for rung in self._rungs if rung > record.resource] or [record.resource]
+        self._say(record, f"goes on to {quantity(ahead[-1 if record.proposal.replicate_of else 0])}")
 
     def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
-        """A trial has reported; piped, only whole epochs get a line."""
-        if float(report["epoch"]).is_integer() and record.value("val_loss") is not None:
+        """A trial has reported; piped, only rungs get a line."""
+        if report["resource"] in self._rungs and record.value("val_loss") is not None:
+            point = f"{UNITS[self._space.schedule.resource][0]} {quantity(report['resource'])}"
             losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
-            self._say(record, f"epoch {report['epoch']:.0f}   {losses}  {report['clips_per_second']:,.0f} clips/s")
+            self._say(record, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
 
     def on_end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
-        reason = f": {record.error}" if record.error else ""
-        if record.state != "interrupted" or record.epochs:
-            self._say(record, f"{record.state} after {record.epochs:g} epochs{reason}")
+        """A trial has paused or ended."""
+        if record.state == "paused":
+            self._say(record, f"paused at {quantity(record.resource)}")
+        elif record.state != "interrupted" or record.scores:
+            reason = f": {record.error}" if record.error else ""
+            trained = amount(record.resource, self._space.schedule.resource)
+            self._say(record, f"{record.state} after {trained}{reason}")
 
     def _say(self, record: TrialRecord, what: str) -> None:
         if self._live is None:
-            console.print(f"{record.id:<4} {what}")
+            console.print(f"{record.id:<4} {what}".rstrip())
 
     def _table(self) -> Table:
         table = Table(box=None, header_style="bold", pad_edge=False)
         table.add_column("trial")
-        for name in (*self._parameters, "epoch", self._space.objective, "clips/s"):
+        unit = UNITS[self._space.schedule.resource][1]
+        for name in (*self._parameters, unit, self._space.objective.name, "clips/s"):
             table.add_column(heading(name), justify="right", no_wrap=True)
         table.add_column("state")
-        for record in self._records.values():
-            measures = (record.epochs, record.value(self._space.objective), record.value("clips_per_second"))
+        for record in list(self._records.values()):  # a copy, as the search adds trials while this is drawn
             table.add_row(
                 record.id,
-                *(short(record.proposal.parameters[name]) for name in self._parameters),
-                *("-" if value is None or not record.last else f"{value:.4g}" for value in measures),
+                *(short(record.proposal.parameters.get(name)) for name in self._parameters),
+                *self._measures(record),
                 Text(record.state, STATE_STYLES.get(record.state, "red")),
             )
         return table
+
+    def _measures(self, record: TrialRecord) -> list[str]:
+        """How far a trial is, its objective, and its speed."""
+        if not record.last:
+            return ["-"] * 3
+        objective = self._space.objective.value({**record.features, **record.last})
+        measures = (objective, record.value("clips_per_second"))
+        return [quantity(record.resource), *("-" if value is None else f"{value:.4g}" for value in measures)]

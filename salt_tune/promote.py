@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from salt_tune.card import write_card
 from salt_tune.console import INTERRUPTED, OneLineErrors, console
 from salt_tune.progress import short
 from salt_tune.records import append_report
-from salt_tune.run import FORMAT_VERSION, FinalDirectory, RunDirectory
+from salt_tune.run import FinalDirectory, RunDirectory, read_summary
 from salt_tune.space import SearchSpace
+from salt_tune.space_file import load_space
 from salt_tune.tracking import MODES, Mode, WandbRun
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
 from trainable.files import atomic_write
 from trainable.references import References
+
+REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 
 
 @click.command(cls=OneLineErrors)
@@ -46,7 +48,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     run = RunDirectory(run_path)
     summary = read_summary(run)
     chosen = _choose(run, summary, trial)
-    space = SearchSpace.model_validate(yaml.safe_load(run.space.read_text(encoding="utf-8")))
+    space = load_space(str(run.space), {})
     config = TrialConfig.from_dict({**chosen["config"], "epochs": epochs or space.promotion.epochs})
     store = _open_store(run, summary, store_path)
     final = run.final(chosen["id"], config.epochs)
@@ -66,26 +68,6 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
     console.print(f'Use it: trainable.load_encoder("{final.path}")')
     return 0
-
-
-def read_summary(run: RunDirectory) -> dict[str, Any]:
-    """The summary of a run.
-
-    Raises:
-        UserError: not a run, not ended, or of another format.
-    """
-    if not run.path.is_dir():
-        raise UserError(f"{run.path}: no such run")
-    if not run.summary.exists():
-        raise UserError(f"{run.path}: has no summary.json; a search must have ended here first")
-    try:
-        summary = json.loads(run.summary.read_text(encoding="utf-8"))
-        version = summary["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run.summary}: not the summary of a search ({error})") from error
-    if version != FORMAT_VERSION:
-        raise UserError(f"{run.summary}: format_version = {version!r}: this version reads {FORMAT_VERSION}")
-    return dict(summary)
 
 
 def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> dict[str, Any]:
@@ -145,7 +127,7 @@ def _train(
         )
 
     with _stoppable(training.stop):
-        last = run_to_end(training, evaluator, final.checkpoint, space.schedule.reports_per_epoch, on_report)
+        last = run_to_end(training, evaluator, final.checkpoint, _reports_per_epoch(space), on_report)
     if wandb_run:
         wandb_run.finish(0 if last else 1)
     if last is not None:
@@ -160,6 +142,12 @@ def _train(
     training.close()
     evaluator.close()
     return last
+
+
+def _reports_per_epoch(space: SearchSpace) -> int:
+    """As often as in the search, where that counted in epochs."""
+    schedule = space.schedule
+    return max(1, round(schedule.reports / schedule.epochs)) if schedule.epochs else REPORTS_PER_EPOCH
 
 
 def _logged_epochs(final: FinalDirectory) -> set[float]:

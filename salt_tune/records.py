@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from salt_tune.searcher import Proposal
-from salt_tune.space import METRIC_MODES, SearchSpace
+from salt_tune.space import SearchSpace
 
 NO_SCORE = math.inf
+
+ENDED = {"diverged", "out_of_memory"}  # states that a trial reports of itself
 
 USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
 
 
 @dataclass
 class TrialRecord:
-    """A trial and its last report.
+    """A trial and its reports.
 
     Attributes:
         proposal: id and hyperparameters.
-        student_parameters: trainable parameters of the student.
-        predictor_parameters: trainable parameters of the predictor.
-        state: "waiting", "running", then "finished", "pruned", "diverged", "out_of_memory", "failed" or "interrupted".
+        state: "waiting", "running", "paused", then "finished", "pruned", "diverged", "out_of_memory", "failed" or
+            "interrupted".
         last: the last report; empty before the first.
-        features: the last report of probe and effective rank, which come at whole epochs only.
+        features: the last report of probe and effective rank, which do not come with every report.
+        scores: the objective at each reported point, lower is better; infinite where it has no value.
         error: one line, where the trial failed.
     """
 
     proposal: Proposal
-    student_parameters: int
-    predictor_parameters: int
     state: str = "waiting"
     last: dict[str, Any] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
+    scores: dict[float, float] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -43,52 +44,58 @@ class TrialRecord:
         return self.proposal.id
 
     @property
+    def resource(self) -> float:
+        """The deepest point reached."""
+        return max(self.scores, default=0.0)
+
+    @property
     def epochs(self) -> float:
         """Epochs trained."""
         return float(self.last.get("epoch", 0.0))
 
-    def add(self, report: dict[str, Any]) -> None:
-        """Takes a report."""
+    def add(self, report: dict[str, Any], space: SearchSpace) -> float:
+        """Takes a report, and returns its score."""
         self.last = report
         if report.get("effective_rank") is not None:
             self.features = {name: report.get(name) for name in ("probe_top1", "effective_rank")}
+        score = NO_SCORE if report["status"] in ENDED else space.objective.score({**self.features, **report})
+        if report["status"] != "out_of_memory":
+            self.scores[float(report["resource"])] = score
+        return score
 
     def value(self, name: str) -> float | None:
         """The last finite value of a measure; None where there is none."""
         value = self.last.get(name, self.features.get(name))
         return value if value is not None and math.isfinite(value) else None
 
-    def score(self, space: SearchSpace) -> float:
-        """The objective with its sign turned so that lower is better; infinite where there is none."""
-        value = self.value(space.objective)
-        if value is None:
-            return NO_SCORE
-        return value if METRIC_MODES[space.objective] == "min" else -value
+    @property
+    def score(self) -> float:
+        """The objective at the deepest point, lower is better; infinite where there is none, or the trial was lost."""
+        lost = self.last.get("status") in ENDED  # out of memory is reported at a point that has a score
+        return NO_SCORE if lost else self.scores.get(self.resource, NO_SCORE)
 
 
-def ranking(records: list[TrialRecord], space: SearchSpace) -> list[TrialRecord]:
+def ranking(records: list[TrialRecord]) -> list[TrialRecord]:
     """Best first: trials are compared with those that trained as long; who trained longer stands above.
 
     Equal scores, as of probes on few clips, are settled by val_loss.
-    Trials without a score (diverged, failed) are left out.
+    Trials without a score (diverged, failed) and replicates are left out.
     """
-    scored = [record for record in records if record.score(space) < NO_SCORE]
-    return sorted(
-        scored, key=lambda record: (-record.epochs, record.score(space), record.value("val_loss") or NO_SCORE)
-    )
+    scored = [record for record in records if record.score < NO_SCORE and record.proposal.replicate_of is None]
+    return sorted(scored, key=lambda record: (-record.resource, record.score, record.value("val_loss") or NO_SCORE))
 
 
 class Listener(Protocol):
     """Whoever wants to know what happens to trials: the live table, wandb."""
 
     def on_start(self, record: TrialRecord) -> None:
-        """A trial starts."""
+        """A trial starts, or goes on after a pause."""
 
     def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
         """A trial has reported."""
 
     def on_end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """A trial has paused or ended: see its state."""
 
 
 def last_line(error: object) -> str:

@@ -1,21 +1,27 @@
-"""The run directory: every path in it, and nothing else knows them.
+"""The run directory: every path in it, and nothing else knows them; docs/run-directory.md says what the files hold.
 
     RUN/
       run.json            what was asked: command, store, seed, versions (written first)
       space.yaml          the search space as resolved from the file and the flags
+      lock                held by the process that runs the search
       reports.jsonl       one line a report of any trial, appended as it comes
-      clip_losses/T0/     epoch-0.2500.parquet: held-out loss of each clip (columns clip, loss)
-      summary.json        trials, ranking, winner, cost (written last; see docs/run-directory.md)
-      ray/                Ray's own results, state and checkpoints
+      decisions.jsonl     one line a decision, appended before it is acted on; a resume replays it
+      study.db            Optuna's study: what was proposed, and what it was told of it
+      clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, loss)
+      checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
+      summary.json        trials, ranking, winner, statistics, cost (written last)
+      ray/                Ray's own results and state
       wandb/              Weights & Biases files, where asked for
       final/T0-10epochs/  a promoted run: reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
 
 Imports the standard library alone, so that the analysis can use it without Ray or torch.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class RunDirectory:
@@ -29,22 +35,30 @@ class RunDirectory:
         self.path = Path(path).absolute()
         self.manifest = self.path / "run.json"
         self.space = self.path / "space.yaml"
+        self.lock = self.path / "lock"
         self.reports = self.path / "reports.jsonl"
+        self.decisions = self.path / "decisions.jsonl"
+        self.study = self.path / "study.db"
+        self.checkpoints = self.path / "checkpoints"
         self.summary = self.path / "summary.json"
         self.ray = self.path / "ray"
         self.clip_losses_root = self.path / "clip_losses"
         # The trials fill it in themselves: their room does not know this one.
         braced = str(self.clip_losses_root).replace("{", "{{").replace("}", "}}")
-        self.clip_losses_pattern = braced + "/{trial}/epoch-{epoch:.4f}.parquet"
+        self.clip_losses_pattern = braced + "/{trial}/resource-{resource:.4f}.parquet"
         self.final_root = self.path / "final"
 
-    def clip_losses(self, trial: str, epoch: float) -> Path:
-        """The per-clip held-out losses of `trial` as reported at `epoch`."""
-        return Path(self.clip_losses_pattern.format(trial=trial, epoch=epoch))
+    def clip_losses(self, trial: str, resource: float) -> Path:
+        """The per-clip held-out losses of `trial` as reported at the point `resource`."""
+        return Path(self.clip_losses_pattern.format(trial=trial, resource=resource))
 
-    def final(self, trial: str, epochs: int) -> "FinalDirectory":
+    def checkpoint(self, trial: str) -> Path:
+        """The last checkpoint of `trial`."""
+        return self.checkpoints / f"{trial}.safetensors"
+
+    def final(self, trial: str, epochs: float) -> "FinalDirectory":
         """The promoted run of `trial` over `epochs` epochs."""
-        return FinalDirectory(self.final_root / f"{trial}-{epochs}epochs")
+        return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs")
 
 
 class FinalDirectory:
@@ -57,3 +71,39 @@ class FinalDirectory:
         self.encoder = path / "encoder.safetensors"
         self.config = path / "config.json"
         self.card = path / "README.md"
+
+
+def read_manifest(run: RunDirectory) -> dict[str, Any]:
+    """run.json: what was asked of a search.
+
+    Raises:
+        UserError: no such run, or one of another format.
+    """
+    return _read(run, run.manifest, "the folder of a search")
+
+
+def read_summary(run: RunDirectory) -> dict[str, Any]:
+    """summary.json: what a search found.
+
+    Raises:
+        UserError: no such run, one that has not ended, or one of another format.
+    """
+    return _read(run, run.summary, "that of a search that has ended")
+
+
+def _read(run: RunDirectory, path: Path, wanted: str) -> dict[str, Any]:
+    """The content of the JSON file `path`, whose format this version reads."""
+    from trainable.errors import UserError  # here, as the analysis does without that room
+
+    if not run.path.is_dir():
+        raise UserError(f"{run.path}: no such run")
+    if not path.is_file():
+        raise UserError(f"{run.path}: has no {path.name}, and must be {wanted}")
+    try:
+        content = json.loads(path.read_bytes())
+        version = content["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not written by a search ({type(error).__name__}: {error})") from error
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: has format_version {version!r}, and this version of salt_tune reads {FORMAT_VERSION}")
+    return dict(content)

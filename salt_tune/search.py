@@ -1,36 +1,44 @@
-"""`python -m salt_tune.search`: many short trials, the weak ones stopped early, ranked on held-out clips."""
+"""`python -m salt_tune.search`: many short trials, the promising ones trained on, ranked on held-out clips."""
 
 import contextlib
-import subprocess
-import sys
 import time
+from dataclasses import asdict
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
-import yaml
 
+from salt_tune.asking import check_store, largest_models, open_store, parse_settings, references_of
 from salt_tune.console import INTERRUPTED, OneLineErrors, console
-from salt_tune.engine import Resources, count_all_parameters, ray_session, run_trials
-from salt_tune.prepare import DEMO_CLIPS, DEMO_STORE
+from salt_tune.disk import check_disk, disk_bound
+from salt_tune.engine import Resources, measure_sizes, packed, ray_session, run_trials
+from salt_tune.lock import locked
 from salt_tune.progress import LiveTable
-from salt_tune.records import TrialRecord
-from salt_tune.run import FORMAT_VERSION, RunDirectory
-from salt_tune.searcher import propose
+from salt_tune.replicates import MOST_FINALISTS
+from salt_tune.run import RunDirectory
 from salt_tune.space import SearchSpace
-from salt_tune.space_file import check_corners, find_space, load_space, parse_value
+from salt_tune.space_file import find_space, load_space
+from salt_tune.steering import Options, Steering
 from salt_tune.summary import print_summary, write_summary
+from salt_tune.taking_up import create, reopen, take_up, warm_trials
 from salt_tune.tracking import MODES, Mode, WandbTracker
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
-from trainable.files import atomic_write, write_json
-from trainable.masking import Masks
-from trainable.objective import EvaluationConfig
-from trainable.references import References, reference_losses
+from trainable.references import References
 
-PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
+FIXED_BY_THE_RUN = ("space_name", "store", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
+                    "keep_checkpoints", "settings", "warm_start")  # fmt: skip
+
+
+class Concurrency(click.ParamType[Any]):
+    """A number of trials at a time, or "auto"."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        """See `click.ParamType`."""
+        return value if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
 
 
 @click.command(cls=OneLineErrors)
@@ -39,11 +47,21 @@ PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
 )
 @click.option("--store", type=click.Path(path_type=Path), help="Clip store [default: stores/demo, made on first use].")
 @click.option("--trials", type=click.IntRange(min=1), help="Number of trials [default: the space's].")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a full trial [default: the space's].")
+@click.option(
+    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Epochs of a full trial [default: the space's]."
+)
 @click.option("--name", help="Name of the run [default: from the space and the time].")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the runs."
 )
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run that was stopped or killed."
+)
+@click.option("--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
+@click.option(
+    "--warm-start", type=click.Path(path_type=Path), multiple=True, metavar="RUN",
+    help="Let proposals learn from an earlier run; can be given several times.",
+)  # fmt: skip
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -52,179 +70,183 @@ PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
     help="Seed of proposals, weights, masks and data order.",
 )
 @click.option(
-    "--concurrent", type=click.IntRange(min=1), help="Trials at a time [default: one a GPU, or one a core, at most 4]."
-)
+    "--seeds", type=click.Choice(["common", "vary"]), default="common", show_default=True,
+    help="Whether all trials train with the same seed, so that they differ by their hyperparameters alone.",
+)  # fmt: skip
+@click.option(
+    "--replicates", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Train the finalists again with this many other seeds before a winner is named.",
+)  # fmt: skip
+@click.option(
+    "--oom-retries", type=click.IntRange(min=0), default=0, show_default=True,
+    help="How often a trial that ran out of memory is tried again.",
+)  # fmt: skip
+@click.option(
+    "--concurrent", type=Concurrency(),
+    help="Trials at a time, or auto to measure what pays [default: one a GPU, or one a core, at most 4].",
+)  # fmt: skip
 @click.option(
     "--gpus-per-trial",
     type=click.FloatRange(min=0),
     help="GPUs of a trial, fractions allowed [default: all GPUs shared evenly].",
 )
 @click.option(
+    "--keep-checkpoints", type=click.IntRange(min=1), metavar="N",
+    help="With freeze_thaw: paused trials that may keep a checkpoint [default: all].",
+)  # fmt: skip
+@click.option(
+    "--disk-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Refuse to start where more may be needed.",
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Replace an entry of the space: batch_size=16, schedule.scheduler=none, parameters.lr.low=1e-5.",
+    help="Replace an entry of the space: batch_size=16, schedule.scheduler=asha, parameters.lr.low=1e-5.",
 )
 @click.option(
     "--wandb", "wandb_mode", type=click.Choice(MODES), default="off", show_default=True, help="Log to Weights & Biases."
 )
-def main(
+@click.pass_context
+def main(context: click.Context, /, resume: Path | None, extend: int | None, **flags: Any) -> int:
+    """Search for the hyperparameters with the best objective on a clip store."""
+    if resume is None:
+        if extend:
+            raise click.UsageError("--extend: needs --resume RUN")
+        return _begin(**flags)
+    for name in FIXED_BY_THE_RUN:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            flag = {"space_name": "--space", "settings": "--set"}.get(name, f"--{name.replace('_', '-')}")
+            raise click.UsageError(f"{flag}: is settled by the run that --resume names")
+    return _resume(RunDirectory(resume), extend or 0, flags)
+
+
+def _begin(
+    *,
     space_name: str,
     store: Path | None,
     trials: int | None,
-    epochs: int | None,
+    epochs: float | None,
     name: str | None,
     runs: Path,
+    warm_start: tuple[Path, ...],
     seed: int,
-    concurrent: int | None,
-    gpus_per_trial: float | None,
+    seeds: str,
+    replicates: int,
+    oom_retries: int,
+    keep_checkpoints: int | None,
     settings: tuple[str, ...],
-    wandb_mode: Mode,
+    **machine: Any,
 ) -> int:
-    """Search for the hyperparameters with the best objective on a clip store."""
-    overrides = {
-        **_parse_settings(settings),
-        **{k: v for k, v in {"trials": trials, "schedule.epochs": epochs}.items() if v},
-    }
-    space = load_space(space_name, overrides)
+    given = {name: value for name, value in {"trials": trials, "schedule.epochs": epochs}.items() if value}
+    space = load_space(space_name, {**parse_settings(settings), **given})
     if name and Path(name).name != name:
         raise UserError(f"--name = {name!r}: must be a plain name; --runs says in which folder")
     run = RunDirectory(runs / (name or f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"))
     if run.path.exists():
-        raise UserError(f"{run.path}: this run exists; give another --name, or delete it to start over")
-    clips = _open_store(store)
+        raise UserError(f"{run.path}: this run exists; --resume {run.path} goes on with it, or give another --name")
+    clips = open_store(store)
     check_store(find_space(space_name), space, clips)
-    references = _references(space, clips)
-    proposals = propose(space, seed)
-    with ray_session(min(len(proposals), concurrent) if concurrent else None, gpus_per_trial) as resources:
-        records = count_all_parameters(proposals, clips)
-        _create(run, space, clips, seed, resources, references)
-        return _search(run, space, clips, records, resources, seed, wandb_mode, references)
+    references = references_of(space, clips)
+    earlier = warm_trials(warm_start, space, clips)
+    options = Options(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints)
+    with ray_session(machine["concurrent"], machine["gpus_per_trial"]) as shared:
+        resources = _settle(run, space, clips, options, shared, machine, space.trials)
+        manifest = create(run, space, clips, options, references, earlier, asdict(resources))
+        with locked(run.lock):
+            return _search(run, manifest, take_up(run, manifest, space), clips, resources, machine["wandb_mode"])
 
 
-def _parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
-    parsed = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"--set {setting}: must be KEY=VALUE, such as --set batch_size=16")
-        parsed[key] = parse_value(value)
-    return parsed
+def _resume(run: RunDirectory, extend: int, machine: dict[str, Any]) -> int:
+    manifest, space, clips = reopen(run)
+    with locked(run.lock):
+        steering = take_up(run, manifest, space)
+        concurrent = machine["concurrent"] or manifest["resources"]["concurrent"]
+        with ray_session(concurrent, machine["gpus_per_trial"]) as shared:
+            trials = steering.scheduler.trials + extend
+            resources = _settle(run, space, clips, steering.options, shared, machine, trials)
+            if extend:
+                steering.extend(extend)
+            return _search(run, manifest, steering, clips, resources, machine["wandb_mode"], resume=True)
 
 
-def _open_store(path: Path | None) -> ClipStore:
-    """The store to search on; the embedded default is prepared where it is not there yet."""
-    if path is None and not DEMO_STORE.exists():
-        console.print(f"No --store given: preparing {DEMO_STORE}, {DEMO_CLIPS} videos of moving shapes.")
-        # In a process of its own, so that this one stays without torch.
-        command = [
-            sys.executable,
-            "-m",
-            "salt_tune.prepare",
-            "--synthetic",
-            str(DEMO_CLIPS),
-            "--store",
-            str(DEMO_STORE),
-        ]
-        if code := subprocess.run(command, check=False).returncode:
-            sys.exit(code)
-    store = ClipStore.open(path or DEMO_STORE)
-    _ = store.teacher  # refuses a store without latents
-    return store
-
-
-def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
-    """Checks every corner of the space, and the evaluation, against the store.
-
-    Raises:
-        UserError: a batch that is too large, or a mask that leaves nothing.
-    """
-    check_corners(path, space, lambda config: config.check_data(store.view, len(store.train)))
-    try:
-        Masks(store.view, space.evaluation.masking, space.evaluation.mask_ratio, space.evaluation.seed)
-    except UserError as error:
-        raise UserError(f"{path}: evaluation.{error}") from error
-
-
-def _references(space: SearchSpace, store: ClipStore) -> References:
-    """What predictors that learned nothing lose where the trials will be judged."""
-    with console.status(f"reading {min(len(store.val), space.evaluation.clips)} held-out clips"):
-        return reference_losses(store, EvaluationConfig(**space.evaluation.model_dump()))
-
-
-def _create(
-    run: RunDirectory, space: SearchSpace, store: ClipStore, seed: int, resources: Resources, references: References
-) -> None:
-    run.path.mkdir(parents=True)
-    write_json(
-        run.manifest,
-        {
-            "format_version": FORMAT_VERSION,
-            "name": run.path.name,
-            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": sys.argv,
-            "store": store_facts(store),
-            "references": references.to_dict(),
-            "seed": seed,
-            "resources": resources.__dict__,
-            "versions": {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}},
-        },
+def _settle(
+    run: RunDirectory,
+    space: SearchSpace,
+    store: ClipStore,
+    options: Options,
+    resources: Resources,
+    machine: dict[str, Any],
+    trials: int,
+) -> Resources:
+    """What each trial gets, after the models can be built and the disk can hold what they may write."""
+    sizes = measure_sizes(largest_models(space, options.seed), store)
+    if machine["concurrent"] == "auto":
+        resources = packed(resources, space, store, options.seed)
+    bound = disk_bound(
+        space,
+        sizes,
+        store.val.ids,
+        concurrent=resources.concurrent,
+        trials=trials,
+        keep=options.keep_checkpoints,
+        replicates=options.replicates * MOST_FINALISTS,
     )
-    with atomic_write(run.space) as temporary:
-        temporary.write_text(yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-
-
-def store_facts(store: ClipStore) -> dict[str, Any]:
-    """What a run remembers of its store."""
-    return {
-        "path": str(store.path.absolute()),
-        "view_hash": store.view.hash,
-        "teacher": store.teacher.name,
-        "teacher_sha256": store.teacher.sha256,
-        "train_clips": len(store.train),
-        "val_clips": len(store.val),
-    }
+    check_disk(run.path, bound, machine["disk_limit"])
+    return resources
 
 
 def _search(
     run: RunDirectory,
-    space: SearchSpace,
+    manifest: dict[str, Any],
+    steering: Steering,
     store: ClipStore,
-    records: dict[str, TrialRecord],
     resources: Resources,
-    seed: int,
     wandb_mode: Mode,
-    references: References,
+    *,
+    resume: bool = False,
 ) -> int:
-    from salt_tune.recorder import Recorder  # loads Ray
-
-    started = time.perf_counter()
-    trials = list(records.values())
+    """Runs the search to its end or until it is told to stop, and says what came of it."""
+    started, space = time.perf_counter(), steering.space
+    known = f" ({len(steering.records)} of them begun)" if resume else ""
+    length = f"{space.schedule.full:g} {space.schedule.resource}s"
     console.print(
-        f"{run.path.name}: {len(trials)} trials of up to {space.schedule.epochs} epochs on {store.path} "
+        f"{run.path.name}: {steering.scheduler.trials} trials{known} of up to {length} on {store.path} "
         f"({len(store.train)} training clips), {resources.concurrent} at a time"
     )
+    interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
-        listeners: list[Any] = [stack.enter_context(LiveTable(records, space))]
+        steering.listeners.append(stack.enter_context(LiveTable(steering.records, space)))
         if wandb_mode != "off":
-            listeners.append(stack.enter_context(WandbTracker(wandb_mode, run.path, run.path.name)))
-        recorder = Recorder(records, run.reports, space.schedule.epochs, listeners)
-        run_trials(run, space, store, trials, resources, recorder)
-    summary = write_summary(
-        run,
-        space,
-        trials,
-        store=store_facts(store),
-        references=references,
-        seed=seed,
-        wall_seconds=time.perf_counter() - started,
-    )
-    console.print()
-    print_summary(run, summary)
-    if any(record.state == "interrupted" for record in trials):
-        return INTERRUPTED
-    return 0 if summary["best"] else 1
+            tracker = WandbTracker(wandb_mode, run.path, run.path.name, resume=resume)
+            steering.listeners.append(stack.enter_context(tracker))
+        try:
+            interrupted = not run_trials(run, store, steering, resources)
+        except KeyboardInterrupt:
+            interrupted = True
+        except UserError as error:
+            failure = error
+    if failure is None:
+        steering.close(time.perf_counter() - started, ended=not interrupted)
+        summary = write_summary(
+            run,
+            space,
+            list(steering.records.values()),
+            store=manifest["store"],
+            references=References(**manifest["references"]),
+            seed=manifest["seed"],
+            wall_seconds=steering.seconds,
+        )
+        console.print()
+        print_summary(run, summary, concurrent=resources.concurrent)
+    if interrupted or failure:
+        console.print(f"Not finished. To go on: python -m salt_tune.search --resume {run.path}")
+    if failure:
+        raise failure
+    return INTERRUPTED if interrupted else 0 if summary["best"] else 1
 
 
 if __name__ == "__main__":

@@ -1,21 +1,36 @@
 """`SearchSpace`: what a search varies, holds fixed, and spends; `salt_tune.space_file` reads one from YAML."""
 
+import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+)
 
+from salt_tune.objective import TRAIN_LOSS_DEPENDS_ON, Objective
+from salt_tune.parameters import Choice, Int, Parameter, Scalar
+from salt_tune.schedule import Schedule
 from trainable.config import Masking, TrialConfig
 from trainable.errors import UserError
 
-Scalar = bool | int | float | str | None
-Metric = Literal["val_loss", "val_r2", "probe_top1"]
-METRIC_MODES: dict[Metric, Literal["min", "max"]] = {"val_loss": "min", "val_r2": "max", "probe_top1": "max"}
+Searcher = Literal["random", "grid", "sobol", "tpe", "gp"]
+Against = Literal["parameters", "step_seconds"]
+
+# Who can rank by two numbers at once.
+WITH_AGAINST = {"searcher": ("random", "grid", "sobol", "tpe"), "scheduler": ("asha", "none")}
+
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
 
 MOST_CORNERS = 20_000
-MOST_VALUES = 64  # of an int parameter that are all tried; beyond that, its two ends are
 
 
 class SpaceError(UserError):
@@ -24,125 +39,6 @@ class SpaceError(UserError):
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Range(_Model):
-    """A range of numbers, drawn uniformly or uniformly in the logarithm; both ends belong to it."""
-
-    type: Literal["uniform", "log_uniform"]
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
-
-    @field_validator("low")
-    @classmethod
-    def _positive(cls, low: float, info: ValidationInfo) -> float:
-        if info.data.get("type") == "log_uniform" and low <= 0:
-            raise ValueError("must be above 0 for log_uniform")
-        return low
-
-    @field_validator("high")
-    @classmethod
-    def _ordered(cls, high: float, info: ValidationInfo) -> float:
-        return _above_low(high, info)
-
-    def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
-        return FloatDistribution(self.low, self.high, log=self.type == "log_uniform")
-
-    def corners(self) -> list[Scalar]:
-        """The values to try before the search."""
-        return [self.low, self.high]
-
-
-class Int(_Model):
-    """Whole numbers from low upwards, `step` apart, to high or the last one below it."""
-
-    type: Literal["int"]
-    low: int
-    high: int
-    step: int = Field(default=1, ge=1)
-    log: bool = False
-
-    @field_validator("high")
-    @classmethod
-    def _ordered(cls, high: int, info: ValidationInfo) -> float:
-        return _above_low(high, info)
-
-    @field_validator("log")
-    @classmethod
-    def _log_fits(cls, log: bool, info: ValidationInfo) -> bool:
-        if log and (info.data.get("step", 1) != 1 or info.data.get("low", 1) < 1):
-            raise ValueError("needs step 1 and a low of at least 1")
-        return log
-
-    def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
-        last = range(self.low, self.high + 1, self.step)[-1]
-        return IntDistribution(self.low, last, log=self.log, step=self.step)
-
-    def corners(self) -> list[Scalar]:
-        """The values to try before the search."""
-        values = range(self.low, self.high + 1, self.step)
-        return [*values] if len(values) <= MOST_VALUES else [values[0], values[-1]]
-
-
-class Choice(_Model):
-    """One of some values, in no order."""
-
-    type: Literal["choice"]
-    values: tuple[Scalar, ...] = Field(min_length=1)
-
-    @field_validator("values")
-    @classmethod
-    def _distinct(cls, values: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("must not name a value twice")
-        return values
-
-    def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
-        return CategoricalDistribution(self.values)
-
-    def corners(self) -> list[Scalar]:
-        """The values to try before the search."""
-        return [*self.values]
-
-
-Parameter = Annotated[Range | Int | Choice, Field(discriminator="type")]
-
-
-class Schedule(_Model):
-    """How long trials train and which are stopped early.
-
-    Attributes:
-        scheduler: "asha" stops all but the best 1/reduction_factor at each rung; "none" trains all to the end.
-        epochs: epochs of a full trial, and what the learning-rate schedule stretches over (3: seed).
-        grace_epochs: epochs before the first rung.
-        reduction_factor: see `scheduler` (3: Li et al., 2020).
-        reports_per_epoch: evaluations in each epoch.
-    """
-
-    scheduler: Literal["asha", "none"] = "asha"
-    epochs: int = Field(default=3, ge=1)
-    grace_epochs: int = Field(default=1, ge=1)
-    reduction_factor: float = Field(default=3, ge=2, allow_inf_nan=False)
-    reports_per_epoch: int = Field(default=4, ge=1)
-
-    @field_validator("grace_epochs")
-    @classmethod
-    def _within(cls, grace: int, info: ValidationInfo) -> int:
-        if grace > info.data.get("epochs", grace):
-            raise ValueError(f"must not exceed epochs = {info.data['epochs']}")
-        return grace
-
-    def rungs(self) -> list[float]:
-        """The epochs at which trials are compared, the last one included."""
-        if self.scheduler == "none":
-            return [float(self.epochs)]
-        below = itertools.takewhile(
-            lambda rung: rung < self.epochs, (self.grace_epochs * self.reduction_factor**k for k in itertools.count())
-        )
-        return [*map(float, below), float(self.epochs)]
 
 
 class EvaluationSpec(_Model):
@@ -163,17 +59,19 @@ class Promotion(_Model):
 
 
 class SearchSpace(_Model):
-    """What a search varies, what it holds fixed, and how it spends its epochs.
+    """What a search varies, what it holds fixed, and what it spends.
 
     Attributes:
         name: goes into the names of runs.
         description: a sentence for people.
         fixed: hyperparameters that all trials share; what stands nowhere has `TrialConfig`'s default.
-        parameters: hyperparameters that are searched.
+        parameters: hyperparameters that are searched, each after those that its `when` names.
         start_from: points to try first; what a point leaves out is drawn.
         objective: what the trials are ranked by.
-        schedule: how long trials train.
-        evaluation: what they are judged on.
+        searcher: who proposes the next configuration, see `salt_tune.searcher`.
+        schedule: how long trials train, and which go on.
+        against: a cost that is to be low as well; the result is then the Pareto front of the two.
+        evaluation: what the trials are judged on.
         trials: number of trials.
         promotion: the final run.
     """
@@ -183,32 +81,112 @@ class SearchSpace(_Model):
     fixed: dict[str, Scalar] = {}
     parameters: dict[str, Parameter] = {}
     start_from: tuple[dict[str, Scalar], ...] = ()
-    objective: Metric = "val_loss"
+    objective: Annotated[
+        InstanceOf[Objective], BeforeValidator(Objective.parse), PlainSerializer(lambda objective: objective.plain())
+    ] = Objective.parse("val_loss")
+    searcher: Searcher = "random"
     schedule: Schedule = Schedule()
+    against: Against | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
     trials: int = Field(ge=1)
     promotion: Promotion = Promotion()
 
+    @field_validator("objective")
+    @classmethod
+    def _means_the_same_in_all_trials(cls, objective: Objective, info: ValidationInfo) -> Objective:
+        if "train_loss" in objective.metrics:
+            searched = {*info.data.get("parameters", {}), *itertools.chain(*info.data.get("start_from", ()))}
+            if varied := [name for name in TRAIN_LOSS_DEPENDS_ON if name in searched]:
+                raise ValueError(
+                    f"train_loss cannot be compared between trials that differ in {', '.join(varied)}; use val_loss"
+                )
+        return objective
+
+    @field_validator("against")
+    @classmethod
+    def _can_rank_by_two(cls, against: Against | None, info: ValidationInfo) -> Against | None:
+        schedule = info.data.get("schedule")
+        chosen = {"searcher": info.data.get("searcher"), "scheduler": schedule and schedule.scheduler}
+        for kind, able in WITH_AGAINST.items():
+            if against is not None and chosen[kind] is not None and chosen[kind] not in able:
+                raise ValueError(f"needs a {kind} that can rank by two numbers ({', '.join(able)}), not {chosen[kind]}")
+        return against
+
     def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
-        """The configuration of a trial with these values of the searched parameters.
+        """The configuration of a trial with these values; those whose conditions do not hold are left out.
+
+        Epochs are the schedule's where it counts in epochs. Otherwise they follow from what a step of the trial costs,
+        which its process knows, and stay at their default here.
 
         Raises:
             ConfigError: they do not fit.
         """
-        return TrialConfig.from_dict({**self.fixed, **values, "epochs": self.schedule.epochs, "seed": seed})
+        active = self.active(values)
+        given = {name: value for name, value in values.items() if name in active or name not in self.parameters}
+        epochs = {} if self.schedule.epochs is None else {"epochs": self.schedule.epochs}
+        return TrialConfig.from_dict({**self.fixed, **given, **epochs, "seed": seed})
 
-    def corners(self) -> Iterator[tuple[str, dict[str, Scalar]]]:
-        """The ends of all ranges with all choices, and the points to start from.
+    def applies(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether the conditions of a searched parameter hold.
+
+        Args:
+            name: the parameter.
+            values: of the parameters before it, without those whose own conditions do not hold.
+        """
+        for other, allowed in self.parameters[name].when.items():
+            if other in self.parameters and other not in values:
+                return False
+            if values.get(other, self.constant(other)) not in allowed:
+                return False
+        return True
+
+    def active(self, values: Mapping[str, Any]) -> set[str]:
+        """The searched parameters among `values` whose conditions hold."""
+        kept = {name: value for name, value in values.items() if name not in self.parameters}
+        for name in self.parameters:
+            if name in values and self.applies(name, kept):
+                kept[name] = values[name]
+        return self.parameters.keys() & kept.keys()
+
+    def fill(self, point: Mapping[str, Any], draw: Callable[[str, Parameter], Any]) -> dict[str, Any]:
+        """The values of a trial: those of `point`, and the rest drawn, in order, where their conditions hold.
+
+        Args:
+            point: values to keep, unless their conditions do not hold.
+            draw: gives the value of a parameter, by name and definition.
+        """
+        values = {name: value for name, value in point.items() if name not in self.parameters}
+        for name, parameter in self.parameters.items():
+            if self.applies(name, values):
+                values[name] = point[name] if name in point else draw(name, parameter)
+        return values
+
+    def constant(self, name: str) -> Any:
+        """The value of a hyperparameter that is not searched: fixed, or the default."""
+        return self.fixed.get(name, DEFAULTS.get(name))
+
+    def corners(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The ends of all ranges with all choices, as far as conditions hold, and the points to start from.
 
         Yields:
             Where the values stand ("parameters" or "start_from[2]"), and the values.
         """
-        grid = itertools.product(*(parameter.corners() for parameter in self.parameters.values()))
-        for values in itertools.islice(grid, MOST_CORNERS):
-            yield "parameters", dict(zip(self.parameters, values, strict=True))
+        for values in itertools.islice(self._grid({}, [*self.parameters]), MOST_CORNERS):
+            yield "parameters", values
         for number, point in enumerate(self.start_from):
-            drawn = {name: parameter.corners()[0] for name, parameter in self.parameters.items()}
-            yield f"start_from[{number}]", {**drawn, **point}
+            yield f"start_from[{number}]", self.fill(point, lambda _, parameter: parameter.corners()[0])
+
+    def _grid(self, values: dict[str, Any], names: list[str]) -> Iterator[dict[str, Any]]:
+        """All corners of the parameters called `names`, each with `values` of the parameters before them."""
+        if not names:
+            yield values
+            return
+        name, rest = names[0], names[1:]
+        if not self.applies(name, values):
+            yield from self._grid(values, rest)
+            return
+        for value in self.parameters[name].corners():
+            yield from self._grid({**values, name: value}, rest)
 
     def searched(self) -> dict[str, Literal["linear", "log", "category"]]:
         """The hyperparameters that differ between trials, and the scale to plot them on."""
@@ -223,9 +201,3 @@ class SearchSpace(_Model):
             for name in point:
                 scales.setdefault(name, "category")
         return scales
-
-
-def _above_low(high: float, info: ValidationInfo) -> float:
-    if high <= info.data.get("low", float("-inf")):
-        raise ValueError(f"must be above low = {info.data['low']}")
-    return high

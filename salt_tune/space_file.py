@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from salt_tune.space import Choice, EvaluationSpec, Int, Promotion, Range, Schedule, SearchSpace, SpaceError
+from salt_tune.parameters import Choice, Int, Range, Scalar
+from salt_tune.schedule import Schedule
+from salt_tune.space import EvaluationSpec, Promotion, SearchSpace, SpaceError
 from trainable.config import FIELD_NAMES, TrialConfig, nearest
 from trainable.errors import ConfigError
 
@@ -157,6 +159,9 @@ def _explain(path: Path, error: ValidationError) -> str:
             return f"{path}: {where}.type = {kind!r}: must be uniform, log_uniform, int or choice"
         case "too_short":
             return f"{path}: {where} = []: must name at least one value"
+        case "literal_error":
+            names = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+            return f"{path}: {where} = {value!r}: {nearest(str(value), tuple(names))}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{path}: {where} = {value!r}: {message[:1].lower()}{message[1:]}"
 
@@ -185,15 +190,56 @@ def _check_hyperparameters(path: Path, space: SearchSpace) -> None:
                 raise SpaceError(f"{path}: {place}.{name}: is set by {ELSEWHERE[name]}")
             if name not in FIELD_NAMES:
                 raise SpaceError(f"{path}: {place}.{name}: unknown hyperparameter; {nearest(name, FIELD_NAMES)}")
-    for name in space.parameters:
-        if name in space.fixed:
+    for name, parameter in space.parameters.items():
+        if name in space.fixed and not parameter.when:
             raise SpaceError(f"{path}: parameters.{name}: stands under fixed too; keep one of the two")
+    _check_conditions(path, space)
     if not space.parameters and len(space.start_from) < space.trials:
         raise SpaceError(
             f"{path}: trials = {space.trials}: there are no parameters to draw and only "
             f"{len(space.start_from)} points in start_from"
         )
     check_corners(path, space, lambda _: None)
+
+
+def _check_conditions(path: Path, space: SearchSpace) -> None:
+    for name, parameter in space.parameters.items():
+        for other, allowed in parameter.when.items():
+            if complaint := _about_condition(space, name, other, allowed):
+                raise SpaceError(f"{path}: parameters.{name}.when.{other}{complaint}")
+            for number, point in enumerate(space.start_from):
+                known = other in point or other not in space.parameters  # otherwise it is drawn
+                value = point.get(other, space.constant(other))
+                if name in point and known and value not in allowed:
+                    raise SpaceError(
+                        f"{path}: start_from[{number}].{name} = {point[name]!r}: is set only where {other} is "
+                        f"{_either(allowed)}, and here it is {value!r}"
+                    )
+
+
+def _about_condition(space: SearchSpace, name: str, other: str, allowed: tuple[Scalar, ...]) -> str | None:
+    """What is wrong with the condition that parameter `name` is set where `other` has one of the `allowed` values."""
+    if other not in FIELD_NAMES:
+        return f": unknown hyperparameter; {nearest(other, FIELD_NAMES)}"
+    if other in ELSEWHERE:
+        return f": is set by {ELSEWHERE[other]}, the same in all trials"
+    condition = space.parameters.get(other)
+    if condition is None:
+        values = [space.constant(other), *(point[other] for point in space.start_from if other in point)]
+        if not any(value in allowed for value in values):
+            return f" = {_either(allowed)}: never holds, {other} is {' or '.join(dict.fromkeys(map(repr, values)))}"
+        return None
+    names = [*space.parameters]
+    if names.index(other) >= names.index(name):
+        return f": must stand before {name} under parameters" if other != name else ": is the parameter itself"
+    if isinstance(condition, Range):
+        return f" = {_either(allowed)}: {other} is drawn from a range; only an int or a choice can be a condition"
+    never = [value for value in allowed if not condition.can_be(value)]
+    return f" = {never[0]!r}: is no value that parameters.{other} can take" if never else None
+
+
+def _either(values: tuple[Scalar, ...]) -> str:
+    return " or ".join(map(repr, values))
 
 
 def check_corners(path: Path, space: SearchSpace, check: Callable[[TrialConfig], None]) -> None:

@@ -1,36 +1,69 @@
-"""What a search found: `summary.json` (see docs/run-directory.md), and the table and sentences on the console."""
+"""What a search found: `summary.json` (see docs/run-directory.md), and the ranked table on the console."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 from rich.table import Table
 
 from salt_tune.console import console
-from salt_tune.progress import heading, short
-from salt_tune.records import TrialRecord, ranking
+from salt_tune.progress import UNITS, heading, quantity, short
+from salt_tune.records import NO_SCORE, TrialRecord, ranking
 from salt_tune.run import FORMAT_VERSION, RunDirectory
-from salt_tune.space import METRIC_MODES, SearchSpace
+from salt_tune.space import SearchSpace
+from salt_tune.verdict import cost_lines, no_winner_lines, pareto_table, reliability_lines, value_of, winner_lines
 from trainable.files import write_json
-from trainable.references import REFERENCE_NAMES, References
+from trainable.references import References
 
-MEASURES = ("val_loss", "val_loss_se", "val_r2", "probe_top1", "effective_rank", "training_seconds")
+STATES_AT_THE_END = {"paused": "pruned", "waiting": "interrupted", "running": "interrupted"}
+
+MEASURES = (
+    "val_loss",
+    "val_loss_se",
+    "val_r2",
+    "probe_top1",
+    "effective_rank",
+    "student_parameters",
+    "predictor_parameters",
+    "step_seconds",
+)
+SPENT = ("tflop", "training_seconds")
+
+COLUMNS = ("val_loss", "val_r2", "probe_top1", "effective_rank")  # of the table, whatever the objective
 
 
 def write_summary(
     run: RunDirectory,
     space: SearchSpace,
-    records: list[TrialRecord],
+    records: Sequence[TrialRecord],
     *,
     store: dict[str, Any],
     references: References,
     seed: int,
     wall_seconds: float,
 ) -> dict[str, Any]:
-    """Writes summary.json and returns its content."""
-    ranked = ranking(records, space)
-    finished = [record for record in ranked if record.state == "finished"]
-    ranks = {record.id: place for place, record in enumerate(ranked, start=1)}
+    """Writes summary.json and returns its content.
+
+    Args:
+        run: where to.
+        space: what was searched.
+        records: the trials, replicates included, in the order of their start.
+        store: what is remembered of the clip store.
+        references: what predictors get that learned nothing.
+        seed: of the search.
+        wall_seconds: that it took.
+    """
+    from analysis.comparison import seed_noise  # with pandas, which takes most of a second
+    from salt_tune import standings
+
+    ranked, schedule = ranking(list(records)), space.schedule
+    scores = standings.scores_by_seed(ranked, records)
+    finalists = standings.finalists(scores)
+    order = list(dict.fromkeys([*(each.id for each in finalists), *(record.id for record in ranked)]))
+    ranks = {trial: place for place, trial in enumerate(order, start=1)}
+    best = next((trial for trial in order if trial in scores), None)
+    against_winner = standings.AgainstWinner(run, schedule.rung_points(), best)
+    noise, objective, against = seed_noise(scores), space.objective, space.against
     summary = {
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
@@ -38,119 +71,94 @@ def write_summary(
         "store": store,
         "references": references.to_dict(),
         "seed": seed,
-        "objective": {"metric": space.objective, "mode": METRIC_MODES[space.objective]},
+        "objective": {
+            "metric": objective.name,
+            "mode": objective.mode,
+            "weights": dict(objective.weights),
+            "against": against,
+        },
         "parameters": list(space.searched()),
         "scales": space.searched(),
-        "epochs": space.schedule.epochs,
-        "rungs": space.schedule.rungs(),
-        "trials": [_trial(record, ranks.get(record.id)) for record in records],
-        "best": finished[0].id if finished else None,
-        "against_runner_up": _difference(run, *finished[:2]) if len(finished) > 1 else None,
-        "epochs_trained": sum(record.epochs for record in records),
-        "epochs_without_pruning": float(len(records) * space.schedule.epochs),
-        "training_seconds": sum(record.last.get("training_seconds", 0.0) for record in records),
+        "resource": schedule.resource,
+        "full": schedule.full,
+        "rungs": list(schedule.rung_points()),
+        "trials": [_trial(record, ranks.get(record.id), against_winner(record.id)) for record in records],
+        "best": best,
+        "finalists": [asdict(each) for each in finalists],
+        "rung_correlations": [asdict(each) for each in standings.rung_correlations(records, schedule.rung_points())],
+        "seed_noise": noise and asdict(noise),
+        "pareto": against and standings.pareto(ranked, against),
+        "resource_trained": sum(record.resource for record in records),
+        "resource_without_pruning": len(records) * schedule.full,
+        "training_seconds": sum(record.value("training_seconds") or 0.0 for record in records),
         "wall_seconds": wall_seconds,
     }
     write_json(run.summary, summary)
     return summary
 
 
-def _trial(record: TrialRecord, rank: int | None) -> dict[str, Any]:
+def _trial(record: TrialRecord, rank: int | None, against_winner: dict[str, float] | None) -> dict[str, Any]:
     return {
         "id": record.id,
-        "state": record.state,
+        "state": STATES_AT_THE_END.get(record.state, record.state),
+        "rank": rank,
+        "score": record.score if record.score < NO_SCORE else None,
         "config": record.proposal.config.to_dict(),
         "parameters": record.proposal.parameters,
+        "seed": record.proposal.seed,
+        "replicate_of": record.proposal.replicate_of,
+        "resource": record.resource,
         "epochs": record.epochs,
         **{name: record.value(name) for name in MEASURES},
-        "rank": rank,
-        "student_parameters": record.student_parameters,
-        "predictor_parameters": record.predictor_parameters,
+        **{name: record.value(name) or 0.0 for name in SPENT},
+        "against_winner": against_winner,
         "error": record.error,
     }
 
 
-def _difference(run: RunDirectory, best: TrialRecord, rival: TrialRecord) -> dict[str, Any]:
-    """How much lower the winner's loss is than the runner-up's, clip by clip: mean and standard error."""
-    losses = [pq.read_table(run.clip_losses(record.id, record.epochs))["loss"].to_numpy() for record in (best, rival)]
-    gap = losses[1].astype(np.float64) - losses[0]
-    return {"trial": rival.id, "val_loss_difference": gap.mean(), "standard_error": gap.std(ddof=1) / len(gap) ** 0.5}
+def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int | None = None) -> None:
+    """Prints the ranked table, the winner and why, the cost, and where everything lies.
 
-
-def print_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
-    """Prints the ranked table, the winner and why, the cost, and where everything lies."""
-    trials = {trial["id"]: trial for trial in summary["trials"]}
-    ranked = sorted((trial for trial in trials.values() if trial["rank"]), key=lambda trial: trial["rank"])
-    console.print(_table(ranked + [trial for trial in trials.values() if not trial["rank"]], summary["parameters"]))
-    for trial in trials.values():
+    Args:
+        run: what was searched.
+        summary: the content of its summary.json.
+        concurrent: how many trials ran at a time, where it is known.
+    """
+    console.print(_table(summary))
+    for trial in summary["trials"]:
         if trial["error"]:
             console.print(f"{trial['id']} {trial['state']}: {trial['error']}")
     console.print()
-    if summary["best"]:
-        _print_winner(trials[summary["best"]], summary)
-    else:
-        console.print("No trial finished, so there is no winner.")
-        console.print(without_learning(References(**summary["references"])))
-    trained, without = summary["epochs_trained"], summary["epochs_without_pruning"]
-    console.print(
-        f"Cost: {trained:g} epochs trained of {without:g} without pruning ({trained / without:.0%}); "
-        f"{summary['training_seconds']:.0f} s of training, summed over trials, in {summary['wall_seconds']:.0f} s"
-    )
+    for line in winner_lines(summary) if summary["best"] else no_winner_lines(summary):
+        console.print(line)
+    if summary["pareto"]:
+        console.print("Beaten by none in both objectives:")
+        console.print(pareto_table(summary))
+    for line in (*reliability_lines(summary), *cost_lines(summary, concurrent)):
+        console.print(line)
     console.print(f"All of it: {run.path}")
     if summary["best"]:
         console.print(f"Next: python -m salt_tune.promote {run.path}")
 
 
-def _print_winner(best: dict[str, Any], summary: dict[str, Any]) -> None:
-    values = ", ".join(f"{name} {short(value)}" for name, value in best["parameters"].items())
-    console.print(f"Winner: {best['id']}  {values}")
-    beyond = (
-        f"takes away {best['val_r2']:.1%} of the error of always predicting the training mean"
-        if best["val_r2"] > 0
-        else "no better than always predicting the training mean"
-    )
-    console.print(f"  val_loss {best['val_loss']:.4f} +- {best['val_loss_se']:.4f} over the held-out clips: {beyond}")
-    references = References(**summary["references"])
-    console.print(f"  {without_learning(references)}")
-    console.print(f"  {best['id']} is {standing(best['val_loss'], references)}")
-    rival = summary["against_runner_up"]
-    if rival is None:
-        console.print("  the only trial that finished")
-        return
-    gap, error = rival["val_loss_difference"], rival["standard_error"]
-    clear = abs(gap) > 1.96 * error
-    verdict = "better than" if clear and gap > 0 else "not better on val_loss than" if clear else "cannot be told from"
-    margin = f"{gap:+.4f} +- {1.96 * error:.4f} away (95%, clip by clip, one seed each)"
-    console.print(f"  {verdict} {rival['trial']}, the next that finished, whose val_loss is {margin}")
-
-
-def without_learning(references: References) -> str:
-    """The errors of the predictors that learned nothing, in a line."""
-    errors = ", ".join(f"{REFERENCE_NAMES[name]} {error:.4f}" for name, error in references.to_dict().items())
-    return f"Without learning: {errors}"
-
-
-def standing(val_loss: float, references: References) -> str:
-    """How a held-out loss stands against the best of the predictors that learned nothing."""
-    best = references.to_dict()[references.best]
-    if val_loss < best:
-        return f"{1 - val_loss / best:.1%} below the best of them"
-    return f"not better than the {REFERENCE_NAMES[references.best]}, which takes no training"
-
-
-def _table(trials: list[dict[str, Any]], parameters: list[str]) -> Table:
+def _table(summary: dict[str, Any]) -> Table:
+    """All trials: best first, replicates below what they repeat, then those that have no rank."""
+    parameters, metric, unit = summary["parameters"], summary["objective"]["metric"], UNITS[summary["resource"]][1]
+    named = () if metric in COLUMNS else (metric,)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("rank", "trial", *parameters, "epochs", "val_loss", "+-", "val_r2", "probe_top1", "effective_rank"):
+    for name in ("rank", "trial", *parameters, unit, *named, "val_loss", "+-", *COLUMNS[1:]):
         table.add_column(heading(name), justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    for trial in trials:
+    ranks = {trial["id"]: trial["rank"] or len(summary["trials"]) + 1 for trial in summary["trials"]}
+    for trial in sorted(summary["trials"], key=lambda trial: ranks[trial["replicate_of"] or trial["id"]]):
+        exact = [value_of(trial, summary)] * len(named) + [trial["val_loss"], trial["val_loss_se"]]
         table.add_row(
             short(trial["rank"]),
             trial["id"],
-            *(short(value) for value in trial["parameters"].values()),
-            f"{trial['epochs']:g}",
-            *("-" if trial[name] is None else f"{trial[name]:.4f}" for name in ("val_loss", "val_loss_se")),
-            *(short(trial[name]) for name in ("val_r2", "probe_top1", "effective_rank")),
+            *(short(trial["parameters"].get(name)) for name in parameters),
+            quantity(trial["resource"]),
+            *("-" if value is None else f"{value:.4f}" for value in exact),
+            *(short(trial[name]) for name in COLUMNS[1:]),
             trial["state"],
         )
     return table

@@ -207,7 +207,7 @@ class Trained:
     def _train(self, builder: StoreBuilder, folder: Path) -> float:
         """Trains the teacher, shows its curve, and returns what share of the held-out pixels' variance it explains."""
         pixels, epochs = builder.open_pixels(), self._config.epochs
-        with progress("teacher", len(pixels.train) * epochs) as advance:
+        with progress("teacher", round(len(pixels.train) * epochs)) as advance:
             trained = 0.0
 
             def on_report(report: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ class Trained:
                 advance(round((report["epoch"] - trained) * len(pixels.train)))
                 trained = report["epoch"]
                 line = f"val_loss {report['val_loss']:.3f}  val_r2 {report['val_r2']:.3f}"
-                console.print(f"  epoch {trained:.0f}  {line}")
+                console.print(f"  epoch {trained:.4g}  {line}")
 
             seed = builder.plan.seed
             train_pixel_teacher(pixels, folder, self._config, device=_device(), seed=seed, on_report=on_report)

@@ -24,7 +24,7 @@ SMALL_SPACE = (
     "parameters.predictor_depth.high=2",
     "parameters.predictor_dim.values=[64]",
     "start_from=[]",
-    "schedule.reports_per_epoch=1",
+    "schedule.reports=2",
 )
 
 

@@ -46,7 +46,7 @@ class TrialConfig:
         beta2: AdamW's second beta (0.95: seed).
         grad_clip: largest gradient norm; None does not clip (0.02: seed).
         batch_size: clips a step (32: seed).
-        epochs: passes over the training clips, and what the schedules stretch over (3: seed).
+        epochs: passes over the training clips, fractions allowed, and what the schedules stretch over (3: seed).
         grad_checkpointing: recompute activations in the backward pass to save memory (False: seed).
         precision: "bf16" runs under autocast with float32 master weights, "fp32" does not, "auto" is bf16 on CUDA and
             fp32 elsewhere (the seed trained bfloat16 parameters, which lost small updates).
@@ -76,7 +76,7 @@ class TrialConfig:
     beta2: float = 0.95
     grad_clip: float | None = 0.02
     batch_size: int = 32
-    epochs: int = 3
+    epochs: int | float = 3
     grad_checkpointing: bool = False
     precision: Precision = "auto"
     compile: bool = False
@@ -99,10 +99,9 @@ class TrialConfig:
             "predictor_depth",
             "predictor_num_heads",
             "batch_size",
-            "epochs",
         ):
             self._require(name, lambda v: v >= 1, "must be at least 1")
-        for name in ("lr", "grad_clip"):
+        for name in ("lr", "grad_clip", "epochs"):
             self._require(name, lambda v: 0 < v < float("inf"), "must be above 0 and finite")
         for name in ("min_lr", "weight_decay", "weight_decay_end"):
             self._require(name, lambda v: 0 <= v < float("inf"), "must be at least 0 and finite")
@@ -198,10 +197,16 @@ def _check_names(values: Mapping[str, Any]) -> None:
 
 
 def _as_type(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` names; whole numbers pass as floats, nothing else is converted."""
+    """`value` as the type `hint` names; whole numbers pass as floats, nothing else is converted.
+
+    A field that is `int | float` keeps whole numbers whole.
+    """
     options = get_args(hint) if get_origin(hint) is types.UnionType else (hint,)
     if value is None and type(None) in options:
         return None
+    if options == (int, float):
+        number = _as_type(name, value, float)
+        return int(number) if number.is_integer() else number
     wanted = options[0]
     if get_origin(wanted) is Literal:
         if value in get_args(wanted):

@@ -51,7 +51,7 @@ class Training:
         model: student and predictor, float32.
         step: optimiser steps made so far.
         steps_per_epoch: whole batches in the training clips.
-        total_steps: steps of the whole run.
+        total_steps: steps of the whole run, at least one.
         status: "running", "finished", or "diverged" after a non-finite loss or gradient.
         stop: set it from a signal handler, and `train_to` returns after the step it is in.
 
@@ -85,7 +85,7 @@ class Training:
         self._batches: Iterator[Batch] | None = None
         self.step = 0
         self.steps_per_epoch = len(store.train) // config.batch_size
-        self.total_steps = self.steps_per_epoch * config.epochs
+        self.total_steps = max(1, round(self.steps_per_epoch * config.epochs))
         self.status: Status = "running"
         self.stop = threading.Event()
         self.seconds = 0.0  # of training, over the whole run
@@ -95,6 +95,11 @@ class Training:
     def epoch(self) -> float:
         """Epochs trained so far, with fractions."""
         return self.step / self.steps_per_epoch
+
+    @property
+    def step_seconds(self) -> float:
+        """Mean seconds of a step over the whole run, with the waiting for data; NaN before the first."""
+        return self.seconds / self.step if self.step else math.nan
 
     def close(self) -> None:
         """Ends the loader's threads and lets go of the batches on the device."""
@@ -248,9 +253,3 @@ def _parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
         {"params": [p for p in parameters if p.ndim < 2], "decays": False},
     ]
-
-
-def report_steps(steps_per_epoch: int, epochs: int, reports_per_epoch: int) -> list[int]:
-    """The steps at which a run reports: evenly in each epoch, always at its end, each step once."""
-    parts = range(1, epochs * reports_per_epoch + 1)
-    return sorted({max(1, round(part * steps_per_epoch / reports_per_epoch)) for part in parts})

@@ -3,159 +3,109 @@
 The driver imports it too, to name the class, so torch is imported inside the actor only.
 """
 
-import gc
-import math
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from ray.tune import Trainable
 
 from trainable.config import TrialConfig
 from trainable.data.view import View
 from trainable.errors import ConfigError
-from trainable.files import atomic_write
+from trainable.files import write_json
+from trainable.model_size import ModelSize
 
 if TYPE_CHECKING:
-    from trainable.evaluation import Evaluation
+    from trainable.evaluation import Evaluator
+    from trainable.trial import Trial
 
-CHECKPOINT = "checkpoint.safetensors"
+MARKER = "marker.json"
+OBJECTIVES = ("val_loss", "val_r2", "probe_top1")
 
 
 class VJepaTrainable(Trainable):
-    """One trial: a step of Tune's trains to the next report point and judges the result.
+    """One trial: a step of Tune's trains to the next resource point and judges the result; see `trainable.trial`.
 
     Its configuration, as Tune hands it over:
-        trial: `id`, the trial's name in this run, and `hyperparameters`, the fields of `TrialConfig`.
-        task: what all trials share: `store`, `evaluation`, `reports_per_epoch`, `clip_losses` (pattern of a path),
-            `threads`, `device`.
+        trial: `id`, the trial's name in this run; `hyperparameters`, the fields of `TrialConfig` (`epochs` follows from
+            the resource); `known`, the last resource point that the driver has the report of, 0.0 where it has none.
+        task: what all trials share: `store`, `evaluation`, `resource` (the fields of `trainable.budget.Budget`),
+            `checkpoints` (folder), `clip_losses` (pattern of a path with `trial` and `resource`), `threads`, `device`,
+            and `gpu_share`, where several trials share a GPU.
 
-    A result holds `trial`, `status`, the objectives and `epoch` for the scheduler, and under `report` everything that
-    is logged. An actor is reused for the next trial: the store stays open and the held-out clips chosen.
+    A result holds `trial`, `status`, `resource`, `epoch` and the objectives for the scheduler, and under `report`
+    everything that is logged. An actor is reused for the next trial: the store stays open and the held-out clips
+    chosen. The trial keeps its own checkpoint; Tune's holds nothing but how far the driver has been told.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Opens the store and sets up the first trial."""
+        """Opens the store; the first trial is set up when it is asked for a report."""
         import torch
 
         from trainable.data.store import ClipStore
+
+        torch.set_num_threads(config["task"]["threads"])
+        share = config["task"].get("gpu_share", 1.0)
+        if 0 < share < 1:  # a trial that wants more than its share must not take its neighbours down
+            torch.cuda.set_per_process_memory_fraction(share)
+        self._store = ClipStore.open(config["task"]["store"])
+        self._judge: Evaluator | None = None
+        self._trial = self._next_trial(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Makes room and takes the next trial into this actor."""
+        self._trial.close()
+        self._trial = self._next_trial(new_config)
+        return True
+
+    def _next_trial(self, config: dict[str, Any]) -> "Trial":
+        from trainable.trial import Trial
+
+        self._task = config["task"]
+        return Trial(config["trial"], self._task, self._store, self._evaluator)
+
+    def _evaluator(self) -> "Evaluator":
+        """Made with the first report: memory that runs out then is a matter of that trial's, not of the actor's."""
         from trainable.evaluation import Evaluator
         from trainable.objective import EvaluationConfig
 
-        task = config["task"]
-        torch.set_num_threads(task["threads"])
-        self._device = task["device"]
-        self._store = ClipStore.open(task["store"])
-        self._evaluator = Evaluator(self._store, EvaluationConfig(**task["evaluation"]), device=self._device)
-        self._training: Any = None
-        self._start(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Sets up the next trial in this actor."""
-        self._release()
-        self._start(new_config)
-        return True
-
-    def _start(self, config: dict[str, Any]) -> None:
-        from trainable.loop import Training, report_steps
-
-        self._trial, self._task = config["trial"]["id"], config["task"]
-        hyperparameters = TrialConfig.from_dict(config["trial"]["hyperparameters"])
-        self._training = Training(hyperparameters, self._store, device=self._device)
-        self._report_steps = report_steps(
-            self._training.steps_per_epoch, hyperparameters.epochs, self._task["reports_per_epoch"]
-        )
+        if self._judge is None:
+            judged_on = EvaluationConfig(**self._task["evaluation"])
+            self._judge = Evaluator(self._store, judged_on, device=self._task["device"])
+        return self._judge
 
     def step(self) -> dict[str, Any]:
-        """Trains to the next report point; see the class for the result."""
-        import torch
-
-        from trainable.reports import train_and_report
-
-        training = self._training
-        target = next(step for step in self._report_steps if step > training.step)
-        try:
-            report, evaluation = train_and_report(training, self._evaluator, target)
-        except torch.OutOfMemoryError:
-            report = {
-                "epoch": training.epoch,
-                "step": training.step,
-                "status": "out_of_memory",
-                "val_loss": math.nan,
-                "val_r2": math.nan,
-                "training_seconds": training.seconds,
-            }
-            evaluation = None
-        if evaluation is not None:
-            self._write_clip_losses(training.epoch, evaluation)
-        scores = {name: report[name] for name in ("val_loss", "val_r2", "probe_top1") if report.get(name) is not None}
-        done = report["status"] != "running"
-        return {
-            "trial": self._trial,
-            "status": report["status"],
-            "epoch": report["epoch"],
-            "done": done,
-            **scores,
-            "report": {"trial": self._trial, **report},
-        }
-
-    def _write_clip_losses(self, epoch: float, evaluation: "Evaluation") -> None:
-        path = Path(self._task["clip_losses"].format(trial=self._trial, epoch=epoch))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        losses = pa.array(evaluation.clip_losses, pa.float32())
-        with atomic_write(path) as temporary:
-            pq.write_table(pa.table({"clip": self._evaluator.clip_ids, "loss": losses}), temporary)
+        """The next report; see the class for the result."""
+        report = {"trial": self._trial.id, **self._trial.next_report()}
+        scores = {name: report[name] for name in OBJECTIVES if report.get(name) is not None}
+        told = {name: report[name] for name in ("trial", "status", "resource", "epoch")}
+        return {**told, "done": report["status"] != "running", **scores, "report": report}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Writes the trial's state into the folder that Tune names."""
-        from trainable.checkpoint import save_checkpoint
-
-        save_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._training)
+        """Writes how far the driver has been told; it asks for this after it has dealt with the last result."""
+        write_json(Path(checkpoint_dir) / MARKER, {"trial": self._trial.id, "known": self._trial.known})
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Reads the trial's state from the folder that Tune names."""
-        from trainable.checkpoint import load_checkpoint
-
-        load_checkpoint(Path(checkpoint) / CHECKPOINT, self._training)
+        """Reads what `save_checkpoint` wrote."""
+        marker = json.loads((Path(checkpoint) / MARKER).read_text(encoding="utf-8"))
+        self._trial.known = max(self._trial.known, marker["known"])
 
     def cleanup(self) -> None:
         """Ends the threads of the actor."""
-        self._release()
-        self._evaluator.close()
-
-    def _release(self) -> None:
-        """Gives the last trial's memory back before the next one asks for its own."""
-        import torch
-
-        if self._training is not None:
-            self._training.close()
-            self._training = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        self._trial.close()
+        if self._judge is not None:
+            self._judge.close()
 
 
-def count_parameters(
-    hyperparameters: list[dict[str, Any]], view: View, target_dim: int
-) -> list[tuple[int, int]] | ConfigError:
-    """Parameters of student and predictor for each configuration; runs in a worker, since it needs timm.
+def measure_models(hyperparameters: list[dict[str, Any]], view: View, target_dim: int) -> list[ModelSize] | ConfigError:
+    """What each configuration costs; runs in a worker, since it needs torch and timm.
 
     Returns:
-        A pair for each, or the error of the first one that cannot be built.
+        A size for each, or the error of the first one that cannot be built.
     """
-    import torch
+    from trainable.flops import measure_model
 
-    from trainable.predictor import VJepa
-
-    counts = []
-    for values in hyperparameters:
-        try:
-            with torch.device("meta"):
-                model = VJepa(TrialConfig.from_dict(values), view, target_dim)
-        except ConfigError as error:
-            return error
-        student, predictor = (sum(p.numel() for p in part.parameters()) for part in (model.student, model.predictor))
-        counts.append((student, predictor))
-    return counts
+    try:
+        return [measure_model(TrialConfig.from_dict(values), view, target_dim) for values in hyperparameters]
+    except ConfigError as error:
+        return error

@@ -11,12 +11,20 @@ import torch
 
 from trainable.evaluation import Evaluation, Evaluator
 from trainable.loop import Training
+from trainable.model_size import ModelSize
 
 
-def train_and_report(training: Training, evaluator: Evaluator, step: int) -> tuple[dict[str, Any], Evaluation | None]:
+def train_and_report(
+    training: Training, evaluator: Evaluator, step: int, size: ModelSize, *, probe: bool
+) -> tuple[dict[str, Any], Evaluation | None]:
     """Trains to `step` and judges the result.
 
-    The features are probed at whole epochs only: that takes a pass over the clips without masks.
+    Args:
+        training: the run.
+        evaluator: what it is judged on.
+        step: where to report.
+        size: of the model.
+        probe: whether its features are probed too, which takes a pass over the clips without masks.
 
     Returns:
         The report (fields: docs/run-directory.md) and the evaluation with its per-clip losses; None where the training
@@ -31,7 +39,7 @@ def train_and_report(training: Training, evaluator: Evaluator, step: int) -> tup
         if not math.isfinite(evaluation.val_loss):
             training.status = "diverged"
             evaluation = None
-        elif training.step % training.steps_per_epoch == 0:
+        elif probe:
             features = evaluator.features(training)
     evaluating = time.perf_counter() - started
     training_seconds, waiting = collected.pop("training"), collected.pop("waiting")
@@ -49,10 +57,28 @@ def train_and_report(training: Training, evaluator: Evaluator, step: int) -> tup
         "computing_share": (training_seconds - waiting) / whole,
         "evaluating_share": evaluating / whole,
         "training_seconds": training.seconds,
-        **memory(training.device),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step_seconds": training.step_seconds,
+        "tflop": training.step * size.tflop_per_step,
+        **_now(training.device, size),
     }
     return report, evaluation
+
+
+def report_out_of_memory(last: dict[str, Any], device: torch.device, size: ModelSize) -> dict[str, Any]:
+    """The report of a trial that ran out of memory: it got no further than its `last` report, {} before the first."""
+    start = {"epoch": 0.0, "step": 0, "training_seconds": 0.0, "step_seconds": math.nan, "tflop": 0.0}
+    reached = {name: last.get(name, value) for name, value in start.items()}
+    lost = dict.fromkeys(("val_loss", "val_loss_se", "val_r2"), math.nan)
+    return {**reached, "status": "out_of_memory", **lost, **_now(device, size)}
+
+
+def _now(device: torch.device, size: ModelSize) -> dict[str, Any]:
+    return {
+        "student_parameters": size.student_parameters,
+        "predictor_parameters": size.predictor_parameters,
+        **memory(device),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def memory(device: torch.device) -> dict[str, float]:

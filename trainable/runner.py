@@ -1,5 +1,6 @@
 """A training from where its checkpoint left it to the end: for final runs and for teachers."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from trainable.checkpoint import load_checkpoint, save_checkpoint
 from trainable.errors import UserError
 from trainable.evaluation import Evaluator
-from trainable.loop import Training, report_steps
+from trainable.flops import measure_model
+from trainable.loop import Training
 from trainable.reports import train_and_report
 
 
@@ -24,7 +26,7 @@ def run_to_end(
         training: the run; its `stop` is obeyed after each step, and a checkpoint written then.
         evaluator: what it is judged on.
         checkpoint: file of the checkpoint.
-        reports_per_epoch: evaluations in each epoch.
+        reports_per_epoch: evaluations in each epoch; features are probed at its end, and at that of the run.
         on_report: called with each report before its checkpoint is written.
 
     Returns:
@@ -36,7 +38,8 @@ def run_to_end(
     """
     if checkpoint.exists():
         load_checkpoint(checkpoint, training)
-    steps = report_steps(training.steps_per_epoch, training.config.epochs, reports_per_epoch)
+    size = measure_model(training.config, training.store.view, training.target_dim)
+    steps = report_steps(training.steps_per_epoch, training.total_steps, reports_per_epoch)
     report: dict[str, Any] = {}
     # The last report is made again if the process died after it: its numbers are needed, and are the same.
     for step in [step for step in steps if step > training.step] or steps[-1:]:
@@ -44,9 +47,16 @@ def run_to_end(
         if training.step < step and training.status == "running":  # stopped; the sums of this report go on after it
             save_checkpoint(checkpoint, training)
             return None
-        report, _ = train_and_report(training, evaluator, step)
+        probe = step % training.steps_per_epoch == 0 or step == training.total_steps
+        report, _ = train_and_report(training, evaluator, step, size, probe=probe)
         if training.status == "diverged":
             raise UserError(f"the training diverged in epoch {training.epoch:.1f}; give it a lower learning rate")
         on_report(report)
         save_checkpoint(checkpoint, training)
     return report
+
+
+def report_steps(steps_per_epoch: int, total_steps: int, reports_per_epoch: int) -> list[int]:
+    """The steps at which a run reports: evenly in each epoch, always at the end of the run, each step once."""
+    parts = range(1, math.ceil(total_steps / steps_per_epoch * reports_per_epoch))
+    return sorted({max(1, round(part * steps_per_epoch / reports_per_epoch)) for part in parts} | {total_steps})

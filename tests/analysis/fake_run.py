@@ -2,17 +2,20 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis import paired_bootstrap, rank_finalists, rung_correlation, seed_noise
 from salt_tune.run import FORMAT_VERSION, RunDirectory
 
 CLIPS = [f"clip-{number:03d}" for number in range(64)]
-EPOCHS = (0.25, 0.5, 1.0, 2.0, 3.0)
-# id -> state, learning rate, mask ratio, predictor depth, predictor dim, deepest epoch, loss at the third epoch
+POINTS = (0.25, 0.5, 1.0, 2.0, 3.0)
+RUNGS = (0.5, 1.0, 3.0)
+# id -> state, learning rate, mask ratio, predictor depth, predictor dim, deepest point, loss at the third epoch
 TRIALS: dict[str, tuple[str, float, float, int, int, float, float | None]] = {
     "T0": ("finished", 1.0e-4, 0.75, 4, 192, 3.0, 0.462),
     "T1": ("pruned", 3.1e-5, 0.60, 2, 96, 1.0, 0.60),
@@ -25,15 +28,22 @@ TRIALS: dict[str, tuple[str, float, float, int, int, float, float | None]] = {
     "T10": ("pruned", 9.0e-4, 0.62, 4, 384, 1.0, 0.50),
     "T11": ("pruned", 2.0e-3, 0.78, 3, 192, 1.0, 0.57),
 }
+# id -> whose configuration it has, with another seed
+REPLICATES = {"T12": "T2", "T13": "T4"}
+TRIALS_BUT_REPLICATES = tuple(TRIALS)
+TRIALS |= {name: (*TRIALS[original][:6], (TRIALS[original][6] or 0) + 0.006) for name, original in REPLICATES.items()}
 
 
-def report(trial: str, epoch: float, val_loss: float | None, **changes: Any) -> dict[str, Any]:
+def report(trial: str, point: float, val_loss: float | None, **changes: Any) -> dict[str, Any]:
     """One line of `reports.jsonl`."""
-    whole = float(epoch).is_integer() and val_loss is not None
+    probed = float(point).is_integer() and val_loss is not None
+    _, _, _, depth, dim, *_ = TRIALS.get(trial, TRIALS["T2"])
     fields = {
         "trial": trial,
-        "epoch": epoch,
-        "step": round(24 * epoch),
+        "resource": point,
+        "epoch": point,
+        "step": round(24 * point),
+        "tflop": point * (2 + depth * dim / 500),
         "status": "running" if val_loss is not None else "diverged",
         "val_loss": val_loss,
         "val_loss_se": 0.012 if val_loss is not None else None,
@@ -47,17 +57,30 @@ def report(trial: str, epoch: float, val_loss: float | None, **changes: Any) -> 
         "waiting_share": 0.05,
         "computing_share": 0.8,
         "evaluating_share": 0.15,
-        "training_seconds": 4.0 * epoch,
+        "training_seconds": 4.0 * point,
+        "step_seconds": (1 + depth * dim / 1000) / 6,
         "peak_rss_gb": 1.1,
+        "student_parameters": 1_200_000,
+        "predictor_parameters": 1000 * depth * dim,
         "time": "2026-12-01T10:00:00+00:00",
     }
-    probe = {"probe_top1": 0.3 + 0.02 * epoch, "effective_rank": 9.0 + epoch} if whole else {}
+    probe = {"probe_top1": 0.3 + 0.02 * point, "effective_rank": 9.0 + point} if probed else {}
     return {**fields, **probe, **changes}
 
 
 def summary(**changes: Any) -> dict[str, Any]:
     """A `summary.json` of the trials `TRIALS`, won by T2."""
-    ranked = sorted((name for name in TRIALS if TRIALS[name][6] is not None), key=lambda name: str(TRIALS[name][6]))
+    scored = (name for name in TRIALS_BUT_REPLICATES if TRIALS[name][6] is not None)
+    ranked = sorted(scored, key=lambda name: str(TRIALS[name][6]))
+    scores = {
+        rung: {name: losses(name, rung).mean() for name in TRIALS_BUT_REPLICATES if judged(name, rung)}
+        for rung in RUNGS
+    }
+    seeds = {name: [scores[3.0][name]] for name in ("T0", "T2", "T4")}
+    for name, original in REPLICATES.items():
+        seeds[original].append(losses(name, 3.0).mean())
+    noise = seed_noise(seeds)
+    assert noise is not None
     return {
         "format_version": FORMAT_VERSION,
         "name": "demo-1",
@@ -65,47 +88,69 @@ def summary(**changes: Any) -> dict[str, Any]:
         "store": {"path": "/stores/demo", "view_hash": "abc"},
         "references": {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702},
         "seed": 0,
-        "objective": {"metric": "val_loss", "mode": "min"},
+        "objective": {"metric": "val_loss", "mode": "min", "weights": {"val_loss": 1.0}, "against": None},
         "parameters": ["lr", "mask_ratio", "predictor_depth", "predictor_dim"],
         "scales": {"lr": "log", "mask_ratio": "linear", "predictor_depth": "linear", "predictor_dim": "category"},
-        "epochs": 3,
-        "rungs": [1.0, 3.0],
+        "resource": "epoch",
+        "full": 3.0,
+        "rungs": list(RUNGS),
         "trials": [_trial(name, ranked) for name in reversed(TRIALS)],
         "best": "T2",
-        "epochs_trained": 14.5,
-        "epochs_without_pruning": 30.0,
-        "training_seconds": 58.0,
-        "wall_seconds": 75.0,
+        "finalists": [asdict(finalist) for finalist in rank_finalists(seeds)],
+        "rung_correlations": [asdict(found) for found in rung_correlation(scores)],
+        "seed_noise": asdict(noise),
+        "pareto": None,
+        "resource_trained": 20.5,
+        "resource_without_pruning": 36.0,
+        "training_seconds": 82.0,
+        "wall_seconds": 99.0,
         **changes,
     }
 
 
-def losses(trial: str, epoch: float) -> "pd.Series[float]":
+def judged(trial: str, point: float) -> bool:
+    """Whether a trial has losses there."""
+    return point <= TRIALS[trial][5] and TRIALS[trial][6] is not None
+
+
+def losses(trial: str, point: float) -> "pd.Series[float]":
     """The loss of each clip: the same clips are hard for every trial, so that pairs differ by little."""
     hard = np.random.default_rng(0).gamma(9.0, 1 / 9.0, len(CLIPS))
-    own = np.random.default_rng([ord(letter) for letter in trial]).normal(0, 0.02, len(CLIPS))
-    mean = (TRIALS[trial][6] or 3.0) * (1 + 0.35 * math.exp(-epoch)) / (1 + 0.35 * math.exp(-3))
+    random = np.random.default_rng([ord(letter) for letter in trial])
+    own = random.normal(0, 0.02, len(CLIPS))
+    early = 0.35 * math.exp(-point) + random.normal(0, 0.2) * (math.exp(-2 * point) - math.exp(-6))
+    mean = (TRIALS[trial][6] or 3.0) * (1 + early) / (1 + 0.35 * math.exp(-3))
     return pd.Series((mean * hard / hard.mean() + own - own.mean()).astype("float32"), CLIPS, name="loss")
 
 
-def write_run(path: Path, promoted: bool = True) -> RunDirectory:
-    """Writes a whole run directory of the trials `TRIALS` to `path`."""
+def by_clip(trial: str, point: float) -> dict[str, float]:
+    """The same as `losses`, in a dictionary."""
+    return {str(clip): float(loss) for clip, loss in losses(trial, point).items()}
+
+
+def write_run(path: Path, promoted: bool = True, **changes: Any) -> RunDirectory:
+    """Writes a whole run directory of the trials `TRIALS` to `path`, with `changes` of its summary."""
     run = RunDirectory(path)
-    reports = [_report(name, epoch) for name in TRIALS for epoch in EPOCHS if epoch <= TRIALS[name][5]]
-    for name, epoch in ((line["trial"], line["epoch"]) for line in reports if line["val_loss"] is not None):
-        write_losses(run, name, epoch)
+    reports = [_report(name, point) for name in TRIALS for point in POINTS if point <= TRIALS[name][5]]
+    for name, point in ((line["trial"], line["resource"]) for line in reports if line["val_loss"] is not None):
+        write_losses(run, name, point)
     write_lines(run.reports, reports)
-    run.summary.write_text(json.dumps(summary()))
+    run.summary.write_text(json.dumps(summary(**changes)))
     if promoted:
-        write_lines(run.final("T2", 10).reports, [report("T2", epoch, 0.45 - 0.01 * epoch) for epoch in range(1, 11)])
+        final = [report("T2", epoch, 0.45 - 0.01 * epoch) for epoch in range(1, 11)]
+        write_lines(run.final("T2", 10).reports, [_without(line, "resource") for line in final])
     return run
 
 
-def write_losses(run: RunDirectory, trial: str, epoch: float) -> None:
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {field: value for field, value in fields.items() if field != name}
+
+
+def write_losses(run: RunDirectory, trial: str, point: float) -> None:
     """Writes the file of clip losses of one report."""
-    file = run.clip_losses(trial, epoch)
+    file = run.clip_losses(trial, point)
     file.parent.mkdir(parents=True, exist_ok=True)
-    losses(trial, epoch).rename_axis("clip").reset_index().to_parquet(file)
+    losses(trial, point).rename_axis("clip").reset_index().to_parquet(file)
 
 
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
@@ -114,29 +159,48 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _report(trial: str, epoch: float) -> dict[str, Any]:
+def _report(trial: str, point: float) -> dict[str, Any]:
     if TRIALS[trial][6] is None:
-        return report(trial, epoch, None if epoch >= TRIALS[trial][5] else 3.0)
-    return report(trial, epoch, float(losses(trial, epoch).mean()))
+        return report(trial, point, None if point >= TRIALS[trial][5] else 3.0)
+    return report(trial, point, float(losses(trial, point).mean()))
 
 
 def _trial(name: str, ranked: list[str]) -> dict[str, Any]:
-    state, lr, mask_ratio, depth, dim, epochs, loss = TRIALS[name]
-    value = None if loss is None else float(losses(name, epochs).mean())
+    state, lr, mask_ratio, depth, dim, point, loss = TRIALS[name]
+    value = None if loss is None else float(losses(name, point).mean())
     searched = {"lr": lr, "mask_ratio": mask_ratio, "predictor_depth": depth, "predictor_dim": dim}
+    last = report(name, point, value)
     return {
         "id": name,
         "state": state,
         "config": {**searched, "batch_size": 32, "betas": [0.9, 0.95]},
         "parameters": searched,
-        "epochs": epochs,
-        "val_loss": value,
-        "val_r2": None if value is None else 1 - value / 0.652,
+        "seed": int(name in REPLICATES),
+        "replicate_of": REPLICATES.get(name),
+        "score": value,
+        "resource": point,
+        "epochs": point,
+        **{field: last.get(field) for field in ("tflop", "val_loss", "val_loss_se", "val_r2", "step_seconds")},
         "probe_top1": None if value is None else 0.3,
         "effective_rank": None if value is None else 12.1,
         "rank": ranked.index(name) + 1 if name in ranked else None,
-        "student_parameters": 1_200_000,
-        "predictor_parameters": 1000 * depth * dim,
-        "training_seconds": 4.0 * epochs,
+        "student_parameters": last["student_parameters"],
+        "predictor_parameters": last["predictor_parameters"],
+        "training_seconds": last["training_seconds"],
         "error": "OutOfDisk: no space left" if state == "failed" else None,
+        "against_winner": _against_winner(name),
+    }
+
+
+def _against_winner(name: str) -> dict[str, float] | None:
+    common = [rung for rung in RUNGS if judged(name, rung)]
+    if name == "T2" or not common:
+        return None
+    found = paired_bootstrap(by_clip(name, common[-1]), by_clip("T2", common[-1]), resamples=1000)
+    return {
+        "rung": common[-1],
+        "difference": found.mean,
+        "standard_error": found.standard_error,
+        "low": found.low,
+        "high": found.high,
     }

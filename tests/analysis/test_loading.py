@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis import RunError, latest_run, load
-from salt_tune.run import RunDirectory
+from analysis.clip_losses import read_clip_losses
+from analysis.plots import parameters_against_objective
+from analysis.statistics import searched
+from salt_tune.run import FORMAT_VERSION, RunDirectory
 from tests.analysis.fake_run import CLIPS, summary, write_run
 
 
@@ -20,7 +23,7 @@ def change_summary(run: RunDirectory, **changes: Any) -> None:
 
 def test_trials_are_one_row_each_in_natural_order(tmp_path: Path) -> None:
     trials = load(write_run(tmp_path).path).trials
-    assert trials["trial"].tolist() == ["T0", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T10", "T11"]
+    assert trials["trial"].tolist() == ["T0", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T10", "T11", "T12", "T13"]
     assert trials["rank"].dtype == "Int64"
     winner = trials.set_index("trial").to_dict("index")["T2"]
     assert (winner["rank"], winner["state"], winner["lr"], winner["predictor_dim"]) == (1, "finished", 3.3e-4, 192)
@@ -40,17 +43,18 @@ def test_missing_values_are_nan(tmp_path: Path) -> None:
 
 def test_the_objective_is_the_summary_s(tmp_path: Path) -> None:
     run = load(str(write_run(tmp_path).path))
-    assert (run.metric, run.mode, run.best) == ("val_loss", "min", "T2")
+    assert (run.metric, run.curve, run.mode, run.best) == ("val_loss", "val_loss", "min", "T2")
+    assert (run.resource, run.full) == ("epoch", 3)
     assert run.parameters == ["lr", "mask_ratio", "predictor_depth", "predictor_dim"]
 
 
 def test_clip_losses_are_tidy_and_may_be_narrowed(tmp_path: Path) -> None:
     run = load(write_run(tmp_path).path)
     losses = run.clip_losses()
-    assert losses.columns.tolist() == ["trial", "epoch", "clip", "loss"]
+    assert losses.columns.tolist() == ["trial", "resource", "clip", "loss"]
     judged = run.reports.dropna(subset="val_loss")
     assert len(losses) == len(judged) * len(CLIPS)
-    means = losses.groupby(["trial", "epoch"])["loss"].mean()
+    means = losses.groupby(["trial", "resource"])["loss"].mean()
     assert means.loc["T2", 3.0] == pytest.approx(0.421, abs=1e-6)
     assert set(run.clip_losses("T4", 1.0)["clip"]) == set(CLIPS)
     assert run.clip_losses("T6").empty
@@ -59,8 +63,45 @@ def test_clip_losses_are_tidy_and_may_be_narrowed(tmp_path: Path) -> None:
 def test_a_broken_file_of_clip_losses_is_named(tmp_path: Path) -> None:
     directory = write_run(tmp_path)
     directory.clip_losses("T2", 3.0).write_bytes(b"PAR1 no more")
-    with pytest.raises(RunError, match=r"T2/epoch-3\.0000\.parquet: cannot be read"):
+    with pytest.raises(RunError, match=r"T2/[a-z]+-3\.0000\.parquet: cannot be read"):
         load(tmp_path).clip_losses("T2")
+
+
+def test_a_file_with_a_clip_twice_is_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"clip": ["a", "a"], "loss": [1.0, 2.0]}).to_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(RunError, match=r"twice\.parquet: has 2 rows of 1 clips"):
+        read_clip_losses(tmp_path / "twice.parquet")
+    pd.DataFrame({"clip": ["a"]}).to_parquet(tmp_path / "short.parquet")
+    with pytest.raises(RunError, match=r"short\.parquet: cannot be read, and must hold the columns clip and loss"):
+        read_clip_losses(tmp_path / "short.parquet")
+
+
+def test_promoted_runs_have_epochs_and_no_resource(tmp_path: Path) -> None:
+    final = load(write_run(tmp_path).path).final
+    assert final["epoch"].tolist() == list(range(1, 11))
+    assert final["resource"].isna().all()
+
+
+def test_a_parameter_may_be_set_in_some_trials_only(tmp_path: Path) -> None:
+    trials = summary()["trials"]
+    for trial in trials:
+        if trial["id"] != "T2":
+            del trial["parameters"]["predictor_depth"]
+    trials[0]["parameters"]["predictor_dim"] = None
+    run = load(write_run(tmp_path, trials=trials).path)
+    assert run.trials["predictor_depth"].dtype == "Int64"
+    assert run.trials.set_index("trial")["predictor_depth"].dropna().to_dict() == {"T2": 6}
+    table = searched(run)
+    assert table.loc["predictor_depth", "tried"] == "6 to 6"
+    assert table.loc["predictor_dim", "tried"] == "96, 192, 384, null"
+    parameters_against_objective(run).savefig(tmp_path / "plot.png")
+
+
+def test_a_weighted_objective_is_shown_by_its_first_metric(tmp_path: Path) -> None:
+    weights = {"probe_top1": 0.2, "val_loss": 0.8}
+    objective = {"metric": "0.8 val_loss - 0.2 probe_top1", "mode": "min", "weights": weights, "against": None}
+    run = load(write_run(tmp_path, objective=objective).path)
+    assert (run.metric, run.curve, run.mode) == ("0.8 val_loss - 0.2 probe_top1", "probe_top1", "min")
 
 
 def test_promoted_runs_are_read_in_natural_order(tmp_path: Path) -> None:
@@ -81,7 +122,7 @@ def test_without_promotion_final_has_its_columns(tmp_path: Path) -> None:
 
 def test_a_search_without_trials_loads(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
-    change_summary(directory, trials=[], best=None, epochs_trained=0.0)
+    change_summary(directory, trials=[], best=None, resource_trained=0.0)
     run = load(tmp_path)
     assert run.trials.empty and run.reports.empty and run.clip_losses().empty
     assert {"trial", "lr", "error"} <= set(run.trials)
@@ -92,7 +133,7 @@ def test_the_references_are_the_summary_s(tmp_path: Path) -> None:
     assert load(write_run(tmp_path).path).references == expected
 
 
-@pytest.mark.parametrize("name", ["rungs", "references"])
+@pytest.mark.parametrize("name", ["rungs", "references", "rung_correlations"])
 def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
     directory = write_run(tmp_path)
     directory.summary.write_text(json.dumps({field: value for field, value in summary().items() if field != name}))
@@ -103,7 +144,10 @@ def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 99}, "summary.json: format_version is 99, and must be 1"),
+        ({"format_version": 99}, f"summary.json: format_version is 99, and must be {FORMAT_VERSION}"),
+        ({"resource": "hours"}, "resource is 'hours', and must be one of epoch, tflop, second"),
+        ({"objective": {"metric": "val_loss"}}, "objective has no field mode"),
+        ({"rung_correlations": [{"rung": 1}]}, r"rung_correlations\[0\] has no field deepest"),
         ({"parameters": ["epochs"]}, "parameters has 'epochs'"),
         ({"references": {"training_mean": 1.0}}, "references has no field position_mean"),
         ({"references": None}, "references is None, and must be a JSON object"),
@@ -114,6 +158,10 @@ def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
         ({"trials": [{"id": "T0"}]}, r"trials\[0\] has no field state"),
         ({"trials": [3]}, r"trials\[0\] is 3, and must be a JSON object"),
         ({"trials": [{**summary()["trials"][0], "val_loss": "low"}]}, "val_loss is 'low', and must be a number"),
+        (
+            {"trials": [{**summary()["trials"][0], "against_winner": {"rung": 3.0}}]},
+            r"trials\[0\], against_winner has no field difference",
+        ),
     ],
 )
 def test_a_wrong_summary_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -127,7 +175,7 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
         load(tmp_path / "absent")
     with pytest.raises(RunError, match=r"has no summary\.json"):
         load(tmp_path)
-    (tmp_path / "summary.json").write_text('{"format_version": 1,')
+    (tmp_path / "summary.json").write_text('{"format_version": 2,')
     with pytest.raises(RunError, match="broken JSON") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)

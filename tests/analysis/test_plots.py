@@ -1,6 +1,5 @@
 """The plots show every trial that they should, whatever became of it."""
 
-import json
 from collections.abc import Callable
 from io import BytesIO
 from itertools import combinations, pairwise
@@ -14,19 +13,37 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import Run, load
-from analysis.plots import against_best, learning_curves, parameters_against_objective, ranking
+from analysis import Run, RunError, load
+from analysis.plots import (
+    against_best,
+    learning_curves,
+    parameters_against_objective,
+    pareto,
+    ranking,
+    rung_correlations,
+)
 from analysis.reference_lines import COLOUR
 from analysis.style import figure, spread
-from tests.analysis.fake_run import TRIALS, summary, write_run
+from tests.analysis.fake_run import REPLICATES, TRIALS, summary, write_run
 
-PLOTS = [ranking, learning_curves, parameters_against_objective, against_best]
+PLOTS = [ranking, learning_curves, parameters_against_objective, against_best, rung_correlations, pareto]
+FRONT: dict[str, Any] = {
+    "objective": {**summary()["objective"], "against": "parameters"},
+    "pareto": ["T0", "T2"],
+}
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """The tables of the fake run."""
-    return load(write_run(tmp_path).path)
+    return load(write_run(tmp_path, **FRONT).path)
+
+
+def maximizing(metric: str) -> dict[str, Any]:
+    """The summary's fields of a search for a high value of one metric."""
+    trials = [{**trial, "score": trial[metric] and -trial[metric]} for trial in summary()["trials"]]
+    return {"objective": {**summary()["objective"], "metric": metric, "mode": "max", "weights": {metric: 1.0}},
+            "trials": trials}  # fmt: skip
 
 
 def texts(drawn: Figure) -> list[str]:
@@ -42,15 +59,16 @@ def test_a_plot_renders(run: Run, plot: Callable[[Run], Figure], tmp_path: Path)
 
 @pytest.mark.parametrize("plot", PLOTS)
 def test_a_plot_renders_without_a_winner_and_without_trials(tmp_path: Path, plot: Callable[[Run], Figure]) -> None:
-    directory = write_run(tmp_path)
-    directory.summary.write_text(json.dumps(summary(best=None)))
+    trials = [{**trial, "against_winner": None} for trial in summary()["trials"]]
+    nobody: dict[str, Any] = {**FRONT, "best": None, "pareto": [], "rung_correlations": []}
+    directory = write_run(tmp_path, **nobody, trials=trials)
     plot(load(tmp_path)).savefig(tmp_path / "plot.png")
-    directory.summary.write_text(json.dumps(summary(best=None, trials=[], epochs_trained=0)))
+    write_run(tmp_path, **nobody, trials=[], resource_trained=0)
     directory.reports.unlink()
     plot(load(tmp_path)).savefig(tmp_path / "plot.png")
 
 
-@pytest.mark.parametrize("plot", [ranking, learning_curves, against_best])
+@pytest.mark.parametrize("plot", [ranking, learning_curves, against_best, rung_correlations, pareto])
 def test_a_plot_draws_on_the_axes_given(run: Run, plot: Callable[..., Figure]) -> None:
     ax = figure(4, 3).subplots()
     assert plot(run, ax=ax) is ax.figure
@@ -60,17 +78,50 @@ def test_a_plot_draws_on_the_axes_given(run: Run, plot: Callable[..., Figure]) -
 def test_the_ranking_has_a_row_for_every_trial_best_on_top(run: Run) -> None:
     ax = ranking(run).axes[0]
     names = [tick.get_text() for tick in ax.get_yticklabels()]
-    assert names[0] == "T2" and set(names) == set(TRIALS)
+    assert names[0] == "T2" and set(names) == set(TRIALS) - set(REPLICATES)
+    assert "small: other seeds" in ax.get_xlabel()
     assert ax.yaxis_inverted()
     assert "T2 has the lowest held-out loss" in ax.get_title(loc="left")
 
 
 def test_a_metric_to_maximize_has_no_bars_of_the_loss(tmp_path: Path) -> None:
-    directory = write_run(tmp_path)
-    directory.summary.write_text(json.dumps(summary(objective={"metric": "val_r2", "mode": "max"})))
-    ax = ranking(load(tmp_path)).axes[0]
+    ax = ranking(load(write_run(tmp_path, **maximizing("val_r2")).path)).axes[0]
     assert ax.get_title(loc="left") == "T2 has the highest held-out explained variance: 0.3543"
     assert "standard error" not in ax.get_xlabel()
+
+
+def test_curves_are_drawn_against_what_was_spent(run: Run) -> None:
+    def dotted(against: str) -> list[float]:
+        lines = [line for line in learning_curves(run, against=against).axes[0].lines if line.is_dashed()]
+        return [float(np.asarray(line.get_xdata())[0]) for line in lines]
+
+    assert dotted("resource") == dotted("epoch") == [0.5, 1.0, 3.0]
+    assert dotted("tflop") == dotted("training_seconds") == []
+    drawn = learning_curves(run, against="tflop")
+    assert drawn.axes[0].get_xlim()[1] == pytest.approx(1.05 * run.reports["tflop"].max())
+    assert set(TRIALS) - {"T3", "T6"} <= set(texts(drawn))
+    with pytest.raises(KeyError, match="joules"):
+        learning_curves(run, against="joules")
+
+
+def test_the_front_is_drawn_as_steps_through_its_members(run: Run) -> None:
+    ax = pareto(run).axes[0]
+    steps = next(line for line in ax.lines if line.get_drawstyle() == "steps-post")
+    assert np.asarray(steps.get_xdata()).tolist() == [1_968_000, 2_352_000]
+    assert np.asarray(steps.get_ydata()) == pytest.approx([0.462, 0.421])
+    assert [text.get_text() for text in ax.texts] == ["T0", "T2"]
+
+
+def test_without_a_second_objective_there_is_no_front(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"summary\.json: pareto is None, and must be a list"):
+        pareto(load(write_run(tmp_path).path))
+
+
+def test_the_first_rung_is_judged(tmp_path: Path) -> None:
+    correlation = {"rung": 0.5, "deepest": 3.0, "trials": 10, "spearman": -0.4, "low": -0.8, "high": 0.3}
+    drawn = rung_correlations(load(write_run(tmp_path, rung_correlations=[correlation]).path))
+    assert drawn.axes[0].get_title(loc="left") == "The first rung is too short: rank correlation -0.40"
+    assert {"0.5 epochs", "10 trials: too short"} <= set(texts(drawn))
 
 
 def test_a_diverged_trial_does_not_flatten_the_others(run: Run) -> None:
@@ -102,12 +153,6 @@ def reference_lines(ax: Axes, axis: str = "y") -> list[float]:
     return [float(np.asarray(line.get_ydata() if axis == "y" else line.get_xdata())[0]) for line in lines]
 
 
-def with_references(path: Path, **changes: Any) -> Run:
-    directory = write_run(path)
-    directory.summary.write_text(json.dumps(summary(**changes)))
-    return load(path)
-
-
 @pytest.mark.parametrize("plot", [ranking, learning_curves, parameters_against_objective])
 def test_plots_of_the_loss_have_the_references_named(run: Run, plot: Callable[[Run], Figure]) -> None:
     drawn, axis = plot(run), "x" if plot is ranking else "y"
@@ -120,7 +165,7 @@ def test_plots_of_the_loss_have_the_references_named(run: Run, plot: Callable[[R
 
 
 def test_plots_of_explained_variance_have_them_on_its_scale(tmp_path: Path) -> None:
-    run = with_references(tmp_path, objective={"metric": "val_r2", "mode": "max"})
+    run = load(write_run(tmp_path, **maximizing("val_r2")).path)
     expected = pytest.approx([1 - 0.61 / 0.652, 0, 1 - 0.702 / 0.652])
     assert reference_lines(learning_curves(run).axes[0]) == expected
     assert "training mean 0.00" in texts(learning_curves(run))
@@ -129,7 +174,7 @@ def test_plots_of_explained_variance_have_them_on_its_scale(tmp_path: Path) -> N
 
 def test_no_other_metric_has_references(run: Run, tmp_path: Path) -> None:
     assert reference_lines(learning_curves(run, "probe_top1").axes[0]) == []
-    probe = with_references(tmp_path / "probe", objective={"metric": "probe_top1", "mode": "max"})
+    probe = load(write_run(tmp_path / "probe", **maximizing("probe_top1")).path)
     assert not any("training mean" in text for text in texts(parameters_against_objective(probe)))
 
 
@@ -137,9 +182,8 @@ def test_no_other_metric_has_references(run: Run, tmp_path: Path) -> None:
 def test_a_reference_far_off_is_named_at_the_edge_and_squashes_nothing(
     tmp_path: Path, plot: Callable[[Run], Figure]
 ) -> None:
-    far = with_references(
-        tmp_path / "far", references={"training_mean": 11.5, "position_mean": 0.01, "nearest_visible": 11.0}
-    )
+    references = {"training_mean": 11.5, "position_mean": 0.01, "nearest_visible": 11.0}
+    far = load(write_run(tmp_path, references=references).path)
     axis = "x" if plot is ranking else "y"
     drawn = plot(far)
     low, high = drawn.axes[0].get_xlim() if axis == "x" else drawn.axes[0].get_ylim()
@@ -152,9 +196,8 @@ def test_a_reference_far_off_is_named_at_the_edge_and_squashes_nothing(
 
 
 def test_names_of_references_close_to_each_other_do_not_overlap(tmp_path: Path) -> None:
-    close = with_references(
-        tmp_path, references={"training_mean": 0.652, "position_mean": 0.6519, "nearest_visible": 0.6518}
-    )
+    references = {"training_mean": 0.652, "position_mean": 0.6519, "nearest_visible": 0.6518}
+    close = load(write_run(tmp_path, references=references).path)
     for drawn in (ranking(close), learning_curves(close), parameters_against_objective(close)):
         drawn.savefig(BytesIO())
         labels = [text for ax in drawn.axes for text in ax.texts if text.get_color() == COLOUR]

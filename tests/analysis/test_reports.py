@@ -22,9 +22,9 @@ LOSSES = st.floats(0, 100)
 def test_the_last_of_repeated_reports_counts(lines: list[tuple[tuple[str, float], float]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "reports.jsonl"
-        write_lines(file, [report(trial, epoch, loss) for (trial, epoch), loss in lines])
+        write_lines(file, [report(trial, point, loss) for (trial, point), loss in lines])
         table = read_reports(file)
-    kept = dict(zip(zip(table["trial"], table["epoch"], strict=True), table["val_loss"], strict=True))
+    kept = dict(zip(zip(table["trial"], table["resource"], strict=True), table["val_loss"], strict=True))
     assert kept == dict(lines)
     assert list(kept) == sorted(kept, key=lambda key: (int(key[0][1:]), key[1]))
 
@@ -52,16 +52,16 @@ def test_a_whole_last_line_without_its_end_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"trial": "T0", "epo', "line 1 is broken JSON"),
+        ('{"trial": "T0", "reso', "line 1 is broken JSON"),
         ("", "line 1 is broken JSON"),
         ("7", "line 1 is 7, and must be a JSON object"),
-        ('{"epoch": 1}', "line 1 has no field trial"),
-        ('{"trial": 0, "epoch": 1}', "trial is 0, and must be the id"),
-        ('{"trial": "T0", "epoch": null}', "epoch is None, and must be a finite number"),
-        ('{"trial": "T0", "epoch": NaN}', "epoch is nan, and must be a finite number"),
-        ('{"trial": "T0", "epoch": 1, "val_loss": "low"}', "val_loss is 'low', and must be a number"),
-        ('{"trial": "T0", "epoch": 1, "lr": true}', "lr is True, and must be a number"),
-        ('{"trial": "T0", "epoch": 1, "time": "noon"}', "time is 'noon', and must be an ISO 8601 time"),
+        ('{"resource": 1}', "line 1 has no field trial"),
+        ('{"trial": 0, "resource": 1}', "trial is 0, and must be the id"),
+        ('{"trial": "T0", "resource": null}', "resource is None, and must be a finite number"),
+        ('{"trial": "T0", "resource": NaN}', "resource is nan, and must be a finite number"),
+        ('{"trial": "T0", "resource": 1, "val_loss": "low"}', "val_loss is 'low', and must be a number"),
+        ('{"trial": "T0", "resource": 1, "lr": true}', "lr is True, and must be a number"),
+        ('{"trial": "T0", "resource": 1, "time": "noon"}', "time is 'noon', and must be an ISO 8601 time"),
     ],
 )
 def test_any_other_broken_line_is_refused(tmp_path: Path, line: str, message: str) -> None:
@@ -71,10 +71,19 @@ def test_any_other_broken_line_is_refused(tmp_path: Path, line: str, message: st
         read_reports(file)
 
 
+def test_promoted_runs_are_told_apart_by_epoch(tmp_path: Path) -> None:
+    file = tmp_path / "reports.jsonl"
+    write_lines(file, [{"trial": "T0", "epoch": 2}, {"trial": "T0", "epoch": 1}, {"trial": "T0", "epoch": 2, "lr": 1}])
+    table = read_reports(file, point="epoch")
+    assert table["epoch"].tolist() == [1, 2] and table["lr"].iloc[1] == 1
+    with pytest.raises(RunError, match="line 1 has no field resource"):
+        read_reports(file)
+
+
 def test_missing_and_non_finite_numbers_stay_so(tmp_path: Path) -> None:
     file = tmp_path / "reports.jsonl"
     reports = [report("T0", 0.25, math.nan), report("T0", 0.5, None), report("T0", 0.75, math.inf)]
-    write_lines(file, [*reports, {"trial": "T1", "epoch": 1}])
+    write_lines(file, [*reports, {"trial": "T1", "resource": 1}])
     table = read_reports(file)
     assert table["val_loss"].isna().tolist() == [True, True, False, True]
     assert table["val_loss"].iloc[2] == math.inf

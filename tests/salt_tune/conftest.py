@@ -95,7 +95,7 @@ def mixed_run(finished_run: Path, store_path: Path, tmp_path_factory: pytest.Tem
         "name": "mixed",
         "fixed": fixed,
         "start_from": [{"lr": config["lr"]}, {"lr": 1e30}, {"lr": 2e-3}],
-        "schedule": {"scheduler": "asha", "epochs": 2, "reports_per_epoch": 4},
+        "schedule": {"scheduler": "asha", "epochs": 2, "reports": 8},
         "trials": 3,
     }
     (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
@@ -132,7 +132,7 @@ def troubled_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "lr=1e-3",
         "schedule.scheduler=none",
         "schedule.epochs=1000",
-        "schedule.reports_per_epoch=4",
+        "schedule.reports=4000",
         "batch_size=2",
     ]
     arguments = ["--runs", folder, "--name", "troubled", "--store", store_path, "--trials", 2, "--concurrent", 2]

@@ -1,6 +1,7 @@
 """What users get wrong: one clear line, exit code 2, and nothing left behind."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from salt_tune.lock import locked
 from tests.conftest import Command
 from tests.salt_tune.conftest import Ended
 
@@ -186,6 +188,100 @@ def test_a_run_that_exists(refused: Refused, finished_run: Path, store_path: Pat
     assert str(finished_run) in line
     assert "--name" in line
     assert listing(finished_run) == before
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, to be resumed."""
+    return shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("ray"))
+
+
+@pytest.fixture
+def resumed(run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Resumes `run` in this process, which must be refused before anything has changed, and gives the one line."""
+
+    def refuse(*flags: object) -> str:
+        from salt_tune.search import main
+
+        monkeypatch.chdir(run.parent)
+        before = listing(run.parent)
+        with pytest.raises(SystemExit) as ended:
+            main.main(args=["--resume", "run", *map(str, flags)])
+        errors = capfd.readouterr().err
+        assert ended.value.code == 2, errors
+        assert errors.startswith("error: ")
+        assert errors.count("\n") == 1, errors
+        after = listing(run.parent)
+        assert {path: size for path, size in after.items() if path.name not in ("lock", "study.db")} == {
+            path: size for path, size in before.items() if path.name not in ("lock", "study.db")
+        }
+        return errors
+
+    return refuse
+
+
+def test_resuming_what_is_no_run(refused: Refused, tmp_path: Path) -> None:
+    assert "nowhere: there is no such run" in refused("search", "--resume", "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "empty: has no run.json" in refused("search", "--resume", "empty")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--space", "demo"), ("--store", "store"), ("--trials", 3), ("--epochs", 2), ("--name", "other"), ("--seed", 0),
+        ("--seeds", "common"), ("--replicates", 1), ("--oom-retries", 1), ("--set", "lr=1"), ("--warm-start", "run"),
+    ],
+    ids=lambda flags: flags[0],
+)  # fmt: skip
+def test_flags_that_a_run_has_settled(resumed: Refused, flags: tuple[object, ...]) -> None:
+    assert resumed(*flags).startswith(f"error: {flags[0]}: is settled by the run")
+
+
+def test_extending_what_is_not_resumed(refused: Refused, store_path: Path) -> None:
+    assert "--extend: needs --resume" in refused("search", "--store", store_path, "--extend", 2)
+
+
+def test_resuming_a_run_of_another_format(resumed: Refused, run: Path) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**manifest, "format_version": 1}))
+    assert "run.json: has format_version 1, and this version of salt_tune reads 2" in resumed()
+
+
+def test_resuming_after_the_space_has_changed(resumed: Refused, run: Path) -> None:
+    text = (run / "space.yaml").read_text()
+    (run / "space.yaml").write_text(text.replace("trials: 4", "trials: 5"))
+    assert "space.yaml: has changed since the run began" in resumed()
+
+
+@pytest.mark.parametrize("entry", ["view_hash", "teacher_sha256", "train_clips"])
+def test_resuming_after_the_store_has_changed(resumed: Refused, run: Path, entry: str) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["store"][entry] = "other"
+    (run / "run.json").write_text(json.dumps(manifest))
+    line = resumed()
+    assert "has changed since the run began" in line
+    assert f"{entry} = " in line
+
+
+def test_resuming_after_the_store_has_gone(resumed: Refused, run: Path) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["store"]["path"] = str(run.parent / "gone")
+    (run / "run.json").write_text(json.dumps(manifest))
+    assert "gone: no such clip store" in resumed()
+
+
+def test_resuming_what_another_process_runs(resumed: Refused, run: Path) -> None:
+    with locked(run / "lock"):
+        assert f"process {os.getpid()} runs this search" in resumed()
+
+
+def test_resuming_with_a_damaged_line(resumed: Refused, run: Path) -> None:
+    path = run / "decisions.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = b"{" + lines[2]
+    path.write_bytes(b"".join(lines))
+    assert "decisions.jsonl: line 3 is damaged: " in resumed()
 
 
 def test_promoting_what_is_no_run(refused: Refused, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import trainable
 from salt_tune.progress import short
@@ -102,6 +103,18 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: P
 
 def _reported(final: Path, count: int) -> Callable[[], bool]:
     return lambda: len(read_reports(final / "reports.jsonl")) >= count
+
+
+def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, command: Command) -> None:
+    space = yaml.safe_load((run / "space.yaml").read_text(encoding="utf-8"))
+    space["schedule"] = {"scheduler": "asha", "tflops": 50.0, "reports": 6}
+    space["promotion"] = {"epochs": 1}
+    (run / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    done = command("promote", run)
+    assert (done.returncode, done.stderr) == (0, "")
+    best = read_json(run / "summary.json")["best"]
+    reports = read_reports(run / "final" / f"{best}-1epochs" / "reports.jsonl")
+    assert [report["epoch"] for report in reports] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_another_trial_can_be_named(run: Path, command: Command) -> None:

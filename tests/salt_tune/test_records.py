@@ -8,64 +8,72 @@ from typing import Any
 import pytest
 
 from salt_tune.records import TrialRecord, append_report, last_line, ranking
-from salt_tune.searcher import propose
-from salt_tune.space import SearchSpace
-
-TRIALS = 6
+from tests.salt_tune.made_records import make_record, make_report, make_space
 
 
-def space(objective: str = "val_loss") -> SearchSpace:
-    parameters = {"lr": {"type": "log_uniform", "low": 1e-5, "high": 1e-1}}
-    return SearchSpace.model_validate({"name": "s", "parameters": parameters, "trials": TRIALS, "objective": objective})
-
-
-def records(*reports: dict[str, Any]) -> list[TrialRecord]:
-    made = [TrialRecord(proposal, 1, 1) for proposal in propose(space(), seed=0)]
-    for record, report in zip(made, reports, strict=False):
-        record.add(report)
-    return made[: len(reports)]
-
-
-def order(ranked: list[TrialRecord]) -> list[str]:
-    return [record.id for record in ranked]
+def ranked(*reports: dict[str, Any], objective: Any = "val_loss", **of_last: Any) -> list[str]:
+    """The ids, best first, of trials with one report each; `of_last` is of the last one."""
+    space = make_space(objective=objective)
+    records = [make_record(f"T{number}", report, space=space) for number, report in enumerate(reports[:-1])]
+    records.append(make_record(f"T{len(records)}", reports[-1], space=space, **of_last))
+    return [record.id for record in ranking(records)]
 
 
 def test_the_lowest_loss_wins_among_those_that_trained_as_long() -> None:
-    ranked = ranking(records(*({"epoch": 3.0, "val_loss": loss} for loss in (2.0, 1.0, 3.0))), space())
-    assert order(ranked) == ["T1", "T0", "T2"]
+    assert ranked(make_report(3, 2.0), make_report(3, 1.0), make_report(3, 3.0)) == ["T1", "T0", "T2"]
 
 
 def test_the_highest_r2_wins_where_that_is_the_objective() -> None:
-    ranked = ranking(
-        records(*({"epoch": 3.0, "val_loss": 1.0, "val_r2": r2} for r2 in (0.2, -1.0, 0.4))), space("val_r2")
-    )
-    assert order(ranked) == ["T2", "T0", "T1"]
+    reports = [make_report(3, 1.0, val_r2=r2) for r2 in (0.2, -1.0, 0.4)]
+    assert ranked(*reports, objective="val_r2") == ["T2", "T0", "T1"]
+
+
+def test_a_pair_is_ranked_by_its_sum() -> None:
+    reports = [make_report(3, loss, probe_top1=top1, effective_rank=2.0) for loss, top1 in ((1.0, 0.2), (1.1, 0.9))]
+    assert ranked(*reports, objective={"val_loss": 0.9, "probe_top1": 0.1}) == ["T0", "T1"]
+    assert ranked(*reports, objective={"val_loss": 0.5, "probe_top1": 0.5}) == ["T1", "T0"]
 
 
 def test_equal_probes_are_settled_by_the_loss() -> None:
-    reports = ({"epoch": 3.0, "val_loss": loss, "probe_top1": 0.5, "effective_rank": 2.0} for loss in (2.0, 1.0, 3.0))
-    assert order(ranking(records(*reports), space("probe_top1"))) == ["T1", "T0", "T2"]
+    reports = [make_report(3, loss, probe_top1=0.5, effective_rank=2.0) for loss in (2.0, 1.0, 3.0)]
+    assert ranked(*reports, objective="probe_top1") == ["T1", "T0", "T2"]
 
 
 def test_who_trained_longer_stands_above_a_lower_loss_early() -> None:
-    ranked = ranking(records({"epoch": 1.0, "val_loss": 0.5}, {"epoch": 3.0, "val_loss": 0.9}), space())
-    assert order(ranked) == ["T1", "T0"]
+    assert ranked(make_report(1, 0.5), make_report(3, 0.9)) == ["T1", "T0"]
 
 
 @pytest.mark.parametrize("nothing", [math.nan, math.inf, None])
 def test_a_trial_without_a_number_never_ranks(nothing: float | None) -> None:
-    ranked = ranking(records({"epoch": 3.0, "val_loss": nothing}, {"epoch": 1.0, "val_loss": 9.0}, {}), space())
-    assert order(ranked) == ["T1"]
+    assert ranked(make_report(3, nothing), make_report(1, 9.0)) == ["T1"]
+
+
+def test_a_replicate_never_ranks() -> None:
+    assert ranked(make_report(3, 1.0), make_report(3, 0.5), replicate_of="T0") == ["T0"]
+
+
+@pytest.mark.parametrize("status", ["diverged", "out_of_memory"])
+def test_a_trial_that_was_lost_has_no_score_but_keeps_those_before(status: str) -> None:
+    space = make_space()
+    record = make_record("T0", make_report(0.5, 0.7), space=space)
+    assert record.score == 0.7
+    point = 0.5 if status == "out_of_memory" else 1.0  # it never got to the next one
+    assert record.add(make_report(point, None, status=status), space) == math.inf
+    assert (record.score, record.resource, record.scores[0.5]) == (math.inf, point, 0.7)
+    assert ranking([record]) == []
+    record.add(make_report(1.0, 0.6), space)  # tried again
+    assert (record.score, record.resource) == (0.6, 1.0)
 
 
 def test_no_report_is_no_epoch_and_no_value() -> None:
-    (record,) = records({})
-    assert (record.state, record.epochs, record.value("val_loss")) == ("waiting", 0.0, None)
+    record = make_record("T0", space=make_space(), state="waiting")
+    assert (record.epochs, record.resource, record.score, record.value("val_loss")) == (0.0, 0.0, math.inf, None)
 
 
-def test_probe_and_rank_are_those_of_the_last_whole_epoch() -> None:
-    (record,) = records({"epoch": 1.0, "val_loss": 1.0, "probe_top1": 0.5, "effective_rank": 9.0})
-    record.add({"epoch": 1.5, "val_loss": 0.9})
+def test_probe_and_rank_are_those_of_the_last_report_that_has_them() -> None:
+    space = make_space(objective={"val_loss": 0.5, "probe_top1": 0.5})
+    record: TrialRecord = make_record("T0", make_report(1, 1.0, probe_top1=0.5, effective_rank=9.0), space=space)
+    assert record.add(make_report(1.5, 0.9), space) == pytest.approx(0.2)
     assert (record.value("probe_top1"), record.value("effective_rank"), record.value("val_loss")) == (0.5, 9.0, 0.9)
 
 

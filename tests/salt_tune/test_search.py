@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from salt_tune.run import RunDirectory
 from tests.salt_tune.conftest import Ended, read_json, read_reports
 from trainable.data.store import ClipStore
 
@@ -22,13 +23,16 @@ SUMMARY_FIELDS = {
     "objective",
     "references",
     "parameters",
-    "epochs",
+    "resource",
+    "full",
     "rungs",
     "trials",
     "best",
-    "against_runner_up",
-    "epochs_trained",
-    "epochs_without_pruning",
+    "rung_correlations",
+    "seed_noise",
+    "pareto",
+    "resource_trained",
+    "resource_without_pruning",
     "training_seconds",
     "wall_seconds",
 }
@@ -37,7 +41,15 @@ TRIAL_FIELDS = {
     "state",
     "config",
     "parameters",
+    "score",
+    "seed",
+    "replicate_of",
+    "resource",
     "epochs",
+    "tflop",
+    "training_seconds",
+    "step_seconds",
+    "against_winner",
     "val_loss",
     "val_loss_se",
     "val_r2",
@@ -61,7 +73,8 @@ def last_reports(run: Path) -> dict[str, dict[str, Any]]:
 
 def test_the_summary_has_its_fields(summary: dict[str, Any], store: ClipStore) -> None:
     assert summary.keys() >= SUMMARY_FIELDS
-    assert (summary["name"], summary["space"], summary["epochs"]) == ("finished", "demo", 2)
+    assert (summary["name"], summary["space"]) == ("finished", "demo")
+    assert (summary["resource"], summary["full"], summary["rungs"][-1]) == ("epoch", 2, 2)
     assert Path(summary["store"]["path"]) == store.path
     assert (summary["store"]["view_hash"], summary["store"]["teacher_sha256"]) == (
         store.view.hash,
@@ -76,8 +89,8 @@ def test_the_summary_has_its_fields(summary: dict[str, Any], store: ClipStore) -
 
 
 def test_epochs_add_up(summary: dict[str, Any]) -> None:
-    assert summary["epochs_trained"] == sum(trial["epochs"] for trial in summary["trials"])
-    assert summary["epochs_without_pruning"] == 4 * 2
+    assert summary["resource_trained"] == sum(trial["resource"] for trial in summary["trials"])
+    assert summary["resource_without_pruning"] == 4 * 2
     for trial in summary["trials"]:
         assert (trial["epochs"] == 2) == (trial["state"] == "finished")
 
@@ -99,13 +112,14 @@ def test_the_summary_tells_what_was_reported_last(summary: dict[str, Any], finis
         assert 0 <= trial["probe_top1"] <= 1
 
 
-def test_the_difference_to_the_runner_up_is_taken_clip_by_clip(mixed_run: Ended) -> None:
-    summary = mixed_run.summary
-    rival = summary["against_runner_up"]
-    best = mixed_run.trial(summary["best"])
-    difference = mixed_run.trial(rival["trial"])["val_loss"] - best["val_loss"]
-    assert rival["val_loss_difference"] == pytest.approx(difference, rel=1e-3)
-    assert 0 < rival["standard_error"] < best["val_loss_se"] * 2
+def test_the_difference_to_the_winner_is_taken_clip_by_clip(mixed_run: Ended) -> None:
+    best = mixed_run.trial(mixed_run.summary["best"])
+    rival = next(trial for trial in mixed_run.summary["trials"] if trial["rank"] == 2)
+    behind = rival["against_winner"]
+    assert best["against_winner"] is None
+    assert behind["difference"] == pytest.approx(rival["val_loss"] - best["val_loss"], rel=1e-3)
+    assert behind["low"] <= behind["difference"] <= behind["high"]
+    assert 0 < behind["standard_error"] < best["val_loss_se"] * 2
 
 
 def test_the_run_says_what_it_was(finished_run: Path, mixed_run: Ended) -> None:
@@ -133,7 +147,7 @@ def test_reports_go_up_and_come_several_times_an_epoch(mixed_run: Ended) -> None
 def test_clip_losses_are_the_loss_clip_by_clip(mixed_run: Ended, store: ClipStore, trial: str) -> None:
     for report in read_reports(mixed_run.path / "reports.jsonl"):
         if report["trial"] == trial:
-            losses = pq.read_table(mixed_run.path / "clip_losses" / trial / f"epoch-{report['epoch']:.4f}.parquet")
+            losses = pq.read_table(RunDirectory(mixed_run.path).clip_losses(trial, report["resource"]))
             assert sorted(losses["clip"].to_pylist()) == sorted(store.val.ids)
             assert losses["loss"].to_numpy().mean() == pytest.approx(report["val_loss"], rel=1e-5)
 
@@ -146,8 +160,11 @@ def test_all_trials_are_judged_on_the_same_clips_in_the_same_order(finished_run:
 
 def test_rays_own_results_are_there(finished_run: Path) -> None:
     for trial in ("T0", "T1", "T2", "T3"):
-        assert (finished_run / "ray" / trial / "result.json").stat().st_size > 0
-    assert list(finished_run.glob("ray/T*/checkpoint_*/checkpoint.safetensors"))
+        assert (finished_run / "ray" / "session-0" / trial / "result.json").stat().st_size > 0
+
+
+def test_only_the_winners_checkpoint_is_left(finished_run: Path, summary: dict[str, Any]) -> None:
+    assert [path.name for path in (finished_run / "checkpoints").iterdir()] == [f"{summary['best']}.safetensors"]
 
 
 def test_trials_and_no_more_memory_than_promised(finished_run: Path) -> None:
@@ -163,11 +180,12 @@ def test_the_same_configuration_and_seed_give_the_same_losses(finished_run: Path
 
 def test_a_trial_that_diverges_is_told_and_the_search_goes_on(mixed_run: Ended) -> None:
     assert mixed_run.exit_code == 0, mixed_run.errors
-    assert [trial["state"] for trial in mixed_run.summary["trials"]] == ["finished", "diverged", "finished"]
+    states = [trial["state"] for trial in mixed_run.summary["trials"]]
+    assert states == ["finished", "diverged", "finished"]
     diverged = mixed_run.trial("T1")
     assert (diverged["val_loss"], diverged["rank"]) == (None, None)
     assert mixed_run.summary["best"] in ("T0", "T2")
-    assert mixed_run.summary["epochs_trained"] == 4 + diverged["epochs"]
+    assert mixed_run.summary["resource_trained"] == 4 + diverged["resource"]
 
 
 def test_piped_output_is_plain_lines(mixed_run: Ended) -> None:
@@ -187,10 +205,11 @@ def test_the_end_has_the_table_the_winner_the_cost_and_the_place(mixed_run: Ende
     summary = mixed_run.summary
     place = [re.match(r" +(\d|-) +(T\d) ", line) for line in mixed_run.output.splitlines()]
     ranked = [found.groups() for found in place if found]
-    assert [trial for _, trial in ranked] == [summary["best"], summary["against_runner_up"]["trial"], "T1"]
+    second = next(trial["id"] for trial in summary["trials"] if trial["rank"] == 2)
+    assert [trial for _, trial in ranked] == [summary["best"], second, "T1"]
     assert [rank for rank, _ in ranked] == ["1", "2", "-"]
     assert f"Winner: {summary['best']}" in mixed_run.output
-    assert f"{summary['epochs_trained']:g} epochs trained of 6 without pruning" in mixed_run.output
+    assert f"{summary['resource_trained']:g} epochs trained of 6 without pruning" in mixed_run.output
     assert str(mixed_run.path) in mixed_run.output
 
 
@@ -227,7 +246,8 @@ def test_ctrl_c_leaves_a_summary(troubled_run: Ended) -> None:
     assert "Traceback" not in troubled_run.output
     assert [trial["state"] for trial in troubled_run.summary["trials"]] == ["interrupted", "interrupted"]
     assert troubled_run.summary["best"] is None
-    assert troubled_run.summary["epochs_trained"] == sum(r["epoch"] for r in last_reports(troubled_run.path).values())
+    last = last_reports(troubled_run.path).values()
+    assert troubled_run.summary["resource_trained"] == sum(report["resource"] for report in last)
 
 
 def test_a_killed_process_comes_back_and_no_report_comes_twice(troubled_run: Ended) -> None:

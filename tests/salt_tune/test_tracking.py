@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import pytest
 from wandb.proto import wandb_internal_pb2
 
+from salt_tune.records import TrialRecord
+from salt_tune.tracking import WandbTracker
 from tests.salt_tune.conftest import Ended, read_json, read_reports
+from tests.salt_tune.made_records import make_record, make_report, make_space
 
 BLOCK = 32768
 FILE_HEADER, RECORD_HEADER = 7, 7  # of LevelDB's log format, which wandb writes
@@ -21,6 +25,7 @@ FIRST_OF_SEVERAL, MIDDLE = 2, 3
 class Logged:
     """One run as wandb has it."""
 
+    id: str = ""
     name: str = ""
     group: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +56,8 @@ def read(path: Path) -> Logged:
     for record in records(path):
         match record.WhichOneof("record_type"):
             case "run":
-                logged.name, logged.group = record.run.display_name, record.run.run_group
+                logged.id, logged.name = record.run.run_id, record.run.display_name
+                logged.group = record.run.run_group
                 logged.config.update(
                     {item.key: json.loads(item.value_json) for item in record.run.config.update if item.key}
                 )
@@ -100,6 +106,57 @@ def test_a_promotion_is_logged_too(promoted: Ended) -> None:
     ]
     assert run.config["lr"] == read_json(promoted.path / "config.json")["config"]["lr"]
     assert run.exit_code == 0
+
+
+def log(tracker: WandbTracker, record: TrialRecord, *points: float, status: str = "running") -> None:
+    """A trial starts or goes on, and reports."""
+    record.state = "running"
+    tracker.on_start(record)
+    for point in points:
+        report = make_report(point, 1 / (1 + point), status=status)
+        record.add(report, make_space())
+        tracker.on_report(record, report)
+
+
+def end(tracker: WandbTracker, record: TrialRecord, state: str) -> None:
+    record.state = state
+    tracker.on_end(record)
+
+
+def written(folder: Path) -> list[Logged]:
+    return [read(path) for path in folder.glob("wandb/offline-run-*/*.wandb")]
+
+
+def test_a_trial_that_pauses_stays_one_run_and_never_goes_back(tmp_path: Path) -> None:
+    paused, finished, lost = (make_record(f"T{number}", space=make_space()) for number in range(3))
+    with WandbTracker("offline", tmp_path, "s") as tracker:
+        for record in (paused, finished, lost):
+            log(tracker, record, 0.5)
+            end(tracker, record, "paused")
+        log(tracker, finished, 0.5, 1.0)  # the first comes again
+        end(tracker, finished, "paused")
+        log(tracker, finished, 1.0, 2.0, 3.0)
+        end(tracker, finished, "finished")
+        log(tracker, lost, 0.5, status="out_of_memory")
+        end(tracker, lost, "out_of_memory")
+    runs = {run.name: run for run in written(tmp_path)}
+    assert runs.keys() == {"T0", "T1", "T2"}
+    assert [row["epoch"] for row in runs["T1"].history] == [0.5, 1.0, 2.0, 3.0]
+    assert {name: run.exit_code for name, run in runs.items()} == {"T0": 0, "T1": 0, "T2": 1}
+    assert [row["epoch"] for row in runs["T2"].history] == [0.5, 0.5]
+
+
+def test_a_search_that_is_resumed_logs_on_under_the_same_id(tmp_path: Path) -> None:
+    record = make_record("T0", space=make_space())
+    with WandbTracker("offline", tmp_path, "s") as tracker:
+        log(tracker, record, 0.5, 1.0)
+    time.sleep(1)  # offline runs lie in folders named by id and second
+    with WandbTracker("offline", tmp_path, "s", resume=True) as tracker:
+        log(tracker, record, 1.0, 2.0)
+        end(tracker, record, "finished")
+    runs = sorted(written(tmp_path), key=lambda run: run.history[0]["epoch"])
+    assert [(run.id, run.exit_code) for run in runs] == [("s-T0", 1), ("s-T0", 0)]
+    assert [[row["epoch"] for row in run.history] for run in runs] == [[0.5, 1.0], [2.0]]
 
 
 def test_nothing_is_logged_unless_asked_for(finished_run: Path) -> None:

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from salt_tune.searcher import propose
+from salt_tune.searcher import Proposal, make_searcher, proposal
+from salt_tune.space import SearchSpace
 from salt_tune.space_file import load_space
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 BEST_BY_HAND = {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predictor_dim": 384}
+
+
+def propose(space: SearchSpace, seed: int) -> list[Proposal]:
+    searcher = make_searcher(space, seed)
+    drawn = [(f"T{number}", searcher.propose(f"T{number}")) for number in range(space.trials)]
+    return [proposal(space, name, parameters, seed) for name, parameters in drawn if parameters is not None]
 
 
 def test_the_four_are_there() -> None:

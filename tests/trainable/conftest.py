@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from tests.trainable.small import SMALL, make_plan, prepare
+from tests.trainable.trials import Fragile, make_task, make_trial, to_the_end
 from trainable.data.codecs import LatentFormat, PixelFormat
 from trainable.data.store import ClipStore
 from trainable.data.view import View
 from trainable.loop import Training
+from trainable.objective import EvaluationConfig
+from trainable.trial import Trial
 
 MakeTraining = Callable[..., Training]
+Start = Callable[..., Trial]
 StoreOf = Callable[[PixelFormat, LatentFormat], ClipStore]
 
 THREE_VIEWS = View(frames=4, size=32, patch=8, tubelet=2, views=3)
@@ -55,3 +59,34 @@ def make_training(store: ClipStore) -> Iterator[MakeTraining]:
     yield make
     for training in made:
         training.close()
+
+
+@pytest.fixture
+def judge(store: ClipStore) -> Iterator[Fragile]:
+    """What the trials of `start` are judged by."""
+    made = Fragile(store, EvaluationConfig(clips=8, probe_clips=8))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(store: ClipStore, judge: Fragile, tmp_path: Path) -> Iterator[Start]:
+    """Starts a trial as a process of its own would; keyword arguments change its configuration."""
+    started: list[Trial] = []
+
+    def make(
+        known: float = 0.0, folder: Path = tmp_path, resource: dict[str, Any] | None = None, **changes: Any
+    ) -> Trial:
+        task = make_task(folder, store, **(resource or {}))
+        started.append(Trial(make_trial(known=known, **changes), task, store, lambda: judge))
+        return started[-1]
+
+    yield make
+    for trial in started:
+        trial.close()
+
+
+@pytest.fixture
+def straight(start: Start, tmp_path: Path) -> list[dict[str, Any]]:
+    """The reports of a trial that nothing happens to; its files are in straight/."""
+    return to_the_end(start(folder=tmp_path / "straight"))

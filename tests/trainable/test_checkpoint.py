@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.trainable.conftest import MakeTraining
 from tests.trainable.small import SMALL, assert_equal_tensors, tensors_of
-from trainable.checkpoint import load_checkpoint, save_checkpoint
+from trainable.checkpoint import load_checkpoint, read_note, save_checkpoint
 from trainable.errors import CheckpointError
 from trainable.loop import Training
 
@@ -115,3 +115,22 @@ def test_random_numbers_go_on_where_they_were(checkpoint: Path, make_training: M
     expected = torch.rand(3)
     load_checkpoint(checkpoint, make_training())
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_note_goes_along_and_is_read_alone(checkpoint: Path, make_training: MakeTraining) -> None:
+    note = {"cost": 0.1, "report": {"resource": 1 / 3, "val_loss": float("inf"), "status": "running"}}
+    training = make_training()
+    training.train_to(3)
+    save_checkpoint(checkpoint, training, note)
+    assert read_note(checkpoint) == note
+    resumed = make_training()
+    load_checkpoint(checkpoint, resumed)
+    assert_equal_tensors(tensors_of(resumed), tensors_of(training))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", None])
+def test_a_file_without_a_note_is_refused(checkpoint: Path, content: bytes | None) -> None:
+    if content is not None:
+        checkpoint.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"^{checkpoint}: not the whole checkpoint of a trial \(.*\)$"):
+        read_note(checkpoint)

@@ -60,7 +60,10 @@ WRONG = [
     ("beta2", -0.5, "must be at least 0 and below 1"),
     ("grad_clip", 0, "must be above 0 and finite"),
     ("batch_size", True, "must be a whole number"),
-    ("epochs", 0, "must be at least 1"),
+    ("epochs", 0, "must be above 0 and finite"),
+    ("epochs", math.inf, "must be above 0 and finite"),
+    ("epochs", "3", "must be a number"),
+    ("epochs", True, "must be a number"),
     ("grad_checkpointing", 1, "must be true or false"),
     ("precision", "fp16", "must be one of auto, bf16, fp32"),
     ("compile", "yes", "must be true or false"),
@@ -122,6 +125,13 @@ def test_whole_numbers_pass_for_the_other_kind_of_number() -> None:
     assert config == TrialConfig(lr=1.0, batch_size=16)
 
 
+@given(epochs=st.integers(1, 10**6))
+def test_whole_epochs_stay_whole_and_others_are_kept(epochs: int) -> None:
+    for given_as in (epochs, float(epochs)):
+        assert str(TrialConfig(epochs=given_as).epochs) == str(epochs)
+    assert TrialConfig(epochs=epochs + 0.25).epochs == epochs + 0.25
+
+
 def test_a_mask_must_leave_something_on_both_sides_of_the_data_at_hand() -> None:
     view = View(frames=4, size=32, patch=16)  # 2 x 2 patches
     for ratio, count in ((0.2, 1), (0.8, 3)):
@@ -165,7 +175,7 @@ CONFIGS = st.fixed_dictionaries(
         "beta2": numbers(0, 1, exclude_max=True),
         "grad_clip": st.none() | numbers(1e-6, 100),
         "batch_size": st.integers(1, 4096),
-        "epochs": st.integers(1, 800),
+        "epochs": st.integers(1, 800) | numbers(1e-6, 800),
         "grad_checkpointing": st.booleans(),
         "precision": st.sampled_from(["auto", "bf16", "fp32"]),
         "compile": st.booleans(),

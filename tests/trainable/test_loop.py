@@ -12,7 +12,7 @@ from trainable.checkpoint import load_checkpoint, save_checkpoint
 from trainable.data.loader import Loader
 from trainable.data.store import ClipStore
 from trainable.errors import ConfigError
-from trainable.loop import CHECK_EVERY, Training, report_steps
+from trainable.loop import CHECK_EVERY, Training
 from trainable.masking import Masks
 
 STEPS = 8  # 2 epochs of 4 batches of 8 clips
@@ -251,18 +251,12 @@ def test_a_compiled_training_is_close_to_the_plain_one(make_training: MakeTraini
     assert tensors_of(compiled).keys() == tensors_of(plain).keys()
 
 
-@pytest.mark.parametrize(
-    ("steps_per_epoch", "epochs", "reports", "expected"),
-    [
-        (4, 2, 1, [4, 8]),
-        (4, 2, 2, [2, 4, 6, 8]),
-        (5, 2, 2, [2, 5, 8, 10]),
-        (3, 2, 10, [1, 2, 3, 4, 5, 6]),
-        (1, 3, 4, [1, 2, 3]),
-    ],
-)
-def test_reports_are_spread_evenly(steps_per_epoch: int, epochs: int, reports: int, expected: list[int]) -> None:
-    assert report_steps(steps_per_epoch, epochs, reports) == expected
+@pytest.mark.parametrize(("epochs", "steps"), [(0.01, 1), (0.5, 2), (1.3, 5), (2, 8), (3 / 4, 3)])
+def test_schedules_stretch_over_fractions_of_an_epoch(make_training: MakeTraining, epochs: float, steps: int) -> None:
+    training = make_training(epochs=epochs)
+    report = train(training, 1000)
+    assert (training.step, training.total_steps, training.status) == (steps, steps, "finished")
+    assert report["lr"] == pytest.approx(training.config.floor_lr)
 
 
 @pytest.mark.cuda

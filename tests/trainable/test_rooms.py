@@ -14,6 +14,7 @@ MODULES = sorted(
 )
 LIGHT = [
     "trainable",
+    "trainable.budget",
     "trainable.config",
     "trainable.data.codecs",
     "trainable.data.crops",
@@ -27,6 +28,7 @@ LIGHT = [
     "trainable.errors",
     "trainable.files",
     "trainable.masking",
+    "trainable.model_size",
     "trainable.objective",
     "trainable.schedules",
     "trainable.videomae_sizes",

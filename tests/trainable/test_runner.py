@@ -13,7 +13,7 @@ from trainable.data.store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluation import Evaluator
 from trainable.objective import EvaluationConfig
-from trainable.runner import run_to_end
+from trainable.runner import report_steps, run_to_end
 
 TOLD = ("epoch", "step", "status", "val_loss", "val_r2", "train_loss", "grad_norm", "lr")
 
@@ -112,3 +112,19 @@ def test_a_run_that_diverges_is_an_error_in_one_line(
     with pytest.raises(UserError, match=r"^the training diverged in epoch \d\.\d; give it a lower learning rate$"):
         run_to_end(training, evaluator, tmp_path / "checkpoint", 1, Reports())
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "total_steps", "reports", "expected"),
+    [
+        (4, 8, 1, [4, 8]),
+        (4, 8, 2, [2, 4, 6, 8]),
+        (5, 10, 2, [2, 5, 8, 10]),
+        (3, 6, 10, [1, 2, 3, 4, 5, 6]),
+        (1, 3, 4, [1, 2, 3]),
+        (4, 7, 2, [2, 4, 6, 7]),
+        (4, 2, 1, [2]),
+    ],
+)
+def test_reports_are_spread_evenly(steps_per_epoch: int, total_steps: int, reports: int, expected: list[int]) -> None:
+    assert report_steps(steps_per_epoch, total_steps, reports) == expected

@@ -1,0 +1,1 @@
+"""Replays learning curves that are known already through schedulers and searchers, on a simulated clock."""

@@ -1,0 +1,147 @@
+"""A search without training: workers on a simulated clock, curves instead of trials."""
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from benchmarks.replay.curves import Array, Pool
+from salt_tune.rungs import Move
+
+
+class Method(Protocol):
+    """Who decides which trial goes on: `salt_tune.rungs.Scheduler`, or a peer behind the same questions."""
+
+    rungs: tuple[float, ...]  # where trials are compared
+
+    def next(self) -> Move | None:
+        """The next move."""
+
+    def run(self, trial: str, to: float) -> None:
+        """A trial is on its way."""
+
+    def result(self, trial: str, resource: float, score: float) -> None:
+        """A running trial reports."""
+
+    def end(self, trial: str) -> None:
+        """A running trial is lost."""
+
+    def drop(self) -> list[str]:
+        """Paused trials that will never go on."""
+
+
+class Proposals(Protocol):
+    """Who names the configuration of a new trial."""
+
+    def start(self, trial: str) -> int:
+        """The index in the pool of the configuration that this trial gets; none is given twice."""
+
+    def report(self, trial: str, rung: float, score: float) -> None:
+        """A trial has come to a rung."""
+
+    def end(self, trial: str, state: str, score: float) -> None:
+        """A trial has ended."""
+
+
+@dataclass(order=True)
+class _Stretch:
+    """A trial on its way: training from one step to another."""
+
+    done_at: float
+    number: int
+    trial: str = field(compare=False)
+    config: int = field(compare=False)
+    begun_at: float = field(compare=False)
+    begin: int = field(compare=False)
+    stop: int = field(compare=False)  # before `to` where the trial diverges
+    to: int = field(compare=False)
+
+    def steps_by(self, now: float) -> float:
+        """Steps of this stretch that are done at a time."""
+        return (self.stop - self.begin) * (now - self.begun_at) / (self.done_at - self.begun_at)
+
+
+@dataclass
+class Replay:
+    """What came of a replay.
+
+    Attributes:
+        spent: steps of all trials together when the recommendation was looked at: after each stretch.
+        recommended: the end of the configuration that would have been recommended then; infinite where none would.
+        starts: configurations in the order of their start.
+        moves: (trial, rung) in the order in which they were begun.
+        makespan: the clock at the end.
+        finished: how many trials went to the full length.
+    """
+
+    spent: list[float] = field(default_factory=list)
+    recommended: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    moves: list[tuple[str, float]] = field(default_factory=list)
+    makespan: float = 0.0
+    finished: int = 0
+
+
+def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed: int = 0) -> Replay:
+    """Runs a search until no worker has anything to do.
+
+    Whenever a stretch ends, its trial reports, and all free workers ask for the next move. A trial that diverges ends
+    itself at that step. The recommendation is the product's: who came to the deepest rung, and there the best score.
+
+    Args:
+        method: decides which trial goes on.
+        proposals: names configurations.
+        pool: the curves.
+        workers: trials at a time.
+        seed: which of the pool's seeds is trained with.
+    """
+    values, state = pool.values[seed], Replay()
+    lost_at = _first_lost(values)
+    rungs = set(method.rungs)
+    configs: dict[str, int] = {}
+    reached: dict[str, int] = {}
+    running: list[_Stretch] = []
+    now, steps, best = 0.0, 0, (0.0, math.inf, math.inf)
+    while True:
+        while len(running) < workers and (move := method.next()) is not None:
+            trial = move.trial or f"T{len(configs)}"
+            if trial not in configs:
+                configs[trial] = proposals.start(trial)
+                state.starts.append(configs[trial])
+            config, begin, to = configs[trial], reached.get(trial, 0), round(move.to)
+            stop = min(to, int(lost_at[config]))
+            method.run(trial, move.to)
+            state.moves.append((trial, move.to))
+            done_at = now + float(pool.clock[config, stop] - pool.clock[config, begin])
+            heapq.heappush(running, _Stretch(done_at, len(state.moves), trial, config, now, begin, stop, to))
+        if not running:
+            break
+        stretch = heapq.heappop(running)
+        now, steps = stretch.done_at, steps + stretch.stop - stretch.begin
+        reached[stretch.trial] = stretch.stop
+        score = float(values[stretch.config, stretch.stop])
+        if score == math.inf:
+            method.end(stretch.trial)
+            proposals.end(stretch.trial, "diverged", math.inf)
+        else:
+            method.result(stretch.trial, stretch.to, score)
+            if stretch.to in rungs:
+                best = min(best, (-stretch.to, score, float(pool.ends[stretch.config])))
+                proposals.report(stretch.trial, stretch.to, score)
+            if stretch.to == round(method.rungs[-1]):
+                state.finished += 1
+                proposals.end(stretch.trial, "finished", score)
+        for dropped in method.drop():
+            proposals.end(dropped, "pruned", float(values[configs[dropped], reached[dropped]]))
+        state.spent.append(steps + sum(other.steps_by(now) for other in running))
+        state.recommended.append(best[2])
+    state.makespan = now
+    return state
+
+
+def _first_lost(values: Array) -> Array:
+    """The first step, from 1 on, at which a trial has no value; infinite where it always has one."""
+    lost = ~np.isfinite(values[:, 1:])
+    return np.where(lost.any(1), lost.argmax(1) + 1, np.iinfo(np.int32).max).astype(np.float64)

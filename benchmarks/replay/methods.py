@@ -1,0 +1,155 @@
+"""The methods that are compared, by name: a schedule and where its configurations come from."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any, Literal
+
+from benchmarks.replay import peers
+from benchmarks.replay.clock import Method
+from salt_tune import curves, freeze_thaw, schedule
+from salt_tune.freeze_thaw import FreezeThaw
+from salt_tune.rungs import Move, Promotions, Scheduler
+from salt_tune.schedule import Schedule
+
+Searching = Literal["shared order", "random", "tpe", "gp"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method.
+
+    Attributes:
+        make: from (trials, full) to a scheduler.
+        searcher: who proposes; "shared order" are draws that all methods share.
+        constants: modules, names and values that are other than in the product.
+    """
+
+    make: Callable[[int, int], Method]
+    searcher: Searching = "shared order"
+    constants: tuple[tuple[ModuleType, str, Any], ...] = ()
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The constants have these values."""
+        before = [(module, name, getattr(module, name)) for module, name, _ in self.constants]
+        for module, name, value in self.constants:
+            setattr(module, name, value)
+        try:
+            yield
+        finally:
+            for module, name, value in before:
+                setattr(module, name, value)
+
+
+class Interleaved(FreezeThaw):
+    """Freeze-thaw that does not start all trials first: a third, then in turn one that goes on and one that starts."""
+
+    _promoted = 0
+
+    def next(self) -> Move | None:
+        """See `Scheduler.next`."""
+        if self._promoted < self.started - self.trials // 3 and self.started < self.trials:
+            self.trials, trials = self.started, self.trials
+            move = super().next()
+            self.trials = trials
+            if move is not None:
+                return move
+        return super().next()
+
+    def run(self, trial: str, to: float) -> None:
+        """See `Scheduler.run`."""
+        self._promoted += trial in self._order
+        super().run(trial, to)
+
+
+def rungs(name: Literal["freeze_thaw", "asha", "none"], full: int, first: int = 1) -> tuple[float, ...]:
+    """The rungs that a search has whose trials are evaluated after every step."""
+    return Schedule(scheduler=name, epochs=full, first_rung=first, reports=full).rung_points()
+
+
+def thaw(trials: int, full: int, keep: int | None = None, kind: type[FreezeThaw] = FreezeThaw) -> Scheduler:
+    """Freeze-thaw at the rungs that a search gives it."""
+    return kind(rungs("freeze_thaw", full), trials, keep)
+
+
+def asha(trials: int, full: int, first: int) -> Scheduler:
+    """ASHA with promotions, at the rungs that a search gives it."""
+    return Promotions(rungs("asha", full, first), trials)
+
+
+def to_the_end(trials: int, full: int) -> Scheduler:
+    """No schedule: all trials at full length."""
+    return Promotions(rungs("none", full), trials)
+
+
+def _syne(kind: Literal["stopping", "promotion"], grace: int, trials: int, full: int) -> Method:
+    from benchmarks.replay.syne import SynePeer
+
+    return SynePeer(kind, trials, full, grace)
+
+
+SEARCHERS: tuple[Searching, ...] = ("random", "tpe")
+RAY = "Ray ASHA, grace 3"
+RAY_1 = "Ray ASHA, grace 1"
+
+CONTENDERS: dict[str, Contender] = {
+    "random, full length": Contender(to_the_end),
+    RAY: Contender(partial(peers.ray_asha, grace=3)),
+    RAY_1: Contender(partial(peers.ray_asha, grace=1)),
+    "Ray median stopping, grace 3": Contender(partial(peers.ray_median, grace=3)),
+    "Ray HyperBand": Contender(peers.ray_hyperband),
+    "Syne Tune ASHA, stopping, grace 3": Contender(partial(_syne, "stopping", 3)),
+    "Syne Tune ASHA, stopping, grace 1": Contender(partial(_syne, "stopping", 1)),
+    "Syne Tune ASHA, promotion, grace 3": Contender(partial(_syne, "promotion", 3)),
+    "Syne Tune ASHA, promotion, grace 1": Contender(partial(_syne, "promotion", 1)),
+    "asha, first rung 3": Contender(partial(asha, first=3)),
+    "asha": Contender(partial(asha, first=1)),
+    "freeze_thaw": Contender(thaw),
+    "freeze_thaw, keep 8": Contender(partial(thaw, keep=8)),
+}
+_WITH_SEARCHERS: dict[str, Callable[[int, int], Method]] = {
+    **{name: CONTENDERS[name].make for name in (RAY, "asha", "freeze_thaw")},
+    "freeze_thaw, interleaved": partial(thaw, kind=Interleaved),
+}
+LEARNING = {
+    f"{name} + {searcher}": Contender(make, searcher)
+    for name, make in _WITH_SEARCHERS.items()
+    for searcher in SEARCHERS
+}
+
+
+def _varied() -> dict[str, Contender]:
+    """Freeze-thaw with each constant halved and doubled."""
+    varied: dict[str, Contender] = {}
+    for module, name in (
+        *((freeze_thaw, name) for name in ("HEAVY_TAILS", "WORTHWHILE", "HOPELESS", "REFIT_AFTER", "OUTLIER")),
+        *((curves, name) for name in ("CLOCKS", "SLOPES", "PERSISTENCES", "NOISES", "MEAN_SPREAD", "SCALE_WEIGHT")),
+        (schedule, "FREEZE_THAW_FACTOR"),
+    ):
+        value = getattr(module, name)
+        for label, power in (("halved", -1), ("doubled", 1)):
+            changed: Any = 2.0**power * value if isinstance(value, float) else tuple(2.0**power * one for one in value)
+            if name == "PERSISTENCES":  # correlations: what is doubled is how long a slope persists
+                changed = tuple(one ** (0.5**power) for one in value)
+            if name == "FREEZE_THAW_FACTOR":  # a factor: what is doubled is its logarithm
+                changed = value ** (2.0**power)
+            varied[f"{name} {label}"] = Contender(thaw, constants=((module, name, changed),))
+    return varied
+
+
+SENSITIVITY = _varied()
+ALL = CONTENDERS | LEARNING | SENSITIVITY
+
+
+def installed() -> dict[str, Contender]:
+    """The contenders whose packages are there."""
+    try:
+        release = version("syne-tune")
+    except PackageNotFoundError:
+        release = ""
+    missing = ("Syne",) if not release else () if release.startswith("0.13.") else ("Syne Tune ASHA, promotion",)
+    return {name: one for name, one in CONTENDERS.items() if not name.startswith(missing)}

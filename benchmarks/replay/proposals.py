@@ -1,0 +1,71 @@
+"""Where the configurations of a replay come from: an order that all methods share, or the product's searcher."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.replay.curves import Pool
+from salt_tune.parameters import Range
+from salt_tune.searcher import Method, Searcher
+
+
+class InOrder:
+    """Gives the same configurations in the same order to whoever asks.
+
+    Args:
+        order: indices in the pool.
+    """
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._order = iter(order)
+
+    def start(self, trial: str) -> int:  # noqa: ARG002
+        """See `clock.Proposals`."""
+        return next(self._order)
+
+    def report(self, trial: str, rung: float, score: float) -> None:
+        """See `clock.Proposals`."""
+
+    def end(self, trial: str, state: str, score: float) -> None:
+        """See `clock.Proposals`."""
+
+
+class Learned:
+    """The product's searcher, whose proposals are mapped to the nearest configuration that is not used yet.
+
+    Each hyperparameter is searched on the scale of its ranks in the pool, from 0 to 1, which for values that were drawn
+    uniformly in the logarithm is the logarithm. The searcher learns from the configuration that was trained.
+
+    Args:
+        method: of the searcher.
+        pool: the configurations.
+        trials: how many there will be.
+        seed: of the searcher.
+    """
+
+    def __init__(self, method: Method, pool: Pool, trials: int, seed: int) -> None:
+        if pool.units is None:
+            raise ValueError(f"{pool.task}: searcher {method} needs the hyperparameters of its configurations")
+        self._units = pool.units.copy()
+        self._names = [f"x{number}" for number in range(self._units.shape[1])]
+        parameters = {name: Range(type="uniform", low=0, high=1) for name in self._names}
+        self._searcher = Searcher(method, parameters, seed=seed, trials=trials)
+
+    def start(self, trial: str) -> int:
+        """See `clock.Proposals`."""
+        proposed = self._searcher.propose(trial)
+        assert proposed is not None
+        point = np.array([proposed[name] for name in self._names])
+        nearest = int(np.argmin(((self._units - point) ** 2).sum(1)))
+        unit = self._units[nearest].tolist()
+        self._units[nearest] = np.inf
+        self._searcher.adopt(trial, dict(zip(self._names, unit, strict=True)))
+        return nearest
+
+    def report(self, trial: str, rung: float, score: float) -> None:
+        """See `clock.Proposals`."""
+        self._searcher.report(trial, rung, score)
+
+    def end(self, trial: str, state: str, score: float) -> None:
+        """See `clock.Proposals`."""
+        self._searcher.end(trial, state, score)

@@ -1,0 +1,56 @@
+"""How the figures of a comparison are printed and written."""
+
+import math
+from datetime import date
+from typing import Any
+
+import numpy
+import ray
+
+from benchmarks.machine import describe as machine
+from benchmarks.replay.figures import Interval
+from benchmarks.replay.methods import RAY
+
+HEADER = (
+    "method", "epochs", "makespan", "finished", "rank", "regret", "regret - Ray's", "after as many epochs",
+    "epochs to Ray's regret", "+ 5%",
+)  # fmt: skip
+
+
+def describe() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {"machine": machine(), "date": date.today().isoformat(), "ray": ray.__version__, "numpy": numpy.__version__}
+
+
+def markdown(rows: dict[str, Any]) -> str:
+    """A table of the methods; "Ray's" is its ASHA with a grace of 3."""
+    lines = [HEADER, ("---",) * len(HEADER), *(_cells(name, row) for name, row in rows.items())]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    against = row[f"against {RAY}"]
+    shares = against["share of its epochs to its regret"]
+    return (
+        name, _with_interval(row["epochs"], 0), f"{row['makespan'][0]:.0f}", f"{row['finished'][0]:.1f}",
+        _with_interval(row["rank"], 4), _with_interval(row["regret"], 3),
+        _with_interval(against["regret, mean difference"], 3),
+        _with_interval(against["regret, mean difference after as many epochs"], 3),
+        _with_interval(shares["0%"], 2), _with_interval(shares["5%"], 2),
+    )  # fmt: skip
+
+
+def _with_interval(figure: Interval, digits: int) -> str:
+    value, low, high = (f"{number:.{digits}f}" if math.isfinite(number) else "never" for number in figure)
+    return value if value == low == high else f"{value} ({low} to {high})"
+
+
+def without_infinities(figures: Any) -> Any:
+    """The same with null for infinite, which JSON does not know, and four decimals."""
+    if isinstance(figures, dict):
+        return {key: without_infinities(value) for key, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [without_infinities(value) for value in figures]
+    if isinstance(figures, float):
+        return round(figures, 4) if math.isfinite(figures) else None
+    return figures

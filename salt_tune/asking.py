@@ -1,0 +1,89 @@
+"""What a search needs before it begins: its store, checked against its space, and what ignorance would score on it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from salt_tune.console import console
+from salt_tune.prepare import DEMO_CLIPS, DEMO_STORE
+from salt_tune.space import SearchSpace
+from salt_tune.space_file import check_corners, parse_value
+from trainable.config import TrialConfig
+from trainable.data.store import ClipStore
+from trainable.errors import UserError
+from trainable.masking import Masks
+from trainable.objective import EvaluationConfig
+from trainable.references import References, reference_losses
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """The entries of --set, by their dotted names.
+
+    Raises:
+        click.UsageError: one of them is not KEY=VALUE.
+    """
+    parsed = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"--set {setting}: must be KEY=VALUE, such as --set batch_size=16")
+        parsed[key] = parse_value(value)
+    return parsed
+
+
+def open_store(path: Path | None) -> ClipStore:
+    """The store to search on; the embedded default is prepared where it is not there yet."""
+    if path is None and not DEMO_STORE.exists():
+        console.print(f"No --store given: preparing {DEMO_STORE}, {DEMO_CLIPS} videos of moving shapes.")
+        # In a process of its own, so that this one stays without torch.
+        command = [
+            sys.executable,
+            "-m",
+            "salt_tune.prepare",
+            "--synthetic",
+            str(DEMO_CLIPS),
+            "--store",
+            str(DEMO_STORE),
+        ]
+        if code := subprocess.run(command, check=False).returncode:
+            sys.exit(code)
+    store = ClipStore.open(path or DEMO_STORE)
+    _ = store.teacher  # refuses a store without latents
+    return store
+
+
+def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
+    """Checks every corner of the space, and the evaluation, against the store.
+
+    Raises:
+        UserError: a batch that is too large, or a mask that leaves nothing.
+    """
+    check_corners(path, space, lambda config: config.check_data(store.view, len(store.train)))
+    try:
+        Masks(store.view, space.evaluation.masking, space.evaluation.mask_ratio, space.evaluation.seed)
+    except UserError as error:
+        raise UserError(f"{path}: evaluation.{error}") from error
+
+
+def references_of(space: SearchSpace, store: ClipStore) -> References:
+    """What predictors that learned nothing lose where the trials will be judged."""
+    with console.status(f"reading {min(len(store.val), space.evaluation.clips)} held-out clips"):
+        return reference_losses(store, EvaluationConfig(**space.evaluation.model_dump()))
+
+
+def largest_models(space: SearchSpace, seed: int) -> list[TrialConfig]:
+    """For each student that the space may train, the configuration with the largest predictor."""
+    largest: dict[tuple[Any, ...], TrialConfig] = {}
+    for _, values in space.corners():
+        config = space.config(values, seed)
+        student = (config.student, config.student_dim, config.student_depth, config.student_heads)
+        if student not in largest or _predictor_weights(config) > _predictor_weights(largest[student]):
+            largest[student] = config
+    return list(largest.values())
+
+
+def _predictor_weights(config: TrialConfig) -> int:
+    return config.predictor_depth * config.predictor_dim**2

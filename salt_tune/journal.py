@@ -1,0 +1,74 @@
+"""The journal of a search: what was decided, in order, one JSON object a line.
+
+It is the search's memory. Everything else that a search knows (rungs, paused trials, the next proposal) is a function
+of these lines and of the reports, so a search that died is taken up by reading them again. Each line is on the disk
+before anything follows from it, and has the same size whether ten trials came before it or ten thousand.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainable.errors import UserError
+
+
+class Journal:
+    """Appends to one file of lines.
+
+    Args:
+        path: the file; it is made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Adds a line and waits until it is on the disk.
+
+        Raises:
+            UserError: the disk is full or broken; nothing is left of the line.
+        """
+        line = (json.dumps(entry, allow_nan=False) + "\n").encode()
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                _write_whole(descriptor, line)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            hint = "; free some space, then resume the search" if error.errno == errno.ENOSPC else ""
+            raise UserError(f"{self.path}: {error.strerror}{hint}") from error
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The entries; a last line that was cut off is taken away from the file, for its writer died in it.
+
+        Raises:
+            UserError: a line that is not JSON.
+        """
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(self.path, whole)
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                entry = dict(json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{self.path}: line {number} is damaged: {error}") from error
+            yield entry
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Writes the line and waits for the disk; where that fails, the file is as long as before."""
+    size = os.fstat(descriptor).st_size
+    try:
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise

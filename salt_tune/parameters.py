@@ -1,0 +1,129 @@
+"""What a searched hyperparameter may be: a range, whole numbers, a choice; each with or without a condition."""
+
+from typing import Annotated, Any, Literal
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+Scalar = bool | int | float | str | None
+
+MOST_VALUES = 64  # of an int parameter that are all tried; beyond that, its two ends are
+
+
+def _listed(allowed: Any) -> Any:
+    return allowed if isinstance(allowed, list | tuple) else [allowed]
+
+
+Allowed = Annotated[tuple[Scalar, ...], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class _Parameter(BaseModel):
+    """What all kinds of parameters have.
+
+    Attributes:
+        when: values that other hyperparameters must have for this one to be set; otherwise it stays at its fixed or
+            default value.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    when: dict[str, Allowed] = {}
+
+
+class Range(_Parameter):
+    """A range of numbers, drawn uniformly or uniformly in the logarithm; both ends belong to it."""
+
+    type: Literal["uniform", "log_uniform"]
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+
+    @field_validator("low")
+    @classmethod
+    def _positive(cls, low: float, info: ValidationInfo) -> float:
+        if info.data.get("type") == "log_uniform" and low <= 0:
+            raise ValueError("must be above 0 for log_uniform")
+        return low
+
+    @field_validator("high")
+    @classmethod
+    def _ordered(cls, high: float, info: ValidationInfo) -> float:
+        return _above_low(high, info)
+
+    def distribution(self) -> BaseDistribution:
+        """As Optuna knows it."""
+        return FloatDistribution(self.low, self.high, log=self.type == "log_uniform")
+
+    def corners(self) -> list[Scalar]:
+        """The values to try before the search."""
+        return [self.low, self.high]
+
+
+class Int(_Parameter):
+    """Whole numbers from low upwards, `step` apart, to high or the last one below it."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    step: int = Field(default=1, ge=1)
+    log: bool = False
+
+    @field_validator("high")
+    @classmethod
+    def _ordered(cls, high: int, info: ValidationInfo) -> float:
+        return _above_low(high, info)
+
+    @field_validator("log")
+    @classmethod
+    def _log_fits(cls, log: bool, info: ValidationInfo) -> bool:
+        if log and (info.data.get("step", 1) != 1 or info.data.get("low", 1) < 1):
+            raise ValueError("needs step 1 and a low of at least 1")
+        return log
+
+    def distribution(self) -> BaseDistribution:
+        """As Optuna knows it."""
+        last = range(self.low, self.high + 1, self.step)[-1]
+        return IntDistribution(self.low, last, log=self.log, step=self.step)
+
+    def can_be(self, value: Scalar) -> bool:
+        """Whether a condition on it may ask for this value."""
+        return value in range(self.low, self.high + 1, self.step)
+
+    def corners(self) -> list[Scalar]:
+        """The values to try before the search."""
+        values = range(self.low, self.high + 1, self.step)
+        return [*values] if len(values) <= MOST_VALUES else [values[0], values[-1]]
+
+
+class Choice(_Parameter):
+    """One of some values, in no order."""
+
+    type: Literal["choice"]
+    values: tuple[Scalar, ...] = Field(min_length=1)
+
+    @field_validator("values")
+    @classmethod
+    def _distinct(cls, values: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("must not name a value twice")
+        return values
+
+    def distribution(self) -> BaseDistribution:
+        """As Optuna knows it."""
+        return CategoricalDistribution(self.values)
+
+    def can_be(self, value: Scalar) -> bool:
+        """Whether a condition on it may ask for this value."""
+        return value in self.values
+
+    def corners(self) -> list[Scalar]:
+        """The values to try before the search."""
+        return [*self.values]
+
+
+Parameter = Annotated[Range | Int | Choice, Field(discriminator="type")]
+
+
+def _above_low(high: float, info: ValidationInfo) -> float:
+    if high <= info.data.get("low", float("-inf")):
+        raise ValueError(f"must be above low = {info.data['low']}")
+    return high

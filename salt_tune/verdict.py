@@ -1,0 +1,179 @@
+"""What a summary says in words: the winner and against whom, whether rungs and seeds can be trusted, what it took.
+
+All of it follows from the content of `summary.json`. Lines about the winner are indented under its own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from salt_tune.console import duration
+from salt_tune.progress import UNITS, amount, heading, quantity, short
+from trainable.references import REFERENCE_NAMES, References
+
+RIVALS = 3  # that are named: those that came closest
+
+Summary = dict[str, Any]
+
+
+def value_of(trial: dict[str, Any], summary: Summary) -> float | None:
+    """The objective of a trial as people read it, at its last report; None where it has none."""
+    score: float | None = trial["score"]
+    return score if score is None or summary["objective"]["mode"] == "min" else -score
+
+
+def winner_lines(summary: Summary) -> Iterator[str]:
+    """The winner, what its loss is worth, and how sure it is that it won."""
+    best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
+    yield f"Winner: {best['id']}  {', '.join(f'{name} {short(value)}' for name, value in best['parameters'].items())}"
+    metric, references = summary["objective"]["metric"], References(**summary["references"])
+    if metric != "val_loss":
+        yield f"  {metric} is {value_of(best, summary):.4f}"
+    yield f"  {_loss(best)} over the held-out clips: {_explained(best['val_r2'])}"
+    yield f"  {without_learning(references)}"
+    yield f"  {best['id']} is {standing(best['val_loss'], references)}"
+    if sum(trial["state"] == "finished" and not trial["replicate_of"] for trial in summary["trials"]) == 1:
+        yield "  the only one that finished"
+    yield from _against_rivals(summary)
+    yield from _over_seeds(summary)
+
+
+def no_winner_lines(summary: Summary) -> Iterator[str]:
+    """That there is none, and what there would be to beat."""
+    yield "No trial finished, so there is no winner."
+    yield without_learning(References(**summary["references"]))
+
+
+def without_learning(references: References) -> str:
+    """The errors of the predictors that learned nothing, in a line."""
+    errors = ", ".join(f"{REFERENCE_NAMES[name]} {error:.4f}" for name, error in references.to_dict().items())
+    return f"Without learning: {errors}"
+
+
+def standing(val_loss: float, references: References) -> str:
+    """How a held-out loss stands against the best of the predictors that learned nothing."""
+    best = references.to_dict()[references.best]
+    if val_loss < best:
+        return f"{1 - val_loss / best:.1%} below the best of them"
+    return f"not better than the {REFERENCE_NAMES[references.best]}, which takes no training"
+
+
+def _loss(best: dict[str, Any]) -> str:
+    error = "" if best["val_loss_se"] is None else f" +- {best['val_loss_se']:.4f}"
+    return f"val_loss {best['val_loss']:.4f}{error}"
+
+
+def _explained(val_r2: float) -> str:
+    if val_r2 > 0:
+        return f"takes away {val_r2:.1%} of the error of always predicting the training mean"
+    return "no better than always predicting the training mean"
+
+
+def _against_rivals(summary: Summary) -> Iterator[str]:
+    """The winner beside those that came closest to it, clip by clip; the losses of clips are always val_loss."""
+    compared = [trial for trial in summary["trials"] if trial["against_winner"] and not trial["replicate_of"]]
+    compared.sort(key=lambda trial: (-trial["against_winner"]["rung"], trial["against_winner"]["difference"]))
+    measure = "" if summary["objective"]["metric"] == "val_loss" else "in val_loss, "
+    note = " (95%, clip by clip, one seed each)"
+    for trial in compared[:RIVALS]:
+        found = trial["against_winner"]
+        early = f" after {amount(found['rung'], summary['resource'])}" if found["rung"] < summary["full"] else ""
+        yield f"  {measure}{_comparison(trial['id'], found['difference'], found['low'], found['high'])}{early}{note}"
+        note = ""
+
+
+def _over_seeds(summary: Summary) -> Iterator[str]:
+    """The winner beside the other finalists, over their seeds."""
+    best, *others = summary["finalists"] or [None]
+    if best is None or best["mean"] is None:
+        return
+    mean, low, high = best["mean"], best["low"], best["high"]
+    if summary["objective"]["mode"] == "max":
+        mean, low, high = -mean, None if high is None else -high, None if low is None else -low
+    interval = "" if low is None else f" [{low:.4f}, {high:.4f}] (95%)"
+    yield f"  over {_counted(best['seeds'], 'seed')}: {summary['objective']['metric']} {mean:.4f}{interval}"
+    for other in others[:RIVALS]:
+        behind = other["behind"]
+        if behind is not None:
+            rival = f"{other['id']} ({_counted(other['seeds'], 'seed')})"
+            yield f"  over seeds, {_comparison(rival, behind['mean'], behind['low'], behind['high'])}"
+        elif other["mean"] is None:
+            yield f"  over seeds, better than {other['id']}, which lost one"
+
+
+def _comparison(rival: str, difference: float, low: float, high: float) -> str:
+    """The winner beside a rival that is `difference` behind, with the ends of its interval."""
+    if low <= 0 <= high:
+        return f"cannot be told from {rival}, which is {difference:.4f} [{low:.4f}, {high:.4f}] behind"
+    if low > 0:
+        return f"better than {rival} by {difference:.4f} [{low:.4f}, {high:.4f}]"
+    return f"not as good as {rival}, by {-difference:.4f} [{-high:.4f}, {-low:.4f}]"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def pareto_table(summary: Summary) -> Table:
+    """The trials that none beats in both objectives, best objective first."""
+    trials = {trial["id"]: trial for trial in summary["trials"]}
+    metric, against = summary["objective"]["metric"], summary["objective"]["against"]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("trial")
+    for name in (metric, against):
+        table.add_column(heading(name), justify="right", no_wrap=True)
+    for trial in (trials[name] for name in summary["pareto"]):
+        table.add_row(trial["id"], f"{value_of(trial, summary):.4f}", _cost(trial, against))
+    return table
+
+
+def _cost(trial: dict[str, Any], against: str) -> str:
+    if against == "parameters":
+        return f"{trial['student_parameters'] + trial['predictor_parameters']:,}"
+    return f"{trial[against]:.4g}"
+
+
+def reliability_lines(summary: Summary) -> Iterator[str]:
+    """Whether what a rung says of trials holds to the end, and what seeds alone make of a score."""
+    from analysis.correlation import RungCorrelation  # with pandas, which takes most of a second
+
+    found = [RungCorrelation(**entry) for entry in summary["rung_correlations"]]
+    for each in found:
+        if each.verdict != "too few":
+            interval = f"{each.spearman:.2f} [{each.low:.2f}, {each.high:.2f}]"
+            other = f"rung {quantity(each.deepest)} over {each.trials} trials"
+            yield f"Rung {quantity(each.rung)}: rank correlation {interval} with {other}"
+    if few := [each for each in found if each.verdict == "too few"]:
+        names = ", ".join(quantity(each.rung) for each in few)
+        yield f"Rung {names}: too few trials came to rung {quantity(few[0].deepest)} to tell how well it ranks them"
+    if found and found[0].verdict == "too short":
+        yield "  the first rung is too short for this space: raise schedule.first_rung"
+    noise = summary["seed_noise"]
+    if noise:
+        spread = (
+            ""
+            if noise["between_sd"] is None
+            else (f", {noise['between_sd']:.4f} between the {noise['trials']} configurations that finished")
+        )
+        replicates = _counted(noise["replicates"], "replicate")
+        yield f"Seeds: sd {noise['within_sd']:.4f} between seeds of a configuration ({replicates}){spread}"
+
+
+def cost_lines(summary: Summary, concurrent: int | None) -> Iterator[str]:
+    """What the search took, beside what it would have taken without pruning.
+
+    Args:
+        summary: of the search.
+        concurrent: how many trials ran at a time, where it is known.
+    """
+    trained, without = summary["resource_trained"], summary["resource_without_pruning"]
+    unit = UNITS[summary["resource"]][1]
+    share = f" ({trained / without:.0%})" if without else ""
+    yield f"Cost: {quantity(trained)} {unit} trained of {quantity(without)} without pruning{share}"
+    wall, training = summary["wall_seconds"], summary["training_seconds"]
+    if concurrent and wall:
+        share = f"{training / (wall * concurrent):.0%} of it training"
+        yield f"Time: {duration(wall)}, {share} ({concurrent} at a time, {duration(training)} in all)"
+    else:
+        yield f"Time: {duration(wall)}, with {duration(training)} of training in all trials"

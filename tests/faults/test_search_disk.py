@@ -1,0 +1,50 @@
+"""A disk that fills up during a search: one line, and when there is room again the search goes on."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.kills import course
+from tests.faults.searching import ENVIRONMENT, MINUTES, command
+
+# Fills the disk after the second report, makes room when the search has given up, and resumes it.
+FILLS = """
+mount -t tmpfs -o size=48m tmpfs disk && cd disk || exit 99
+(until [ "$(cat full/reports.jsonl 2>/dev/null | wc -l)" -ge 2 ]; do sleep 0.01; done
+ cat /dev/zero > film 2>/dev/null) &
+sh -c "$SEARCH" > ../first.out 2> ../first.err; echo $? > ../first.code
+wait; rm film
+sh -c "$RESUME" > ../second.out 2> ../second.err; echo $? > ../second.code
+cp -r full ..
+"""
+
+
+def test_it_goes_on_when_there_is_room_again(store_path: Path, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-Urm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], check=False).returncode:  # noqa: S607
+        pytest.skip("this machine lets no user mount a disk of their own")
+    (tmp_path / "disk").mkdir()
+    words = command(tmp_path, store_path, "full", searcher="random")
+    words[words.index("--space") + 1] = str(tmp_path / "full.yaml")
+    again = [sys.executable, "-m", "salt_tune.search", "--resume", "full"]
+    subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", FILLS],  # noqa: S607
+        cwd=tmp_path, env={**ENVIRONMENT, "SEARCH": shlex.join(words), "RESUME": shlex.join(again)},
+        capture_output=True, timeout=MINUTES, check=False,
+    )  # fmt: skip
+    said = {name: (tmp_path / name).read_text() for name in ("first.out", "first.err", "first.code", "second.err")}
+    assert said["first.code"] == "2\n", said
+    assert said["first.err"].startswith("error: ")
+    assert said["first.err"].count("\n") == 1, said["first.err"]
+    assert "No space left on device; free some space, then resume the search" in said["first.err"]
+    assert "To go on: python -m salt_tune.search --resume " in said["first.out"]
+    assert ((tmp_path / "second.code").read_text(), said["second.err"]) == ("0\n", ""), said
+    found: dict[str, Any] = course(tmp_path / "full")
+    assert found["trained more than once"] == []
+    assert set(found["states"]) <= {"finished", "pruned"}
+    assert found["checkpoints"] == [f"{found['winner']}.safetensors"]
+    shutil.rmtree(tmp_path / "full")

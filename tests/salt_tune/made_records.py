@@ -1,0 +1,79 @@
+"""Records of trials that never ran, and the clip losses that they would have left."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from salt_tune.records import TrialRecord
+from salt_tune.run import RunDirectory
+from salt_tune.searcher import Proposal
+from salt_tune.space import SearchSpace
+from trainable.references import References
+
+REFERENCES = References(training_mean=0.652, position_mean=0.61, nearest_visible=0.702)
+CLIPS = 64
+LR = {"type": "log_uniform", "low": 1e-5, "high": 1e-1}
+
+
+def make_space(**entries: Any) -> SearchSpace:
+    """A space over lr, with rungs at 0.5, 1 and 3 epochs."""
+    schedule = {"epochs": 3, "rungs": [0.5, 1], "reports": 6}
+    return SearchSpace.model_validate(
+        {"name": "s", "parameters": {"lr": LR}, "trials": 9, "schedule": schedule, **entries}
+    )
+
+
+def make_report(point: float, val_loss: float | None, **changes: Any) -> dict[str, Any]:
+    """A report, as far as records and tables look at it."""
+    known = val_loss is not None and math.isfinite(val_loss)
+    return {
+        "resource": point,
+        "epoch": point,
+        "tflop": 10 * point,
+        "status": "running",
+        "val_loss": val_loss,
+        "val_loss_se": 0.01 if known else None,
+        "val_r2": 1 - val_loss / 0.652 if known and val_loss is not None else None,
+        "student_parameters": 1000,
+        "predictor_parameters": 500,
+        "step_seconds": 0.25,
+        "training_seconds": 4 * point,
+        "clips_per_second": 210.0,
+        **changes,
+    }
+
+
+def make_record(
+    name: str, *reports: dict[str, Any], space: SearchSpace, state: str = "finished", **proposal: Any
+) -> TrialRecord:
+    """The record of a trial after its reports."""
+    parameters = {"lr": 1e-3}
+    given = {"parameters": parameters, "config": space.config(parameters, 0), "seed": 0, **proposal}
+    record = TrialRecord(Proposal(id=name, **given))
+    for report in reports:
+        record.add(report, space)
+    record.state = state
+    return record
+
+
+def write_losses(run: RunDirectory, trial: str, point: float, mean: float) -> None:
+    """The losses of a trial on each clip: the same clips are hard for all, and a little is its own."""
+    hard = np.random.default_rng(0).gamma(9.0, 1 / 9.0, CLIPS)
+    own = np.random.default_rng([*trial.encode()]).normal(0, 0.02, CLIPS)
+    losses = mean * hard / hard.mean() + own - own.mean()
+    path = run.clip_losses(trial, point)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"clip": [f"clip-{number}" for number in range(CLIPS)], "loss": losses}), path)
+
+
+def trained(
+    run: RunDirectory, space: SearchSpace, name: str, losses: dict[float, float], state: str = "finished", **more: Any
+) -> TrialRecord:
+    """A trial with these losses by point, in its record and in the files of its clips."""
+    for point, loss in losses.items():
+        write_losses(run, name, point, loss)
+    reports = (make_report(point, loss) for point, loss in losses.items())
+    return make_record(name, *reports, space=space, state=state, **more)

@@ -1,0 +1,133 @@
+"""Every mistake in a search-space file gets one line with file, field, value and what is right."""
+
+from pathlib import Path
+
+import pytest
+
+from salt_tune.space import SpaceError
+from salt_tune.space_file import load_space
+from tests.salt_tune.space_files import Edit, content, put, write
+
+MISTAKES: dict[str, tuple[Edit, list[str]]] = {
+    "misspelt entry": (put("shedule", {}), ["shedule", "did you mean 'schedule'"]),
+    "misspelt hyperparameter": (
+        put("parameters.learning_rat", {"type": "uniform", "low": 0, "high": 1}),
+        ["parameters.learning_rat", "known are", "lr"],
+    ),
+    "misspelt hyperparameter, close": (
+        put("parameters.mask_ratoi", {"type": "uniform", "low": 0.1, "high": 0.2}),
+        ["did you mean 'mask_ratio'"],
+    ),
+    "misspelt fixed": (put("fixed.batchsize", 8), ["fixed.batchsize", "did you mean 'batch_size'"]),
+    "misspelt in start_from": (
+        put("start_from", [{"lr": 1e-3}, {"lrr": 1e-3}]),
+        ["start_from[1].lrr", "did you mean 'lr'"],
+    ),
+    "misspelt type": (
+        put("parameters.lr.type", "loguniform"),
+        ["parameters.lr", "type = 'loguniform'", "uniform, log_uniform, int or choice"],
+    ),
+    "no type": (put("parameters.lr", {"low": 1, "high": 2}), ["parameters.lr", "type", "log_uniform"]),
+    "not a mapping for a parameter": (put("parameters.lr", 3e-4), ["parameters.lr", "0.0003"]),
+    "misspelt inner entry": (put("parameters.lr.hihg", 1), ["parameters.lr.hihg", "did you mean 'high'"]),
+    "misspelt schedule entry": (
+        put("schedule.first_rungs", 1),
+        ["schedule.first_rungs", "did you mean 'first_rung'"],
+    ),
+    "misspelt evaluation entry": (
+        put("evaluation.mask_ration", 1),
+        ["evaluation.mask_ration", "did you mean 'mask_ratio'"],
+    ),
+    "misspelt promotion entry": (put("promotion.epoch", 1), ["promotion.epoch", "did you mean 'epochs'"]),
+    "misspelt searcher": (put("searcher", "tpee"), ["searcher = 'tpee'", "did you mean 'tpe'?"]),
+    "a searcher like no other": (
+        put("searcher", "bohb"),
+        ["searcher = 'bohb'", "known are random, grid, sobol, tpe, gp"],
+    ),
+    "misspelt cost": (put("against", "parameter"), ["against = 'parameter'", "did you mean 'parameters'?"]),
+    "misspelt masking": (put("evaluation.masking", "tubes"), ["evaluation.masking = 'tubes'", "did you mean 'tube'?"]),
+    "low above high": (put("parameters.lr.high", 1e-5), ["parameters.lr.high = 1e-05", "must be above low = 0.0001"]),
+    "int low above high": (
+        put("parameters.predictor_depth.low", 9),
+        ["parameters.predictor_depth.high = 4", "low = 9"],
+    ),
+    "log_uniform from 0": (put("parameters.lr.low", 0), ["parameters.lr.low = 0", "above 0"]),
+    "log int from 0": (
+        put("parameters.predictor_depth", {"type": "int", "low": 0, "high": 4, "log": True}),
+        ["log = True", "at least 1"],
+    ),
+    "step 0": (put("parameters.predictor_depth.step", 0), ["parameters.predictor_depth.step = 0", "1"]),
+    "infinite": (put("parameters.lr.high", float("inf")), ["parameters.lr.high = inf", "finite"]),
+    "a text for a number": (put("parameters.lr.low", "tiny"), ["parameters.lr.low = 'tiny'", "number"]),
+    "empty choice": (
+        put("parameters.predictor_dim.values", []),
+        ["parameters.predictor_dim.values = []", "at least one"],
+    ),
+    "twice in a choice": (put("parameters.predictor_dim.values", [64, 64]), ["[64, 64]", "twice"]),
+    "width in a choice": (
+        put("parameters.predictor_dim.values", [64, 100]),
+        ["parameters.predictor_dim = 100", "divisible by 64"],
+    ),
+    "width by given heads": (
+        put("fixed.predictor_num_heads", 3),
+        ["parameters.predictor_dim = 64", "predictor_num_heads = 3"],
+    ),
+    "fixed width": (
+        lambda space: {**space, "parameters": {"lr": space["parameters"]["lr"]}, "fixed": {"predictor_dim": 100}},
+        ["fixed.predictor_dim = 100", "divisible by 64"],
+    ),
+    "width in start_from": (
+        put("start_from", [{}, {"predictor_dim": 100}]),
+        ["start_from[1].predictor_dim = 100", "divisible by 64"],
+    ),
+    "out of a hyperparameter's range": (
+        put("parameters.mask_ratio", {"type": "uniform", "low": 0.5, "high": 1.0}),
+        ["parameters.mask_ratio = 1.0", "between 0 and 1"],
+    ),
+    "min_lr above some lr": (put("fixed.min_lr", 1e-3), ["fixed.min_lr = 0.001", "must not be above lr"]),
+    "of the wrong kind": (put("fixed.batch_size", "eight"), ["fixed.batch_size = 'eight'", "whole number"]),
+    "no trials": (put("trials", 0), ["trials = 0", "1"]),
+    "half a trial": (put("trials", 1.5), ["trials = 1.5", "integer"]),
+    "epochs in fixed": (put("fixed.epochs", 5), ["fixed.epochs", "schedule.epochs"]),
+    "seed in fixed": (put("fixed.seed", 5), ["fixed.seed", "--seed"]),
+    "epochs in start_from": (put("start_from", [{"epochs": 1}]), ["start_from[0].epochs", "schedule.epochs"]),
+    "fixed and searched": (put("fixed.lr", 1e-3), ["parameters.lr", "fixed too"]),
+    "nothing to draw": (put("parameters", {}), ["trials = 4", "no parameters"]),
+    "name for a folder elsewhere": (put("name", "../x"), ["name = '../x'"]),
+    "no name": (lambda space: {k: v for k, v in space.items() if k != "name"}, ["name", "missing"]),
+    "a list": (lambda _: [1, 2], ["mapping"]),
+    "empty": (lambda _: "", ["mapping"]),
+    "a number": (lambda _: "3", ["mapping"]),
+    "broken": (lambda _: "name: [1, 2\ntrials: 3", ["not YAML"]),
+    "parameters as a list": (put("parameters", ["lr"]), ["parameters", "lr"]),
+    "parameters empty": (put("parameters", None), ["parameters", "None"]),
+    "start_from as a mapping": (put("start_from", {"lr": 1e-3}), ["start_from"]),
+    "a list in fixed": (put("fixed.lr", [1, 2]), ["fixed.lr = [1, 2]"]),
+    "number as a hyperparameter": (put("fixed", {3: 4}), ["fixed"]),
+}
+
+
+@pytest.mark.parametrize(("edit", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_in_one_line(tmp_path: Path, edit: Edit, words: list[str]) -> None:
+    path = write(tmp_path, edit(content()))
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path), {})
+    message = " ".join(str(caught.value).split())
+    assert message.startswith(f"{path}: ")
+    for word in words:
+        assert word in message
+    assert "pydantic" not in message
+
+
+def test_a_file_that_is_not_there_gets_the_names_that_are() -> None:
+    with pytest.raises(SpaceError, match="vit_bas: no such search-space file; did you mean 'vit_base'"):
+        load_space("vit_bas", {})
+    with pytest.raises(SpaceError, match=r"no/such\.yaml"):
+        load_space("no/such.yaml", {})
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(SpaceError, match="not YAML"):
+        load_space(str(path), {})

@@ -1,0 +1,81 @@
+"""What a search hands to a trial, for tests of the worker's side."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from safetensors.torch import load_file
+
+from tests.trainable.small import SMALL, assert_equal_tensors
+from trainable.data.store import ClipStore
+from trainable.evaluation import Evaluation, Evaluator
+from trainable.loop import Training
+from trainable.trial import Trial
+
+POINTS = [0.5, 1.0, 1.75, 2.0]  # epochs: steps 2, 4, 7 and 8 of 8
+
+# What depends on the clock or on the process.
+CLOCKED = {"clips_per_second", "waiting_share", "computing_share", "evaluating_share", "training_seconds",
+           "step_seconds", "peak_rss_gb", "time"}  # fmt: skip
+
+
+def make_task(folder: Path, store: ClipStore, **resource: Any) -> dict[str, Any]:
+    """A task whose trials leave their files in `folder`; `resource` changes fields of the budget."""
+    return {
+        "store": str(store.path),
+        "evaluation": {"clips": 8, "probe_clips": 8},
+        "resource": {"kind": "epoch", "full": 2.0, "points": POINTS, "probe_points": [1.0, 2.0], **resource},
+        "checkpoints": str(folder / "checkpoints"),
+        "clip_losses": str(folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),
+        "threads": 1,
+        "device": "cpu",
+    }
+
+
+def make_trial(name: str = "T0", known: float = 0.0, **changes: Any) -> dict[str, Any]:
+    """A trial of the small configuration with some `changes`."""
+    return {"id": name, "hyperparameters": SMALL.replace(**changes).to_dict(), "known": known}
+
+
+def told(report: dict[str, Any]) -> dict[str, Any]:
+    """A report without what a clock says, NaN as text so that reports can be compared."""
+    kept = {name: value for name, value in report.items() if name not in CLOCKED}
+    return {name: str(value) if value != value else value for name, value in kept.items()}
+
+
+def clip_losses(folder: Path, trial: str = "T0") -> dict[str, list[float]]:
+    """The clip losses of a trial, by the names of their files."""
+    files = sorted((folder / "clip_losses" / trial).iterdir())
+    return {file.name: pq.read_table(file)["loss"].to_pylist() for file in files}
+
+
+class Fragile(Evaluator):
+    """Judges as always, until it is told to raise an error once."""
+
+    error: BaseException | None = None
+
+    def evaluate(self, training: Training) -> Evaluation:
+        """See `Evaluator`."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return super().evaluate(training)
+
+
+def checkpoint_of(folder: Path) -> Path:
+    """The checkpoint of T0."""
+    return folder / "checkpoints" / "T0.safetensors"
+
+
+def to_the_end(trial: Trial) -> list[dict[str, Any]]:
+    """All reports that are left."""
+    reports = [trial.next_report()]
+    while reports[-1]["status"] == "running":
+        reports.append(trial.next_report())
+    return reports
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    """Weights, optimiser, random numbers and the loss of each clip, to the last bit."""
+    assert_equal_tensors(load_file(checkpoint_of(one)), load_file(checkpoint_of(other)))
+    assert clip_losses(one) == clip_losses(other)
