@@ -35,6 +35,7 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that were stopped as they failed: told by us
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # probe_top1 comes at whole epochs only
     "TUNE_WARN_THRESHOLD_S": "60",
@@ -188,10 +189,10 @@ def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resource
 
 def _full_disk(error: BaseException, run: RunDirectory) -> UserError | None:
     """The error in words, where it comes from a full disk."""
-    from salt_tune.scheduler import FULL_DISK
+    from salt_tune.scheduler import FREE_SOME, FULL_DISK
 
     text = "".join(traceback.format_exception(error))
-    return UserError(f"{run.path}: {FULL_DISK}; free some space, then resume the search") if FULL_DISK in text else None
+    return UserError(f"{run.path}: {FULL_DISK}{FREE_SOME}") if FULL_DISK in text else None
 
 
 def _task(run: RunDirectory, space: SearchSpace, store: ClipStore, resources: Resources) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from trainable.errors import UserError
 
 OURS = ("freeze_thaw", "asha", "none")  # the rest is Ray's
 FULL_DISK = "No space left on device"
+FREE_SOME = "; free some space, then resume the search"
 LEAST_FREE = 2**17  # bytes
 
 
@@ -293,9 +294,10 @@ class Following(TrialProgressCallback):
 
     def _check_disk(self, trial: Trial) -> None:
         error, folder = _error_of(trial), self._dispatch.steering.journal.path.parent
-        if FULL_DISK not in error and shutil.disk_usage(folder).free < LEAST_FREE:  # no room for the error itself
-            error = f"{folder}: {FULL_DISK}; free some space, then resume the search"
-        if FULL_DISK in error:
+        # Where there was no room for the error itself, it says nothing; and Ray's own errors do not say where.
+        if FULL_DISK in error or shutil.disk_usage(folder).free < LEAST_FREE:
+            if not error.endswith(FREE_SOME):
+                error = f"{folder}: {FULL_DISK}{FREE_SOME}"
             self._dispatch.failure = self._dispatch.failure or UserError(error)
             self._dispatch.drain(0)
 

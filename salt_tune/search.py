@@ -19,7 +19,8 @@ from salt_tune.replicates import MOST_FINALISTS
 from salt_tune.run import RunDirectory
 from salt_tune.space import SearchSpace
 from salt_tune.space_file import find_space, load_space
-from salt_tune.steering import Options, Steering
+from salt_tune.state import Options
+from salt_tune.steering import Steering
 from salt_tune.summary import print_summary, write_summary
 from salt_tune.taking_up import create, reopen, take_up, warm_trials
 from salt_tune.tracking import MODES, Mode, WandbTracker

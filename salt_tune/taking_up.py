@@ -19,7 +19,8 @@ from salt_tune.scheduler import make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
 from salt_tune.space_file import load_space
-from salt_tune.steering import Options, Steering
+from salt_tune.state import Options
+from salt_tune.steering import Steering
 from salt_tune.study import StudyView
 from salt_tune.warm_start import EarlierTrial, earlier_trials
 from trainable.data.store import ClipStore

@@ -11,7 +11,8 @@ from salt_tune.records import TrialRecord, ranking
 from salt_tune.scheduler import make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
-from salt_tune.steering import Options, Steering
+from salt_tune.state import Options
+from salt_tune.steering import Steering
 from tests.salt_tune.driving import Choose, first
 from tests.salt_tune.made_records import make_report
 

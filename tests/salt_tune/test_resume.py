@@ -16,7 +16,8 @@ from salt_tune.records import TrialRecord
 from salt_tune.scheduler import Dispatch, Following, make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
-from salt_tune.steering import Options, Steering
+from salt_tune.state import Options
+from salt_tune.steering import Steering
 from trainable.errors import UserError
 
 LR = {"type": "log_uniform", "low": 1e-4, "high": 1e-1}

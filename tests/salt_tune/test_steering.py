@@ -10,7 +10,8 @@ import pytest
 
 from salt_tune.records import TrialRecord
 from salt_tune.searcher import Proposal
-from salt_tune.steering import Options, Steering
+from salt_tune.state import Options
+from salt_tune.steering import Steering
 from tests.salt_tune.driving import choices
 from tests.salt_tune.made_records import LR, make_report, make_space
 from tests.salt_tune.steered import World, decisions, files, known, winner
