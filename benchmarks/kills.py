@@ -43,11 +43,11 @@ STORE = ("--synthetic", 24, "--size", 32, "--frames", 8, "--patch", 8, "--teache
 
 
 def main() -> None:
-    """Measures and writes results/kills-*.json."""
+    """Measures and writes results/kills-*.json, anew after each search: a benchmark cut short leaves one too."""
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else KILLS
     draw = random.Random(SEED)  # noqa: S311
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         _start(folder, "prepare", *STORE).communicate(timeout=PATIENCE)
         undisturbed: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
         tried: Counter[str] = Counter()
@@ -55,30 +55,28 @@ def main() -> None:
         searches = good = 0
         while tried.total() < wanted:
             cell = CELLS[searches % len(CELLS)]
-            if cell not in undisturbed:
-                name = "-".join(cell)
-                assert _begin(folder, cell, name).wait(PATIENCE) == 0
-                run = folder / "runs" / name
-                up = (run / "ray" / "session-0" / "tuner.pkl").stat().st_mtime
-                undisturbed[cell] = time.time() - up, course(run)
-            seconds, expected = undisturbed[cell]
+            undisturbed[cell] = seconds, expected = undisturbed.get(cell) or _undisturbed(folder, cell)
             name = f"{'-'.join(cell)}-{searches}"
             kills = _killed(folder, cell, name, seconds, draw, wanted - tried.total())
-            wrong = [what for what, value in course(folder / "runs" / name).items() if value != expected[what]]
+            found = course(folder / "runs" / name)
+            wrong = [what for what, value in found.items() if value != expected[what]]
             searches, good, tried = searches + 1, good + (not wrong), tried + kills
             passed += Counter() if wrong else kills
-            print(
-                f"{name}: {dict(kills)}: {'differs in ' + ', '.join(wrong) if wrong else 'as undisturbed'}", flush=True
-            )
-    figures: dict[str, Any] = {"kills": tried.total(), "passed": passed.total()}
-    figures |= {f"kills of the {kind}, passed": f"{tried[kind]}, {passed[kind]}" for kind in KINDS}
-    figures |= {"searches, passed": f"{searches}, {good}"}
-    figures |= {
-        "seconds of an undisturbed search, from when Ray is up": round(
-            sum(one for one, _ in undisturbed.values()) / len(undisturbed)
-        )
-    }
-    machine.write("kills", figures)
+            seconds = sum(one for one, _ in undisturbed.values()) / len(undisturbed)
+            figures: dict[str, Any] = {"kills": tried.total(), "passed": passed.total()}
+            figures |= {f"kills of the {kind}, passed": f"{tried[kind]}, {passed[kind]}" for kind in KINDS}
+            figures |= {"searches, passed": f"{searches}, {good}"}
+            figures |= {"seconds of an undisturbed search, from when Ray is up": round(seconds)}
+            machine.write("kills", figures)
+            print(f"{name} differs in {', '.join(wrong)}" if wrong else f"{name} is as undisturbed", flush=True)
+
+
+def _undisturbed(folder: Path, cell: tuple[str, str]) -> tuple[float, dict[str, Any]]:
+    """How long a search takes that nobody kills, from when Ray is up, and what it comes to."""
+    run = folder / "runs" / "-".join(cell)
+    assert _begin(folder, cell, run.name).wait(PATIENCE) == 0
+    up = (run / "ray" / "session-0" / "tuner.pkl").stat().st_mtime
+    return time.time() - up, course(run)
 
 
 def course(run: Path) -> dict[str, Any]:
