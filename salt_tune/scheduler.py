@@ -7,7 +7,7 @@ records, and Ray decides who goes on.
 import math
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +119,7 @@ class Dispatch:
     def __init__(self, steering: Steering, concurrent: int) -> None:
         self.steering, self._concurrent = steering, concurrent
         self._chosen: deque[TrialRecord] = deque()
+        self._begun: Counter[str] = Counter()  # again
         self.trials: dict[str, Trial] = {}
         self.failure: Exception | None = None
         self._leave_at = math.inf
@@ -161,6 +162,15 @@ class Dispatch:
         """A trial trains; where it was chosen, it does not wait: its worker had died on the way into its pause."""
         if self._chosen and self._chosen[0].id == name:
             self.take()
+
+    def begin_again(self, name: str, most: int) -> bool:
+        """A trial that Ray could not begin is chosen once more; False where that has happened so often already."""
+        self._begun[name] += 1
+        if self._begun[name] > most:
+            return False
+        self.trials.pop(name, None)
+        self._chosen.append(self.steering.records[name])
+        return True
 
     def over(self) -> bool:
         """Whether the search is at its end, or leaves before it."""
@@ -279,14 +289,14 @@ class Following(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`; of a trial that goes on, only one of Ray's own schedulers says this."""
-        if trial.last_result.get("status") == "out_of_memory":  # it may be tried again
-            self._dispatch.trials.pop(trial.config["trial"]["id"], None)
         self._end(trial, "pruned")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """See `ray.tune.Callback`."""
+        """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
         self._check_disk(trial)
-        self._end(trial, "failed", _error_of(trial))
+        if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
+            self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
+            self._end(trial, "failed", _error_of(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
