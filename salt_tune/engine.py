@@ -148,7 +148,8 @@ def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resource
     """
     from ray import tune
 
-    from salt_tune.scheduler import Dispatch, Following, Pausing, Proposer, make_ray_scheduler, remind
+    from salt_tune.ray_schedulers import make_ray_scheduler, remind
+    from salt_tune.scheduler import Dispatch, Following, Pausing, Proposer
     from trainable.ray_trainable import VJepaTrainable
 
     space = steering.space

@@ -80,9 +80,11 @@ class LiveTable:
         self._say(record, f"goes on to {quantity(ahead[-1 if record.proposal.replicate_of else 0])}")
 
     def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
-        """A trial has reported; piped, only rungs get a line."""
-        if report["resource"] in self._rungs and record.value("val_loss") is not None:
-            point = f"{UNITS[self._space.schedule.resource][0]} {quantity(report['resource'])}"
+        """A trial has reported; piped, rungs and whole epochs get a line."""
+        resource, reached = self._space.schedule.resource, float(report["resource"])
+        told = reached in self._rungs or (resource == "epoch" and reached.is_integer())
+        if told and record.value("val_loss") is not None:
+            point = f"{UNITS[resource][0]} {quantity(reached)}"
             losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
             self._say(record, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
 

@@ -1,7 +1,7 @@
 """Ray's side of the decisions: Tune asks here which trial to run, and hears "continue", "pause" or "stop".
 
-All decisions are `Steering`'s; these classes only translate. With one of Ray's own schedulers, Steering proposes and
-records, and Ray decides who goes on.
+All decisions are `Steering`'s; these classes only translate. With one of Ray's own schedulers (`ray_schedulers.py`),
+Steering proposes and records, and Ray decides who goes on.
 """
 
 import math
@@ -11,95 +11,20 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.schedulers import (
-    AsyncHyperBandScheduler,
-    FIFOScheduler,
-    HyperBandScheduler,
-    MedianStoppingRule,
-    TrialScheduler,
-)
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher as RaySearcher
 
-from salt_tune.freeze_thaw import FreezeThaw
-from salt_tune.objective import Objective
 from salt_tune.records import TrialRecord, last_line
-from salt_tune.rungs import Promotions, Scheduler
-from salt_tune.schedule import Schedule
 from salt_tune.steering import Steering
 from trainable.errors import UserError
 
-OURS = ("freeze_thaw", "asha", "none")  # the rest is Ray's
 FULL_DISK = "No space left on device"
 FREE_SOME = "; free some space, then resume the search"
 LEAST_FREE = 2**17  # bytes
-
-
-def make_scheduler(schedule: Schedule, trials: int, keep: int | None = None) -> Scheduler:
-    """The scheduler that a space names; for one of Ray's, the one that lets all trials go to the end.
-
-    Args:
-        schedule: names it, and has its rungs.
-        trials: how many trials may be started.
-        keep: paused trials that may keep a checkpoint, for freeze_thaw.
-    """
-    if schedule.scheduler == "freeze_thaw":
-        return FreezeThaw(schedule.rung_points(), trials, keep)
-    if schedule.scheduler == "asha":
-        return Promotions(schedule.rung_points(), trials, schedule.reduction_factor)
-    return Promotions((schedule.full,), trials, schedule.reduction_factor)
-
-
-def make_ray_scheduler(schedule: Schedule, objective: Objective) -> TrialScheduler | None:
-    """Ray's own scheduler of that name; None where the name is one of ours.
-
-    Raises:
-        UserError: a pair of metrics, of which Ray knows nothing.
-    """
-    if schedule.scheduler in OURS:
-        return None
-    if objective.is_pair:
-        raise UserError(
-            f"schedule.scheduler = {schedule.scheduler!r}: takes one metric, no pair; set {', '.join(OURS)}"
-        )
-    shared: dict[str, Any] = {"metric": objective.metrics[0], "mode": objective.mode}
-    first, factor = schedule.rung_points()[0], schedule.reduction_factor
-    if schedule.scheduler == "asha_stop":
-        return AsyncHyperBandScheduler(
-            time_attr="resource", max_t=schedule.full, grace_period=first, reduction_factor=factor, **shared
-        )
-    if schedule.scheduler == "median":
-        return MedianStoppingRule(time_attr="resource", grace_period=first, **shared)
-    # HyperBand counts in whole numbers.
-    reports = len(schedule.report_points())
-    return HyperBandScheduler(time_attr="training_iteration", max_t=reports, reduction_factor=factor, **shared)
-
-
-def remind(scheduler: Any, steering: Steering) -> None:
-    """Tells one of Ray's schedulers what it had seen before the search was taken up again; it keeps nothing itself.
-
-    Raises:
-        UserError: it is HyperBand, which cannot be told.
-    """
-    ended = [record for record in steering.records.values() if record.state != "running"]
-    if not steering.records:
-        return
-    if isinstance(scheduler, HyperBandScheduler):
-        raise UserError(
-            "schedule.scheduler = 'hyperband': Ray keeps its brackets in memory, so this run cannot be resumed"
-        )
-    objective = steering.space.objective
-    sign = 1 if objective.mode == "min" else -1
-    controller = SimpleNamespace(get_live_trials=list)
-    for record in ended:
-        trial = SimpleNamespace(trial_id=record.id)
-        scheduler.on_trial_add(controller, trial)
-        for point, score in sorted(record.scores.items()):
-            scheduler.on_trial_result(controller, trial, {"resource": point, objective.metrics[0]: sign * score})
 
 
 class Dispatch:

@@ -15,7 +15,7 @@ import yaml
 from salt_tune.console import console
 from salt_tune.journal import Journal
 from salt_tune.run import FORMAT_VERSION, RunDirectory, read_manifest
-from salt_tune.scheduler import make_scheduler
+from salt_tune.schedulers import make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
 from salt_tune.space_file import load_space

@@ -8,7 +8,7 @@ from typing import Any
 
 from salt_tune.journal import Journal
 from salt_tune.records import TrialRecord, ranking
-from salt_tune.scheduler import make_scheduler
+from salt_tune.schedulers import make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
 from salt_tune.state import Options

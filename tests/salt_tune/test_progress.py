@@ -34,7 +34,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_piped_a_trial_that_pauses_and_goes_on_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_piped_rungs_and_whole_epochs_are_lines_and_so_are_pauses(capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
     with LiveTable({}, space) as table:
         record = make_record("T0", space=space, state="waiting")
@@ -50,6 +50,7 @@ def test_piped_a_trial_that_pauses_and_goes_on_says_so(capsys: pytest.CaptureFix
         "T0   paused at 0.5",
         "T0   goes on to 1",
         f"T0   epoch 1   {losses}",
+        f"T0   epoch 2   {losses}",
         "T0   goes on to 3",
         f"T0   epoch 3   {losses}",
         "T0   finished after 3 epochs",

@@ -13,7 +13,8 @@ import pytest
 
 from salt_tune.journal import Journal
 from salt_tune.records import TrialRecord
-from salt_tune.scheduler import Dispatch, Following, make_scheduler
+from salt_tune.scheduler import Dispatch, Following
+from salt_tune.schedulers import make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
 from salt_tune.state import Options

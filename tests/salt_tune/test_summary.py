@@ -222,7 +222,8 @@ def test_few_trials_tell_nothing_of_a_rung(run: RunDirectory, capsys: pytest.Cap
 
 
 def test_two_objectives_have_a_front(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    space = make_space(against="parameters")
+    schedule = {"scheduler": "asha", "epochs": 3, "rungs": [0.5, 1], "reports": 6}
+    space = make_space(against="parameters", schedule=schedule)
     made = {"T0": (0.40, 9000), "T1": (0.45, 1000), "T2": (0.46, 2000), "T3": (0.30, 10)}
     records = [
         make_record(name, make_report(1.0 if name == "T3" else 3.0, loss, student_parameters=size), space=space,
