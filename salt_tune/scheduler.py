@@ -19,7 +19,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher as RaySearcher
 
 from salt_tune.records import TrialRecord, last_line
-from salt_tune.steering import Steering
+from salt_tune.steering import Steering, Verdict
 from trainable.errors import UserError
 
 FULL_DISK = "No space left on device"
@@ -87,6 +87,26 @@ class Dispatch:
         """A trial trains; where it was chosen, it does not wait: its worker had died on the way into its pause."""
         if self._chosen and self._chosen[0].id == name:
             self.take()
+
+    def report(self, name: str, report: dict[str, Any]) -> Verdict:
+        """Tells Steering what a worker has reported: results, or why it could not go on."""
+        if report["status"] != "failed":
+            return self.steering.report(name, report)
+        if not self.disk_is_full(report["error"]):
+            self.steering.end(name, "failed", report["error"])
+        return "stop"
+
+    def disk_is_full(self, error: str) -> bool:
+        """Whether an error comes from a full disk, where no other trial could write either: then the search leaves."""
+        folder = self.steering.journal.path.parent
+        # Where there was no room for the error itself, it says nothing; and Ray's own errors do not say where.
+        if FULL_DISK not in error and shutil.disk_usage(folder).free >= LEAST_FREE:
+            return False
+        if not error.endswith(FREE_SOME):
+            error = f"{folder}: {FULL_DISK}{FREE_SOME}"
+        self.failure = self.failure or UserError(error)
+        self.drain(0)
+        return True
 
     def begin_again(self, name: str, most: int) -> bool:
         """A trial that Ray could not begin is chosen once more; False where that has happened so often already."""
@@ -157,7 +177,7 @@ class Pausing(FIFOScheduler):
         """See `ray.tune.schedulers.TrialScheduler`; a trial that is chosen again goes on without a pause."""
         name, verdict = trial.config["trial"]["id"], "stop"
         with self._dispatch.guarded():
-            verdict = self._dispatch.steering.report(name, trial_report(result))
+            verdict = self._dispatch.report(name, trial_report(result))
         if verdict == "pause":
             record = self._dispatch.decide()
             if record is not None and record.id == name:
@@ -210,7 +230,7 @@ class Following(TrialProgressCallback):
     ) -> None:
         """See `ray.tune.Callback`; a result that the scheduler has told already changes nothing."""
         with self._dispatch.guarded():
-            self._dispatch.steering.report(result["trial"], result["report"])
+            self._dispatch.report(result["trial"], result["report"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`; of a trial that goes on, only one of Ray's own schedulers says this."""
@@ -218,23 +238,14 @@ class Following(TrialProgressCallback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
-        self._check_disk(trial)
+        self._dispatch.disk_is_full(_error_of(trial))
         if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
             self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
             self._end(trial, "failed", _error_of(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
-        self._check_disk(trial)
-
-    def _check_disk(self, trial: Trial) -> None:
-        error, folder = _error_of(trial), self._dispatch.steering.journal.path.parent
-        # Where there was no room for the error itself, it says nothing; and Ray's own errors do not say where.
-        if FULL_DISK in error or shutil.disk_usage(folder).free < LEAST_FREE:
-            if not error.endswith(FREE_SOME):
-                error = f"{folder}: {FULL_DISK}{FREE_SOME}"
-            self._dispatch.failure = self._dispatch.failure or UserError(error)
-            self._dispatch.drain(0)
+        self._dispatch.disk_is_full(_error_of(trial))
 
     def _end(self, trial: Trial, state: str, error: str | None = None) -> None:
         name = trial.config["trial"]["id"]

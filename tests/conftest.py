@@ -1,12 +1,14 @@
 """What all rooms' tests share: videos, a clip store made from them, and a finished search, each made once a session."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from trainable.data.store import ClipStore
 from trainable.data.synthetic import write_dataset
@@ -29,7 +31,7 @@ SMALL_SPACE = (
 
 
 def run_command(
-    folder: Path, module: str, *arguments: object, timeout: float = 240, env: dict[str, str] | None = None
+    folder: Path, module: str, *arguments: object, timeout: float = 600, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m salt_tune.MODULE ARGUMENTS...` in `folder` to its end; text output, whatever the exit code.
 
@@ -53,38 +55,42 @@ def must_succeed(result: subprocess.CompletedProcess[str]) -> None:
     assert result.returncode == 0, f"{result.args}\n{result.stdout}\n{result.stderr}"
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one of the processes of a test session fills, and all look at.
+
+    Args:
+        factory: of temporary folders.
+        name: of the folder.
+        make: fills it; it exists.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, whole = base / name, base / f"{name}.whole"
+    with FileLock(base / f"{name}.lock"):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 48 clips of moving shapes in SSv2's layout: 32 to train on, 16 held out, 8 classes."""
-    folder = tmp_path_factory.mktemp("videos")
-    write_dataset(folder, CLIPS, size=32, frames=8)
-    return folder
+    return made_once(tmp_path_factory, "videos", lambda folder: write_dataset(folder, CLIPS, size=32, frames=8))
 
 
 @pytest.fixture(scope="session")
 def store_path(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
     """A finished clip store of `videos`, as the command makes it: 8 x 32 x 32 in 4 x 4 x 4 tokens."""
-    path = tmp_path_factory.mktemp("stores") / "shapes"
-    must_succeed(
-        run_command(
-            path.parent,
-            "prepare",
-            videos,
-            "--store",
-            path,
-            "--frames",
-            8,
-            "--size",
-            32,
-            "--patch",
-            8,
-            "--teacher-epochs",
-            1,
-            "--workers",
-            2,
-        )
-    )
-    return path
+    geometry = ("--frames", 8, "--size", 32, "--patch", 8, "--teacher-epochs", 1, "--workers", 2)
+
+    def make(folder: Path) -> None:
+        must_succeed(run_command(folder, "prepare", videos, "--store", "shapes", *geometry))
+
+    return made_once(tmp_path_factory, "stores", make) / "shapes"
 
 
 @pytest.fixture(scope="session")
@@ -96,26 +102,10 @@ def store(store_path: Path) -> ClipStore:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> Path:
     """The directory of a finished search: 4 small trials of up to 2 epochs on `store_path`."""
-    runs = tmp_path_factory.mktemp("runs")
     settings = [part for setting in SMALL_SPACE for part in ("--set", setting)]
-    must_succeed(
-        run_command(
-            runs,
-            "search",
-            "--store",
-            store_path,
-            "--runs",
-            runs,
-            "--name",
-            "finished",
-            "--trials",
-            4,
-            "--epochs",
-            2,
-            *settings,
-        )
-    )
-    return runs / "finished"
+    given = ("--store", store_path, "--runs", ".", "--name", "finished", "--trials", 4, "--epochs", 2, *settings)
+    folder = made_once(tmp_path_factory, "runs", lambda folder: must_succeed(run_command(folder, "search", *given)))
+    return folder / "finished"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ray.tune import Trainable
 
 from trainable.config import TrialConfig
 from trainable.data.view import View
-from trainable.errors import ConfigError
+from trainable.errors import ConfigError, UserError
 from trainable.files import write_json
 from trainable.model_size import ModelSize
 
@@ -34,8 +34,10 @@ class VJepaTrainable(Trainable):
             and `gpu_share`, where several trials share a GPU.
 
     A result holds `trial`, `status`, `resource`, `epoch` and the objectives for the scheduler, and under `report`
-    everything that is logged. An actor is reused for the next trial: the store stays open and the held-out clips
-    chosen. The trial keeps its own checkpoint; Tune's holds nothing but how far the driver has been told.
+    everything that is logged. A trial that cannot go on has the status "failed", and `error`, a line that says why; all
+    other errors are Ray's to deal with, which tries again in a new process. An actor is reused for the next trial: the
+    store stays open and the held-out clips chosen. The trial keeps its own checkpoint; Tune's holds nothing but how far
+    the driver has been told.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -76,10 +78,19 @@ class VJepaTrainable(Trainable):
 
     def step(self) -> dict[str, Any]:
         """The next report; see the class for the result."""
-        report = {"trial": self._trial.id, **self._trial.next_report()}
+        report = {"trial": self._trial.id, **self._next_report()}
         scores = {name: report[name] for name in OBJECTIVES if report.get(name) is not None}
-        told = {name: report[name] for name in ("trial", "status", "resource", "epoch")}
-        return {**told, "done": report["status"] != "running", **scores, "report": report}
+        told: dict[str, Any] = {
+            name: report[name] for name in ("trial", "status", "resource", "epoch") if name in report
+        }
+        return told | {"done": report["status"] != "running", **scores, "report": report}
+
+    def _next_report(self) -> dict[str, Any]:
+        try:
+            return self._trial.next_report()
+        except UserError as error:  # another process would come to the same
+            self._trial.close()
+            return {"status": "failed", "resource": self._trial.known, "error": str(error)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes how far the driver has been told; it asks for this after it has dealt with the last result."""

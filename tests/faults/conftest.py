@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 SMALL = ("--frames", 8, "--size", 32, "--patch", 8)
 LINKS = 3  # names for each video of `many_videos`
-MINUTES = 4 * 60
+MINUTES = 10 * 60
 
 
 def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -163,4 +163,4 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     yield run
     for process in running:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=MINUTES)

@@ -72,7 +72,7 @@ def run_measured(folder: Path, *arguments: object) -> tuple[str, int]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -61,7 +61,7 @@ def test_trials_read_a_store_larger_than_their_memory_without_a_copy(large_store
     trials = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     steps = len(ClipStore.open(large_store).train) // 4
     for trial in trials:
-        output, _ = trial.communicate(timeout=200)
+        output, _ = trial.communicate(timeout=600)
         assert trial.returncode == 0
         took = json.loads(output)
         assert took["steps"] == steps

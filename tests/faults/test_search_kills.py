@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.kills import course, kill
-from tests.faults.searching import begin, ended, reports, resume, wait_until
+from tests.faults.searching import MINUTES, begin, ended, reports, resume, wait_until
 
 SCHEDULE = {"scheduler": "freeze_thaw", "epochs": 2, "first_rung": 0.5, "reports": 4}
 TPE = {"searcher": "tpe", "schedule": SCHEDULE}
@@ -46,7 +46,7 @@ def ends() -> Iterator[Callable[[subprocess.Popen[str]], subprocess.Popen[str]]]
     for process in running:
         if process.poll() is None:
             kill(process, "everything")
-        process.communicate(timeout=60)
+        process.communicate(timeout=MINUTES)
 
 
 def test_it_is_killed_and_interrupted_and_resumed(

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import psutil
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-MINUTES = 3 * 60
+from tests.conftest import ROOT, made_once
+
+MINUTES = 10 * 60
 FINAL_EPOCHS = 8
 
 
@@ -85,10 +86,20 @@ def search(folder: Path, *arguments: object, name: str) -> Ended:
     return Ended(folder / name, done.returncode, output, errors)
 
 
+def ended_once(factory: pytest.TempPathFactory, name: str, run: Callable[[Path], Ended]) -> Ended:
+    """What came of a command that one of the processes of a test session runs in a folder of that name."""
+
+    def make(folder: Path) -> None:
+        ended = asdict(run(folder))
+        (folder / "ended.json").write_text(json.dumps({**ended, "path": str(ended["path"])}), encoding="utf-8")
+
+    known = read_json(made_once(factory, name, make) / "ended.json")
+    return Ended(**{**known, "path": Path(known["path"])})
+
+
 @pytest.fixture(scope="session")
 def mixed_run(finished_run: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A search without pruning, logged to wandb: T0 as in `finished_run` but reported oftener; T1 diverges."""
-    folder = tmp_path_factory.mktemp("mixed")
     config = read_json(finished_run / "summary.json")["trials"][0]["config"]
     fixed = {name: value for name, value in config.items() if name not in ("epochs", "seed", "lr")}
     space = {
@@ -98,36 +109,36 @@ def mixed_run(finished_run: Path, store_path: Path, tmp_path_factory: pytest.Tem
         "schedule": {"scheduler": "asha", "epochs": 2, "reports": 8},
         "trials": 3,
     }
-    (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
-    return search(
-        folder,
-        "--space",
-        folder / "mixed.yaml",
-        "--store",
-        store_path,
-        "--set",
-        "schedule.scheduler=none",
-        "--wandb",
-        "offline",
-        name="mixed",
-    )
+    words = ("--store", store_path, "--set", "schedule.scheduler=none", "--wandb", "offline")
+
+    def run(folder: Path) -> Ended:
+        (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+        return search(folder, "--space", folder / "mixed.yaml", *words, name="mixed")
+
+    return ended_once(tmp_path_factory, "mixed", run)
 
 
 @pytest.fixture(scope="session")
 def failed_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A search of one trial on a store with a training row that has rotted, which no check of sizes can see."""
-    folder = tmp_path_factory.mktemp("failed")
-    store = shutil.copytree(store_path, folder / "store")
-    with (store / "train-00000.pixels.npy").open("r+b") as file:
-        file.seek(5000)
-        file.write(bytes(64))
-    return search(folder, "--store", store, "--trials", 1, "--set", "student_depth=1", name="failed")
+
+    def run(folder: Path) -> Ended:
+        store = shutil.copytree(store_path, folder / "store")
+        with (store / "train-00000.pixels.npy").open("r+b") as file:
+            file.seek(5000)
+            file.write(bytes(64))
+        return search(folder, "--store", store, "--trials", 1, "--set", "student_depth=1", name="failed")
+
+    return ended_once(tmp_path_factory, "failed", run)
 
 
 @pytest.fixture(scope="session")
 def troubled_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A long search on a terminal: one trial's process is killed, comes back, and then somebody types Ctrl-C."""
-    folder = tmp_path_factory.mktemp("troubled")
+    return ended_once(tmp_path_factory, "troubled", lambda folder: _trouble(folder, store_path))
+
+
+def _trouble(folder: Path, store_path: Path) -> Ended:
     settings = [
         "lr=1e-3",
         "schedule.scheduler=none",
@@ -198,8 +209,12 @@ def _trains(process: psutil.Process) -> bool:
 @pytest.fixture(scope="session")
 def promoted(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """The winner of a copy of `finished_run`, promoted for `FINAL_EPOCHS`, logged to wandb; `path` is the result."""
-    run = shutil.copytree(finished_run, tmp_path_factory.mktemp("promoted") / "finished")
-    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--wandb", "offline")
-    output, errors = process.communicate(timeout=MINUTES)
-    best = read_json(run / "summary.json")["best"]
-    return Ended(run / "final" / f"{best}-{FINAL_EPOCHS}epochs", process.returncode, output, errors)
+
+    def promote(folder: Path) -> Ended:
+        run = shutil.copytree(finished_run, folder / "finished")
+        process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--wandb", "offline")
+        output, errors = process.communicate(timeout=MINUTES)
+        best = read_json(run / "summary.json")["best"]
+        return Ended(run / "final" / f"{best}-{FINAL_EPOCHS}epochs", process.returncode, output, errors)
+
+    return ended_once(tmp_path_factory, "promoted", promote)

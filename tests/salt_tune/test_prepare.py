@@ -33,7 +33,7 @@ def test_killed_again_and_again_it_comes_to_the_same_store(store_path: Path, vid
         process = start(tmp_path, "prepare", videos, "--store", "shapes", *SMALL)
         wait_for(lambda moment=moment: any(partial.glob(moment)), process)  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)  # ends when the workers have, which hold its output open
+        process.communicate(timeout=600)  # ends when the workers have, which hold its output open
         assert not (tmp_path / "shapes").exists()
     process = start(tmp_path, "prepare", videos, "--store", "shapes", *SMALL)
     _, errors = process.communicate()

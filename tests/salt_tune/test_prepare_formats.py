@@ -116,7 +116,7 @@ def test_what_is_still_to_do(
     partial = tmp_path / "store.partial"
     wait_until(lambda: (partial / "teacher" / "reports.jsonl").exists(), process)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     before = content(partial)
     done = here(*arguments, "--dry-run")
     assert_well(done)

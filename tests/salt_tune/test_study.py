@@ -60,7 +60,7 @@ def trial(name: str, **values: Any) -> Proposal:
 def read(path: Path) -> Any:
     """What another process reads."""
     done = subprocess.run(
-        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True, timeout=600
     )
     return json.loads(done.stdout)
 

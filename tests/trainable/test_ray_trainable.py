@@ -88,6 +88,19 @@ def test_an_actor_that_died_is_followed_by_one_that_knows(actor: Actor, known: f
     assert (again == report) is (first == 0.5)
 
 
+def test_what_another_process_could_not_do_either_is_a_result(actor: Actor, tmp_path: Path, store: ClipStore) -> None:
+    running = actor(make_trial("T0"))
+    first = running.train()
+    damaged = tmp_path / "checkpoints" / "T1.safetensors"
+    damaged.write_bytes(b"cut off")
+    assert running.reset({"trial": make_trial("T1"), "task": make_task(tmp_path, store)})
+    result = running.train()
+    assert (result["status"], result["resource"], result["done"]) == ("failed", 0.0, True)
+    assert result["report"]["error"].startswith(f"{damaged}: ")
+    assert running.reset({"trial": make_trial("T2"), "task": make_task(tmp_path, store)})
+    assert running.train()["val_loss"] == first["val_loss"]
+
+
 # In one actor, with 600 MB of memory: a trial that fits; one whose weights fit, but not their gradients and moments;
 # one whose weights do not; then one that fits again.
 CROWDED = """
@@ -119,7 +132,7 @@ print(json.dumps([{key: result[key] for key in kept} | {"step": result["report"]
 
 def test_an_actor_survives_trials_that_run_out_of_memory(tmp_path: Path, store_path: Path) -> None:
     command = [sys.executable, "-c", CROWDED, str(store_path), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     first, in_a_step, in_the_model, last = json.loads(done.stdout.splitlines()[-1])
     for lost in (in_a_step, in_the_model):

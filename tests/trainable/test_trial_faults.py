@@ -113,7 +113,7 @@ def test_a_full_disk_is_an_error_in_one_line_and_loses_nothing(
     script = 'mount -t tmpfs -o size=16m tmpfs disk && exec "$0" -c "$1" "$2"'
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script, sys.executable, PROGRAM, str(store_path)],  # noqa: S607
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=600,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -63,7 +63,7 @@ def content_hash(folder: Path) -> str:
 
 def _run(how: str, work: str, folder: Path, argument: Path, *more: str) -> str:
     command = [sys.executable, "-m", "tests.trainable.data.kills", how, work, str(folder), str(argument), *more]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
