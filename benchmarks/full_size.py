@@ -1,5 +1,6 @@
 """Clip stores at full size (16 x 224 x 224, latents 768 wide) through the project's own builder."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from trainable.data.synthetic import write_dataset
 from trainable.data.view import View
 
 CLIPS = 128
+DISTINCT = 32  # videos; writing them takes longest
 
 
 class ProjectionTeacher:
@@ -32,8 +34,14 @@ class ProjectionTeacher:
 
 
 def write_videos(folder: Path, clips: int = CLIPS) -> Path:
-    """Writes VP9 videos of 48 frames of 240 x 240 into `folder`."""
-    write_dataset(folder, clips, frames=48, size=240)
+    """Fills `folder` with VP9 videos of 48 frames of 240 x 240: 32 different ones, under as many names as are wanted."""
+    drawn = folder.with_name(f"{folder.name}-drawn")
+    write_dataset(drawn, min(clips, DISTINCT), frames=48, size=240)
+    for number in range(clips):
+        source = drawn / f"{number % DISTINCT + 1}.webm"
+        target = folder / f"class {number % 8}" / f"{number}.webm"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
     return folder
 
 
@@ -42,8 +50,9 @@ def plan_of(videos: Path, pixels: PixelFormat = "raw", latents: LatentFormat = "
     return Plan(find_source(videos), View(), pixels, latents, {"name": "projection"}, "layer_norm", seed=0)
 
 
-def build(path: Path, plan: Plan, workers: int = 2) -> ClipStore:
-    """Makes the store `path`."""
+def build(path: Path, plan: Plan) -> ClipStore:
+    """Makes the store `path`, with a decoding worker a core."""
+    workers = len(os.sched_getaffinity(0))
     builder, teacher = StoreBuilder(path, plan), ProjectionTeacher(plan.view)
     builder.write(teacher, workers, advance=lambda _: None)
     return builder.finish(teacher)

@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def create(
         **asdict(options),
         "warm_start": [asdict(trial) for trial in earlier],
         "resources": resources,
-        "versions": {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}},
+        "versions": {"python": sys.version.split()[0], **{package: _version(package) for package in PACKAGES}},
     }
     partial = RunDirectory(run.path.with_name(f"{run.path.name}.partial"))
     shutil.rmtree(partial.path, ignore_errors=True)
@@ -67,6 +67,14 @@ def create(
         raise
     sync_folder(run.path.parent)
     return manifest
+
+
+def _version(package: str) -> str | None:
+    """Which one is installed; None where it is only found, as in a checkout."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def store_facts(store: ClipStore) -> dict[str, Any]:

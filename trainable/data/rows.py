@@ -78,7 +78,7 @@ class ShardFile:
             self._file = self.path.open("rb")
             np.lib.format.read_magic(self._file)
             if np.lib.format.read_array_header_1_0(self._file) == self._expected:
-                self._start = self._file.tell()
+                self._begin_at(self._file.tell())
             else:
                 self.damage = "the file's header says another shape than the manifest"
         except OSError as error:
@@ -89,6 +89,13 @@ class ShardFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    def _begin_at(self, start: int) -> None:
+        """The rows begin where the header says, unless the file is as long as if they began where they were written."""
+        if start != self._start and self.path.stat().st_size == self._start + self._bytes:
+            self.damage = "the file's header is damaged: it says another length of its own"
+        else:
+            self._start = start
 
     def span(self, row: Row) -> tuple[int, int]:
         """Where a row begins behind the header, and its bytes."""
