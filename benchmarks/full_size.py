@@ -34,7 +34,7 @@ class ProjectionTeacher:
 
 
 def write_videos(folder: Path, clips: int = CLIPS) -> Path:
-    """Fills `folder` with VP9 videos of 48 frames of 240 x 240: 32 different ones, under as many names as are wanted."""
+    """Fills `folder` with VP9 videos of 48 frames of 240 x 240: 32 different ones, under so many names."""
     drawn = folder.with_name(f"{folder.name}-drawn")
     write_dataset(drawn, min(clips, DISTINCT), frames=48, size=240)
     for number in range(clips):

@@ -1,9 +1,9 @@
 """`python -m benchmarks.schedulers --curves FILE [--configs FILE]`: schedulers on learning curves that are known.
 
 Replays the curves through the classes that a search uses and through other libraries' schedulers, on a simulated clock
-(docs/schedulers.md). `--synthetic KIND...` draws curves instead, `--learning` compares searchers,
-`--sensitivity` halves and doubles each constant of freeze_thaw, `--scale` measures the time of a decision with 10,000
-trials and 100 workers.
+(docs/schedulers.md). `--synthetic KIND...` draws curves instead, `--frontier` compares methods at equal regret,
+`--learning` compares searchers, `--sensitivity` halves and doubles each constant of freeze_thaw, `--scale` measures the
+time of a decision with 10,000 trials and 100 workers.
 """
 
 import argparse
@@ -12,17 +12,20 @@ import multiprocessing
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.pool import Pool as Processes
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.replay import curves, figures, synthetic
+from benchmarks.replay import curves, figures, frontier, synthetic
 from benchmarks.replay.clock import Proposals, Replay, replay
 from benchmarks.replay.curves import Pool
-from benchmarks.replay.methods import ALL, LEARNING, RAY, RAY_1, SENSITIVITY, installed
+from benchmarks.replay.figures import Table
+from benchmarks.replay.methods import ALL, FRONTIER, LEARNING, RAY, RAY_1, SENSITIVITY, installed
 from benchmarks.replay.proposals import InOrder, Learned
 from benchmarks.replay.report import describe, markdown, without_infinities
 
@@ -57,15 +60,22 @@ def main() -> None:
     started = time.perf_counter()
     for name, pools in _sets(arguments, setting):
         results[name] = {"tasks": [pool.task for pool in pools]}
-        contenders = [*(SENSITIVITY if arguments.sensitivity else LEARNING if arguments.learning else installed())]
-        if arguments.methods:
-            contenders = [name for name in contenders if name in arguments.methods]
+        contenders = _contenders(arguments)
         for workers in arguments.workers:
-            print(f"\n## {name}, {workers} workers\n", flush=True)
-            results[name][f"{workers} workers"] = _compare(pools, contenders, setting, workers)
+            print(f"\n## {name}, {workers} worker{'s' * (workers > 1)}\n", flush=True)
+            with multiprocessing.get_context("fork").Pool(os.cpu_count()) as processes:
+                compare = _at_equal_regret if arguments.frontier else _compare
+                results[name][f"{workers} workers"] = compare(Replays(processes, pools, setting, workers), contenders)
             results["seconds"] = round(time.perf_counter() - started)
             if arguments.out:
                 arguments.out.write_text(json.dumps(without_infinities(results), indent=1) + "\n", encoding="utf-8")
+
+
+def _contenders(arguments: argparse.Namespace) -> list[str]:
+    known = SENSITIVITY if arguments.sensitivity else LEARNING if arguments.learning else installed()
+    if arguments.frontier:
+        known = {name: one for name, one in known.items() if name in FRONTIER}
+    return [name for name in known if not arguments.methods or name in arguments.methods]
 
 
 def _arguments() -> argparse.Namespace:
@@ -80,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", help="only these, and Ray's ASHA; default: all")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--learning", action="store_true", help="methods with searchers; needs --configs")
+    which.add_argument("--frontier", action="store_true", help="searches of several sizes, and epochs at equal regret")
     which.add_argument("--sensitivity", action="store_true", help="freeze_thaw with each constant halved and doubled")
     parser.add_argument("--scale", action="store_true")
     parser.add_argument("--out", type=Path)
@@ -98,29 +109,62 @@ def _sets(arguments: argparse.Namespace, setting: Setting) -> list[tuple[str, li
     return sets
 
 
-def _compare(pools: list[Pool], contenders: list[str], setting: Setting, workers: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Replays:
+    """Replays of any method on the same pools, in several processes.
+
+    Attributes:
+        processes: that replay.
+        pools: the tasks.
+        setting: what all methods have in common.
+        workers: of a search.
+    """
+
+    processes: Processes
+    pools: list[Pool]
+    setting: Setting
+    workers: int
+
+    def table(self, name: str) -> Table:
+        """The repetitions of a method."""
+        jobs = [(pool, repetition) for pool in self.pools for repetition in range(self.setting.repetitions)]
+        tasks = [(name, pool, repetition, self.setting, self.workers) for pool, repetition in jobs]
+        replays = self.processes.starmap(_one, tasks, chunksize=5)
+        pairs = [(pool, one) for (pool, _), one in zip(jobs, replays, strict=True)]
+        return figures.tabulate(pairs, self.setting.trials * self.setting.full)
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """How often each repetition is drawn, see `figures.interquartile_mean`."""
+        return figures.resamples(len(self.pools), self.setting.repetitions)
+
+
+def _compare(replays: Replays, contenders: list[str]) -> dict[str, Any]:
     """The figures of each method; prints the table."""
-    counts = figures.resamples(len(pools), setting.repetitions)
-    jobs = [(pool, repetition) for pool in pools for repetition in range(setting.repetitions)]
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as processes:
-        tables = {}
-        for name in dict.fromkeys((RAY, RAY_1, *contenders)):
-            tasks = [(name, pool, repetition, setting, workers) for pool, repetition in jobs]
-            replays = processes.starmap(_one, tasks, chunksize=5)
-            pairs = [(pool, one) for (pool, _), one in zip(jobs, replays, strict=True)]
-            tables[name] = figures.tabulate(pairs, setting.trials * setting.full)
-        references = {name: tables[name] for name in (RAY, RAY_1)}
-        summaries = processes.starmap(
-            figures.summarise, [(table, references, counts) for table in tables.values()], chunksize=1
-        )
+    tables = {name: replays.table(name) for name in dict.fromkeys((RAY, RAY_1, *contenders))}
+    references = {name: tables[name] for name in (RAY, RAY_1)}
+    summaries = replays.processes.starmap(
+        figures.summarise, [(table, references, replays.counts) for table in tables.values()], chunksize=1
+    )
     rows = dict(zip(tables, summaries, strict=True))
     print(markdown(rows), flush=True)
     return rows
 
 
+def _at_equal_regret(replays: Replays, contenders: list[str]) -> dict[str, Any]:
+    """Regret and epochs of searches of several sizes, and what they say at equal regret; prints both."""
+    by_size = {size: replace(replays, setting=replace(replays.setting, trials=size)) for size in frontier.SIZES}
+    tables = {
+        name: {size: sized.table(name) for size, sized in by_size.items()} for name in dict.fromkeys((RAY, *contenders))
+    }
+    rows = frontier.summarise(tables, replays.counts, RAY)
+    print(frontier.markdown(rows, RAY), flush=True)
+    return rows
+
+
 def _one(name: str, pool: Pool, repetition: int, setting: Setting, workers: int) -> Replay:
-    random = np.random.default_rng([repetition, setting.trials, crc32(pool.task.encode())])
-    order = random.choice(len(pool), setting.trials, replace=False).tolist()
+    random = np.random.default_rng([repetition, crc32(pool.task.encode())])
+    order = random.permutation(len(pool))[: setting.trials].tolist()
     proposals: Proposals = InOrder(order)
     contender = ALL[name]
     if contender.searcher != "shared order":

@@ -14,7 +14,7 @@ from salt_tune.rungs import LOST, Move, Scheduler
 HEAVY_TAILS = (
     1.5  # real curves surprise more often than Gaussian ones: their standard deviation is taken that much larger
 )
-WORTHWHILE = 0.05  # a search ends when no paused trial has this chance to beat the winner
+WORTHWHILE = 0.02  # a paused trial with less of a chance than this to beat the best does not go on as things stand
 HOPELESS = 0.001  # a paused trial with less of a chance than this gives its checkpoint up
 REFIT_AFTER = 0.01  # share of new results that the model is fitted again for: each one up to 100
 OUTLIER = (
@@ -27,7 +27,8 @@ class FreezeThaw(Scheduler):
 
     A trial's worth is its expected improvement on the best finished trial (before there is one, on the best
     prediction) at the end of training, over the resource to its next rung. All trials are started first.
-    The search ends when a trial has finished and no other has a fair chance to beat it.
+    Who has no fair chance to beat the best waits, even where a worker is free: what runs may yet disappoint. The search
+    ends when a trial has finished and no other has a fair chance to beat it.
 
     Args:
         rungs: see `Scheduler`.
@@ -57,9 +58,12 @@ class FreezeThaw(Scheduler):
         if not len(paused):
             return None
         chance, gain = self._chances(paused)
-        if self._best_finished() < LOST and chance.max() < WORTHWHILE:
-            return None
-        best = int(np.argmax(gain / self._costs[self._levels[paused]]))
+        fair = chance >= WORTHWHILE
+        if not fair.any():
+            if self._running or self._best_finished() < LOST:
+                return None
+            fair[:] = True
+        best = int(np.argmax(np.where(fair, gain / self._costs[self._levels[paused]], -1.0)))
         trial, level = paused[best], int(self._levels[paused[best]])
         why = f"predicted {self._ends[trial]:.4g} at the end, {chance[best]:.0%} to be the best"
         return Move(self._ids[trial], self.rungs[level + 1], why)

@@ -95,6 +95,7 @@ def _syne(kind: Literal["stopping", "promotion"], grace: int, trials: int, full:
 SEARCHERS: tuple[Searching, ...] = ("random", "tpe")
 RAY = "Ray ASHA, grace 3"
 RAY_1 = "Ray ASHA, grace 1"
+FRONTIER = (RAY, RAY_1, "Ray median stopping, grace 3", "Syne Tune ASHA, promotion, grace 1", "asha", "freeze_thaw")
 
 CONTENDERS: dict[str, Contender] = {
     "random, full length": Contender(to_the_end),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.replay import curves, figures, methods, peers, synthetic
+from benchmarks.replay import curves, figures, frontier, methods, peers, synthetic
 from benchmarks.replay.clock import Method, Replay, replay
 from benchmarks.replay.curves import Array, Pool
 from benchmarks.replay.proposals import InOrder, Learned
@@ -153,3 +153,26 @@ def test_a_method_needs_all_of_its_own_steps_at_most() -> None:
     assert shares["0%"][0] == 1
     faster = figures.shares_needed(falling[:, [0, 2, 4, 4, 4]], falling[:, -1], np.array([3.0, 4.0]), counts)
     assert faster["0%"][0] < 0.7
+
+
+def test_between_two_sizes_epochs_and_regret_are_interpolated() -> None:
+    regrets, epochs = np.array([[0.8, 0.4, 0.5, 0.2]]), np.array([[10.0, 20.0, 30.0, 40.0]])
+    needed = {target: frontier.epochs_to(np.array([target]), regrets, epochs)[0] for target in (0.9, 0.6, 0.3, 0.1)}
+    assert needed == pytest.approx({0.9: 10, 0.6: 15, 0.3: 35, 0.1: np.inf})
+
+
+def test_half_the_epochs_at_each_regret_are_a_share_of_a_half() -> None:
+    def table(epochs: float, regret: float) -> figures.Table:
+        whole = np.full(4, epochs)
+        return figures.Table(whole, whole, whole, np.full((4, 1), regret), np.full((4, 1), regret))
+
+    ends = {4: (10.0, 0.8), 8: (20.0, 0.4), 16: (30.0, 0.2)}
+    tables = {
+        name: {size: table(factor * epochs, regret) for size, (epochs, regret) in ends.items()}
+        for name, factor in (("reference", 1), ("half", 0.5))
+    }
+    tables["worse"] = {size: table(epochs, 0.9) for size, (epochs, _) in ends.items()}
+    rows = frontier.summarise(tables, figures.resamples(1, 4), "reference", sizes=(4, 8, 16), targets=(4, 16))
+    shares = {name: [row[f"share to the regret of {size}"][0] for size in (4, 16)] for name, row in rows.items()}
+    assert shares == {"reference": [1, 1], "half": [0.5, 0.5], "worse": [np.inf, np.inf]}
+    assert rows["half"]["epochs of 8 trials"] == (10, 10, 10)

@@ -68,6 +68,14 @@ def test_the_clearly_best_is_finished_and_most_are_not(workers: int) -> None:
     assert sum(level == len(RUNGS) - 1 for level in driven.finite.values()) <= 4
 
 
+def test_a_free_worker_waits_where_nobody_else_has_a_chance() -> None:
+    table = decaying(20, seed=1)
+    table[13] = [score - 0.4 for score in table[13]]
+    alone, together = search(table), search(table, workers=8)
+    assert together.finite["T13"] == len(RUNGS) - 1
+    assert len(together.moves) <= len(alone.moves) + 2 * 8  # those that were under way when it became clear
+
+
 def test_curves_without_a_pattern_take_more_training_than_straight_ones() -> None:
     straight = [[1.0 + 0.1 * number - 0.05 * step for step in range(5)] for number in range(12)]
     noisy = [list(curve) for curve in np.random.default_rng(3).normal(1, 0.3, (12, 5))]
