@@ -84,7 +84,7 @@ class SearchSpace(_Model):
     objective: Annotated[
         InstanceOf[Objective], BeforeValidator(Objective.parse), PlainSerializer(lambda objective: objective.plain())
     ] = Objective.parse("val_loss")
-    searcher: Searcher = "random"
+    searcher: Searcher = "tpe"
     schedule: Schedule = Schedule()
     against: Against | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
