@@ -1,4 +1,4 @@
-"""What replays amount to: regret, the steps it takes to reach it, and how sure that is.
+"""What replays amount to: steps, regret, and how sure that is.
 
 All averages are interquartile means (Agarwal et al., 2021): of the repetitions of all tasks together, the middle half.
 Intervals are the middle 95% of bootstrap resamples of the repetitions, stratified by task. All methods are resampled
@@ -14,10 +14,7 @@ from benchmarks.replay.clock import Replay
 from benchmarks.replay.curves import Array, Pool
 
 RESAMPLES = 1000
-TOLERANCES = (0.0, 0.02, 0.05, 0.1)  # by so much more regret than the other's still counts as reached
 NOTHING_YET = (0.5, 1.0)  # rank and regret before there is anything to recommend: those of a blind draw, about
-
-SHARES = np.arange(76) / 50  # of the steps that another method spent
 
 Interval = tuple[float, float, float]  # the figure, and the ends of its 95% interval
 
@@ -101,30 +98,6 @@ def interval(samples: Array) -> Interval:
     return float(samples[0]), float(low), float(high)
 
 
-def shares_needed(mine: Array, theirs: Array, cost: Array, counts: NDArray[np.intp]) -> dict[str, Interval]:
-    """The share of the steps that another method spent at which this one has come down to where that one ended.
-
-    Budgets are shares of what the other spent in the same repetition, so the other needs no more than 1 of itself.
-
-    Args:
-        mine: (rows, budgets) regret after so many steps.
-        theirs: (rows,) where the other ended.
-        cost: (rows,) steps that it spent.
-        counts: see `interquartile_mean`.
-
-    Returns:
-        By tolerance; infinite where this one does not come there within one and a half times the steps.
-    """
-    budgets = np.minimum(cost[:, None] * SHARES, mine.shape[1] - 1).astype(np.intp)
-    curve = interquartile_mean(np.take_along_axis(mine, budgets, axis=1), counts)
-    target = interquartile_mean(theirs[:, None], counts)
-    shares = {}
-    for tolerance in TOLERANCES:
-        reached = curve <= target * (1 + tolerance) + 1e-12
-        shares[f"{tolerance:.0%}"] = interval(np.where(reached.any(1), SHARES[reached.argmax(1)], np.inf))
-    return shares
-
-
 def mean_difference(first: Array, second: Array, counts: NDArray[np.intp]) -> Interval:
     """The mean of the differences, repetition by repetition; not interquartile, for many of them are exactly 0."""
     return interval(counts @ (first - second) / counts.sum(1))
@@ -144,7 +117,6 @@ def summarise(table: Table, references: dict[str, Table], counts: NDArray[np.int
     for name, other in references.items():
         against: dict[str, object] = {"epochs, mean difference": mean_difference(table.epochs, other.epochs, counts)}
         for measure, mine, theirs in (("rank", table.ranks, other.ranks), ("regret", table.regrets, other.regrets)):
-            against[f"share of its epochs to its {measure}"] = shares_needed(mine, theirs[:, -1], other.epochs, counts)
             against[f"{measure}, mean difference"] = mean_difference(mine[:, -1], theirs[:, -1], counts)
             then = theirs[np.arange(len(theirs)), table.epochs.astype(np.intp)]
             against[f"{measure}, mean difference after as many epochs"] = mean_difference(mine[:, -1], then, counts)

@@ -13,7 +13,6 @@ from benchmarks.replay.methods import RAY
 
 HEADER = (
     "method", "epochs", "makespan", "finished", "rank", "regret", "regret - Ray's", "after as many epochs",
-    "epochs to Ray's regret", "+ 5%",
 )  # fmt: skip
 
 
@@ -30,13 +29,11 @@ def markdown(rows: dict[str, Any]) -> str:
 
 def _cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     against = row[f"against {RAY}"]
-    shares = against["share of its epochs to its regret"]
     return (
         name, _with_interval(row["epochs"], 0), f"{row['makespan'][0]:.0f}", f"{row['finished'][0]:.1f}",
         _with_interval(row["rank"], 4), _with_interval(row["regret"], 3),
         _with_interval(against["regret, mean difference"], 3),
         _with_interval(against["regret, mean difference after as many epochs"], 3),
-        _with_interval(shares["0%"], 2), _with_interval(shares["5%"], 2),
     )  # fmt: skip
 
 

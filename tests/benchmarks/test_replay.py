@@ -146,15 +146,6 @@ def test_the_interquartile_mean_is_of_the_middle_half() -> None:
     assert figures.interquartile_mean(values, counts)[:, 0].tolist() == [2.5, 1, 5]
 
 
-def test_a_method_needs_all_of_its_own_steps_at_most() -> None:
-    falling = np.array([[1.0, 0.8, 0.5, 0.2, 0.2], [1.0, 0.9, 0.6, 0.3, 0.1]])
-    counts = figures.resamples(1, 2)
-    shares = figures.shares_needed(falling, falling[:, -1], np.array([3.0, 4.0]), counts)
-    assert shares["0%"][0] == 1
-    faster = figures.shares_needed(falling[:, [0, 2, 4, 4, 4]], falling[:, -1], np.array([3.0, 4.0]), counts)
-    assert faster["0%"][0] < 0.7
-
-
 def test_between_two_sizes_epochs_and_regret_are_interpolated() -> None:
     regrets, epochs = np.array([[0.8, 0.4, 0.5, 0.2]]), np.array([[10.0, 20.0, 30.0, 40.0]])
     needed = {target: frontier.epochs_to(np.array([target]), regrets, epochs)[0] for target in (0.9, 0.6, 0.3, 0.1)}
