@@ -7,7 +7,6 @@ time of a decision with 10,000 trials and 100 workers.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import tempfile
@@ -27,7 +26,7 @@ from benchmarks.replay.curves import Pool
 from benchmarks.replay.figures import Table
 from benchmarks.replay.methods import ALL, FRONTIER, LEARNING, RAY, RAY_1, SENSITIVITY, installed
 from benchmarks.replay.proposals import InOrder, Learned
-from benchmarks.replay.report import describe, markdown, without_infinities
+from benchmarks.replay.report import describe, markdown, write
 
 DECIMALS = 4
 
@@ -68,7 +67,7 @@ def main() -> None:
                 results[name][f"{workers} workers"] = compare(Replays(processes, pools, setting, workers), contenders)
             results["seconds"] = round(time.perf_counter() - started)
             if arguments.out:
-                arguments.out.write_text(json.dumps(without_infinities(results), indent=1) + "\n", encoding="utf-8")
+                write(arguments.out, results)
 
 
 def _contenders(arguments: argparse.Namespace) -> list[str]:

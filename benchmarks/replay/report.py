@@ -1,7 +1,10 @@
 """How the figures of a comparison are printed and written."""
 
+import json
 import math
+import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -42,12 +45,18 @@ def _with_interval(figure: Interval, digits: int) -> str:
     return value if value == low == high else f"{value} ({low} to {high})"
 
 
-def without_infinities(figures: Any) -> Any:
-    """The same with null for infinite, which JSON does not know, and four decimals."""
+def write(path: Path, figures: dict[str, Any]) -> None:
+    """Writes figures as JSON: an interval a line, four decimals, null for infinite, which JSON does not know."""
+    text = json.dumps(_rounded(figures), indent=1)
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _rounded(figures: Any) -> Any:
     if isinstance(figures, dict):
-        return {key: without_infinities(value) for key, value in figures.items()}
+        return {key: _rounded(value) for key, value in figures.items()}
     if isinstance(figures, list | tuple):
-        return [without_infinities(value) for value in figures]
+        return [_rounded(value) for value in figures]
     if isinstance(figures, float):
         return round(figures, 4) if math.isfinite(figures) else None
     return figures
