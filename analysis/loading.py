@@ -90,6 +90,10 @@ class Run:
     reports: pd.DataFrame
     final: pd.DataFrame
 
+    def __repr__(self) -> str:
+        """A line: whose run it is, how many trials it had and which won."""
+        return f"Run({str(self.directory.path)!r}: {len(self.trials)} trials, best {self.best})"
+
     @property
     def parameters(self) -> list[str]:
         """The names of the searched parameters."""
@@ -140,13 +144,21 @@ class Run:
             One row a trial, resource and clip: `trial`, `resource`, `clip`, `loss` (float64).
 
         Raises:
-            RunError: a file is broken or lacks a column.
+            RunError: a file is broken or lacks a column; there is no such trial, or no report at that resource.
         """
         wanted = self.reports
         if trial is not None:
+            if trial not in set(self.trials["trial"]):
+                raise RunError(
+                    f"{self.directory.path}: trial {trial!r}: must be one of {', '.join(self.trials['trial'])}"
+                )
             wanted = wanted[wanted["trial"] == trial]
         if resource is not None:
-            wanted = wanted[wanted["resource"].round(RESOURCE_DECIMALS) == round(resource, RESOURCE_DECIMALS)]
+            there = wanted["resource"]
+            wanted = wanted[there.round(RESOURCE_DECIMALS) == round(resource, RESOURCE_DECIMALS)]
+            if wanted.empty:
+                points = ", ".join(f"{point:g}" for point in sorted(set(there))) or "none"
+                raise RunError(f"{self.directory.path}: resource {resource:g}: must be one of the reports' ({points})")
         tables = [pd.DataFrame({"trial": [], "resource": [], "clip": [], "loss": []}).astype(_CLIP_TYPES)]
         for name, at in zip(wanted["trial"], wanted["resource"], strict=True):
             path = self.directory.clip_losses(name, at)

@@ -47,6 +47,9 @@ class OneLineErrors(click.Command):
         """Runs the command; exits with 2 after an error of the user's, with 130 after Ctrl-C."""
         try:
             result = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(USER_ERROR)
         except click.ClickException as error:
             fail(error.format_message())
         except UserError as error:

@@ -14,7 +14,7 @@ from salt_tune.console import INTERRUPTED, OneLineErrors, console
 from salt_tune.disk import check_disk, disk_bound
 from salt_tune.engine import Resources, measure_sizes, packed, ray_session, run_trials
 from salt_tune.lock import locked
-from salt_tune.progress import LiveTable
+from salt_tune.progress import LiveTable, amount
 from salt_tune.replicates import MOST_FINALISTS
 from salt_tune.run import RunDirectory
 from salt_tune.space import SearchSpace
@@ -121,7 +121,7 @@ def main(context: click.Context, /, resume: Path | None, extend: int | None, **f
     for name in FIXED_BY_THE_RUN:
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             flag = {"space_name": "--space", "settings": "--set"}.get(name, f"--{name.replace('_', '-')}")
-            raise click.UsageError(f"{flag}: is settled by the run that --resume names")
+            raise click.UsageError(f"{flag}: is settled by the run that --resume names; leave it out")
     return _resume(RunDirectory(resume), extend or 0, flags)
 
 
@@ -213,11 +213,13 @@ def _search(
     """Runs the search to its end or until it is told to stop, and says what came of it."""
     started, space = time.perf_counter(), steering.space
     known = f" ({len(steering.records)} of them begun)" if resume else ""
-    length = f"{space.schedule.full:g} {space.schedule.resource}s"
+    length = amount(space.schedule.full, space.schedule.resource)
     console.print(
         f"{run.path.name}: {steering.scheduler.trials} trials{known} of up to {length} on {store.path} "
         f"({len(store.train)} training clips), {resources.concurrent} at a time"
     )
+    if steering.over:
+        console.print("Nothing is left to do; --extend N starts N trials more.")
     interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         steering.listeners.append(stack.enter_context(LiveTable(steering.records, space)))

@@ -159,6 +159,14 @@ def _explain(path: Path, error: ValidationError) -> str:
             return f"{path}: {where}.type = {kind!r}: must be uniform, log_uniform, int or choice"
         case "too_short":
             return f"{path}: {where} = []: must name at least one value"
+        case "tuple_type":
+            return f"{path}: {where} = {value!r}: must be a list, such as [{value!r}]"
+        case "greater_than_equal":
+            return f"{path}: {where} = {value!r}: must be at least {first['ctx']['ge']:g}"
+        case "less_than_equal":
+            return f"{path}: {where} = {value!r}: must be at most {first['ctx']['le']:g}"
+        case "greater_than":
+            return f"{path}: {where} = {value!r}: must be above {first['ctx']['gt']:g}"
         case "literal_error":
             names = re.findall(r"'([^']+)'", first["ctx"]["expected"])
             return f"{path}: {where} = {value!r}: {nearest(str(value), tuple(names))}"

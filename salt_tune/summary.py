@@ -29,7 +29,9 @@ MEASURES = (
 )
 SPENT = ("tflop", "training_seconds")
 
-COLUMNS = ("val_loss", "val_r2", "probe_top1", "effective_rank")  # of the table, whatever the objective
+COLUMNS = ("val_loss", "+-", "val_r2", "probe_top1", "effective_rank")  # of the table, whatever the objective
+EXACT = {"val_loss": "val_loss", "+-": "val_loss_se"}  # with four decimals, and the fields they come from
+DISPENSABLE = ("effective_rank", "val_r2", "+-", "probe_top1")  # in the order in which a narrow terminal loses them
 
 
 def write_summary(
@@ -124,7 +126,10 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
         summary: the content of its summary.json.
         concurrent: how many trials ran at a time, where it is known.
     """
-    console.print(_table(summary))
+    table, left_out = _fitting_table(summary)
+    console.print(table)
+    if left_out:
+        console.print(f"(too narrow for {', '.join(left_out)})")
     for trial in summary["trials"]:
         if trial["error"]:
             console.print(f"{trial['id']} {trial['state']}: {trial['error']}")
@@ -141,24 +146,42 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
         console.print(f"Next: python -m salt_tune.promote {run.path}")
 
 
-def _table(summary: dict[str, Any]) -> Table:
+def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
+    """The table, and the columns that the terminal had no room for."""
+    columns = [*COLUMNS]
+    left_out: list[str] = []
+    unlimited = console.options.update(max_width=10_000)
+    for name in DISPENSABLE:
+        table = _table(summary, columns)
+        if table.__rich_measure__(console, unlimited).maximum <= console.width:
+            return table, left_out
+        if name != summary["objective"]["metric"]:
+            columns.remove(name)
+            left_out.append(name)
+    return _table(summary, columns), left_out
+
+
+def _table(summary: dict[str, Any], columns: Sequence[str]) -> Table:
     """All trials: best first, replicates below what they repeat, then those that have no rank."""
     parameters, metric, unit = summary["parameters"], summary["objective"]["metric"], UNITS[summary["resource"]][1]
     named = () if metric in COLUMNS else (metric,)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("rank", "trial", *parameters, unit, *named, "val_loss", "+-", *COLUMNS[1:]):
+    for name in ("rank", "trial", *parameters, unit, *named, *columns):
         table.add_column(heading(name), justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     ranks = {trial["id"]: trial["rank"] or len(summary["trials"]) + 1 for trial in summary["trials"]}
     for trial in sorted(summary["trials"], key=lambda trial: ranks[trial["replicate_of"] or trial["id"]]):
-        exact = [value_of(trial, summary)] * len(named) + [trial["val_loss"], trial["val_loss_se"]]
         table.add_row(
             short(trial["rank"]),
             trial["id"],
             *(short(trial["parameters"].get(name)) for name in parameters),
             quantity(trial["resource"]),
-            *("-" if value is None else f"{value:.4f}" for value in exact),
-            *(short(trial[name]) for name in COLUMNS[1:]),
+            *(_exact(value_of(trial, summary)) for _ in named),
+            *(_exact(trial[EXACT[name]]) if name in EXACT else short(trial[name]) for name in columns),
             trial["state"],
         )
     return table
+
+
+def _exact(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from salt_tune.console import duration
-from salt_tune.progress import UNITS, amount, heading, quantity, short
+from salt_tune.progress import amount, heading, quantity, short
 from trainable.references import REFERENCE_NAMES, References
 
 RIVALS = 3  # that are named: those that came closest
@@ -33,6 +33,7 @@ def winner_lines(summary: Summary) -> Iterator[str]:
     yield f"  {_loss(best)} over the held-out clips: {_explained(best['val_r2'])}"
     yield f"  {without_learning(references)}"
     yield f"  {best['id']} is {standing(best['val_loss'], references)}"
+    yield from _beside_probes(best, summary)
     if sum(trial["state"] == "finished" and not trial["replicate_of"] for trial in summary["trials"]) == 1:
         yield "  the only one that finished"
     yield from _against_rivals(summary)
@@ -68,6 +69,14 @@ def _explained(val_r2: float) -> str:
     if val_r2 > 0:
         return f"takes away {val_r2:.1%} of the error of always predicting the training mean"
     return "no better than always predicting the training mean"
+
+
+def _beside_probes(best: dict[str, Any], summary: Summary) -> Iterator[str]:
+    """That the loss and the probe do not agree, where they do not."""
+    probed = [trial for trial in summary["trials"] if trial["probe_top1"] is not None]
+    other = max(probed, key=lambda trial: float(trial["probe_top1"]), default=best)
+    if best["probe_top1"] is not None and other["probe_top1"] > best["probe_top1"]:
+        yield f"  its probe_top1 is {best['probe_top1']:.3f}; the best is {other['id']}'s, {other['probe_top1']:.3f}"
 
 
 def _against_rivals(summary: Summary) -> Iterator[str]:
@@ -149,6 +158,9 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
         yield f"Rung {names}: too few trials came to rung {quantity(few[0].deepest)} to tell how well it ranks them"
     if found and found[0].verdict == "too short":
         yield "  the first rung is too short for this space: raise schedule.first_rung"
+    verdicts = {each.verdict for each in found}
+    if "unclear" in verdicts and "agrees" not in verdicts:
+        yield "  whether the rungs rank trials well is not to be told from so few that came so far"
     noise = summary["seed_noise"]
     if noise:
         spread = (
@@ -168,12 +180,12 @@ def cost_lines(summary: Summary, concurrent: int | None) -> Iterator[str]:
         concurrent: how many trials ran at a time, where it is known.
     """
     trained, without = summary["resource_trained"], summary["resource_without_pruning"]
-    unit = UNITS[summary["resource"]][1]
     share = f" ({trained / without:.0%})" if without else ""
-    yield f"Cost: {quantity(trained)} {unit} trained of {quantity(without)} without pruning{share}"
+    whole = f"{amount(without, summary['resource'])} had all {len(summary['trials'])} trials been trained to the end"
+    yield f"Cost: {amount(trained, summary['resource'])} of {whole}{share}"
     wall, training = summary["wall_seconds"], summary["training_seconds"]
     if concurrent and wall:
-        share = f"{training / (wall * concurrent):.0%} of it training"
-        yield f"Time: {duration(wall)}, {share} ({concurrent} at a time, {duration(training)} in all)"
+        share = f"{training / (wall * concurrent):.0%} of the time of {_counted(concurrent, 'worker')}"
+        yield f"Time: {duration(wall)}; {duration(training)} of training in all trials, {share}"
     else:
         yield f"Time: {duration(wall)}, with {duration(training)} of training in all trials"

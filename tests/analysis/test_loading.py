@@ -58,6 +58,11 @@ def test_clip_losses_are_tidy_and_may_be_narrowed(tmp_path: Path) -> None:
     assert means.loc["T2", 3.0] == pytest.approx(0.421, abs=1e-6)
     assert set(run.clip_losses("T4", 1.0)["clip"]) == set(CLIPS)
     assert run.clip_losses("T6").empty
+    with pytest.raises(RunError, match=r"trial 'T99': must be one of T0, "):
+        run.clip_losses("T99")
+    with pytest.raises(RunError, match=r"resource 0\.77: must be one of the reports' \("):
+        run.clip_losses("T4", 0.77)
+    assert len(repr(run)) < 200
 
 
 def test_a_broken_file_of_clip_losses_is_named(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_resuming_what_is_no_run(refused: Refused, tmp_path: Path) -> None:
     ids=lambda flags: flags[0],
 )  # fmt: skip
 def test_flags_that_a_run_has_settled(resumed: Refused, flags: tuple[object, ...]) -> None:
-    assert resumed(*flags).startswith(f"error: {flags[0]}: is settled by the run")
+    assert resumed(*flags).startswith(f"error: {flags[0]}: is settled by the run that --resume names; leave it out")
 
 
 def test_extending_what_is_not_resumed(refused: Refused, store_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_an_error_is_one_line(arguments: list[str]) -> None:
     assert done.stderr.count("error: ") == 1
 
 
+def test_without_a_command_it_lists_them() -> None:
+    done = salt_tune()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert all(f"\n  {name} " in done.stderr for name in COMMANDS)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_says_what_it_takes(command: Command, name: str) -> None:
     done = command(name, "--help")

@@ -209,7 +209,10 @@ def test_the_end_has_the_table_the_winner_the_cost_and_the_place(mixed_run: Ende
     assert [trial for _, trial in ranked] == [summary["best"], second, "T1"]
     assert [rank for rank, _ in ranked] == ["1", "2", "-"]
     assert f"Winner: {summary['best']}" in mixed_run.output
-    assert f"{summary['resource_trained']:g} epochs trained of 6 without pruning" in mixed_run.output
+    assert (
+        f"{summary['resource_trained']:g} epochs of 6 epochs had all 3 trials been trained to the end"
+        in mixed_run.output
+    )
     assert str(mixed_run.path) in mixed_run.output
 
 

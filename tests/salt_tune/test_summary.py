@@ -8,6 +8,7 @@ import pytest
 
 import analysis
 from salt_tune.card import write_card
+from salt_tune.console import console
 from salt_tune.records import TrialRecord
 from salt_tune.run import RunDirectory, read_summary
 from salt_tune.space import SearchSpace
@@ -246,14 +247,38 @@ def test_the_resource_has_its_unit(
     records.append(make_record("T1", make_report(500, 0.5), space=space, state="paused"))
     lines = printed(run, summarize(run, space, records), capsys)
     assert spent in lines[1].split()
-    assert f"Cost: 3,500 {spent} trained of 6,000 without pruning (58%)" in lines
+    assert f"Cost: 3,500 {spent} of 6,000 {spent} had all 2 trials been trained to the end (58%)" in lines
 
 
 def test_time_is_set_beside_what_was_spent_training(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
     summary = summarize(run, space, search(run, space))
-    assert "Time: 50 s, 34% of it training (2 at a time, 34 s in all)" in printed(run, summary, capsys, concurrent=2)
+    lines = printed(run, summary, capsys, concurrent=2)
+    assert "Time: 50 s; 34 s of training in all trials, 34% of the time of 2 workers" in lines
     assert "Time: 50 s, with 34 s of training in all trials" in printed(run, summary, capsys)
+
+
+def test_a_narrow_terminal_gets_whole_numbers_in_fewer_columns(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = make_space()
+    summary = summarize(run, space, search(run, space))
+    monkeypatch.setattr(console, "_width", 54)
+    lines = printed(run, summary, capsys)
+    note = lines.index("(too narrow for effective_rank, val_r2, +-)")
+    assert max(map(len, lines[:note])) <= 54
+    assert not any("…" in line for line in lines[:note])
+    assert {"val", "loss", "probe", "top1", "state"} <= {*" ".join(lines[:2]).split()}
+
+
+def test_a_probe_that_names_another_winner_is_told(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    space = make_space()
+    made = {"T0": (0.4, 0.125), "T1": (0.5, 0.375)}
+    records = [
+        make_record(name, make_report(3.0, loss, probe_top1=probe), space=space) for name, (loss, probe) in made.items()
+    ]
+    lines = printed(run, summarize(run, space, records), capsys)
+    assert "its probe_top1 is 0.125; the best is T1's, 0.375" in lines
 
 
 def test_a_winner_that_is_no_better_than_copying_is_told_so(
