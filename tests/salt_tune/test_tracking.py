@@ -123,8 +123,14 @@ def end(tracker: WandbTracker, record: TrialRecord, state: str) -> None:
     tracker.on_end(record)
 
 
-def written(folder: Path) -> list[Logged]:
-    return [read(path) for path in folder.glob("wandb/offline-run-*/*.wandb")]
+def written(folder: Path, patience: float = 60) -> list[Logged]:
+    """All runs; W&B's own process writes them, and may be behind."""
+    until = time.monotonic() + patience
+    while True:
+        runs = [read(path) for path in folder.glob("wandb/offline-run-*/*.wandb")]
+        if all(run.exit_code is not None for run in runs) or time.monotonic() > until:
+            return runs
+        time.sleep(0.05)
 
 
 def test_a_trial_that_pauses_stays_one_run_and_never_goes_back(tmp_path: Path) -> None:
