@@ -42,6 +42,8 @@ def records(path: Path) -> Iterator[Any]:
             at += left
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + RECORD_HEADER])
+        if at + RECORD_HEADER + length > len(data):
+            return  # it is being written
         parts += data[at + RECORD_HEADER : at + RECORD_HEADER + length]
         at += RECORD_HEADER + length
         if kind not in (FIRST_OF_SEVERAL, MIDDLE):
