@@ -1,6 +1,5 @@
 """From the flags of `prepare` to a teacher, and from a teacher to the latents of a store."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from trainable.data.store import ClipStore
 from trainable.data.view import View
 from trainable.errors import ConfigError, UserError
 from trainable.export import load_encoder
+from trainable.files import copy_folder
 from trainable.predictor import VJepa
 from trainable.teacher import PIXEL_TEACHER, FrozenTeacher, PixelTeacher, train_pixel_teacher
 from trainable.videomae import VideoMaeTeacher
@@ -252,7 +252,7 @@ class Given:
             builder.write(self.teacher, workers, advance)
         say_skipped(builder.notes.skipped())
         if isinstance(self.teacher, PixelTeacher):  # so that the store can be repaired and grow
-            shutil.copytree(self.teacher.folder, builder.partial / "teacher", dirs_exist_ok=True)
+            copy_folder(self.teacher.folder, builder.partial / "teacher")
         return builder.finish(self.teacher)
 
 

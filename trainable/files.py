@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,3 +53,17 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copies the files of a folder into another, over those that are there.
+
+    Raises:
+        OSError: names the first file that could not be copied.
+    """
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    except shutil.Error as error:  # a list of all files and what became of them, in words
+        _, where, why = error.args[0][0]
+        full = FULL_DISK.search(why)
+        raise OSError(errno.ENOSPC if full else errno.EIO, os.strerror(errno.ENOSPC) if full else why, where) from error

@@ -1,11 +1,12 @@
 """A file is there whole, or it is not there."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from trainable.files import atomic_write, write_json
+from trainable.files import atomic_write, copy_folder, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -61,3 +62,16 @@ def test_json_is_readable_and_keeps_letters(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {"name": object()})
     assert json.loads(path.read_text(encoding="utf-8"))["name"] == "Prüfung"
+
+
+def test_a_folder_that_does_not_fit_names_its_file(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for folder in (source, target):
+        folder.mkdir()
+    (source / "fits").write_text("a")
+    (source / "does not").write_text("b")
+    (target / "does not").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        copy_folder(source, target)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target / "does not"))
+    assert (target / "fits").read_text() == "a"

@@ -1,7 +1,6 @@
 """A smaller store out of a store: rows are copied as they are stored, nothing is decoded and no teacher is asked."""
 
 import hashlib
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from trainable.data.shards import ShardWriter
 from trainable.data.sources import Split
 from trainable.data.store import ClipStore
 from trainable.errors import ConfigError, StoreError
+from trainable.files import copy_folder
 from trainable.targets import Targets
 
 Stratum = tuple[Split, int]  # split and label
@@ -197,7 +197,7 @@ def _finish(store: ClipStore, growing: GrowingStore, notes: Notes) -> ClipStore:
     )
     write_position_mean(ClipStore.open(folder, whole=False))
     if (store.path / "teacher").is_dir():
-        shutil.copytree(store.path / "teacher", folder / "teacher", dirs_exist_ok=True)
+        copy_folder(store.path / "teacher", folder / "teacher")
     return growing.take_name()
 
 
