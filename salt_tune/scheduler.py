@@ -92,12 +92,12 @@ class Dispatch:
         """Tells Steering what a worker has reported: results, or why it could not go on."""
         if report["status"] != "failed":
             return self.steering.report(name, report)
-        if not self.disk_is_full(report["error"]):
+        if not self.leaves_full_disk(report["error"]):
             self.steering.end(name, "failed", report["error"])
         return "stop"
 
-    def disk_is_full(self, error: str) -> bool:
-        """Whether an error comes from a full disk, where no other trial could write either: then the search leaves."""
+    def leaves_full_disk(self, error: str) -> bool:
+        """Leaves the search where an error comes from a full disk, for no trial could write; says whether it does."""
         folder = self.steering.journal.path.parent
         # Where there was no room for the error itself, it says nothing; and Ray's own errors do not say where.
         if FULL_DISK not in error and shutil.disk_usage(folder).free >= LEAST_FREE:
@@ -238,14 +238,14 @@ class Following(TrialProgressCallback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
-        self._dispatch.disk_is_full(_error_of(trial))
+        self._dispatch.leaves_full_disk(_error_of(trial))
         if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
             self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
             self._end(trial, "failed", _error_of(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
-        self._dispatch.disk_is_full(_error_of(trial))
+        self._dispatch.leaves_full_disk(_error_of(trial))
 
     def _end(self, trial: Trial, state: str, error: str | None = None) -> None:
         name = trial.config["trial"]["id"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.replay.curves import Array
 from benchmarks.replay.figures import Interval, Table, interquartile_mean, interval
+from benchmarks.replay.report import table, with_interval
 
 SIZES = (8, 12, 16, 24, 32, 48)  # trials of a search
 TARGETS = (12, 16, 24, 32)  # those of the reference's searches whose regret the others are to come to
@@ -81,20 +82,19 @@ def summarise(
 
 def markdown(rows: Mapping[str, Mapping[str, Interval]], reference: str) -> str:
     """Two tables of the methods: where searches of each size end, and the shares of the reference's epochs."""
-    header = ("method", *(f"{size} trials" for size in SIZES))
-    ends = [header, ("---",) * len(header)]
-    first, *others = TARGETS
-    shares = [
-        ("method", f"as {reference} of {first} trials", *(f"of {size}" for size in others)),
-        ("---",) * (1 + len(TARGETS)),
+    ends = [
+        (
+            name,
+            *(f"{row[f'epochs of {size} trials'][0]:.0f} / {row[f'regret of {size} trials'][0]:.3f}" for size in SIZES),
+        )
+        for name, row in rows.items()
     ]
-    for name, row in rows.items():
-        cells = ((row[f"epochs of {size} trials"][0], row[f"regret of {size} trials"][0]) for size in SIZES)
-        ends.append((name, *(f"{epochs:.0f} / {regret:.3f}" for epochs, regret in cells)))
-        shares.append((name, *(_share(row[f"share to the regret of {size}"]) for size in TARGETS)))
-    return "\n\n".join("\n".join(f"| {' | '.join(line)} |" for line in table) for table in (ends, shares))
-
-
-def _share(figure: Interval) -> str:
-    value, low, high = (f"{number:.0%}" if math.isfinite(number) else "more" for number in figure)
-    return value if value == low == high else f"{value} ({low} to {high})"
+    shares = [
+        (name, *(with_interval(row[f"share to the regret of {size}"], ".0%") for size in TARGETS))
+        for name, row in rows.items()
+    ]
+    first, *others = TARGETS
+    targets = (f"as {reference} of {first} trials", *(f"of {size}" for size in others))
+    return "\n\n".join(
+        [table(("method", *(f"{size} trials" for size in SIZES)), ends), table(("method", *targets), shares)]
+    )

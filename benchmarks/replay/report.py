@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,23 +27,28 @@ def describe() -> dict[str, Any]:
 
 def markdown(rows: dict[str, Any]) -> str:
     """A table of the methods; "Ray's" is its ASHA with a grace of 3."""
-    lines = [HEADER, ("---",) * len(HEADER), *(_cells(name, row) for name, row in rows.items())]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return table(HEADER, [_cells(name, row) for name, row in rows.items()])
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *lines))
+
+
+def with_interval(figure: Interval, form: str) -> str:
+    """A figure and its interval, formatted; "more" stands for infinite."""
+    value, low, high = (format(number, form) if math.isfinite(number) else "more" for number in figure)
+    return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def _cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     against = row[f"against {RAY}"]
     return (
-        name, _with_interval(row["epochs"], 0), f"{row['makespan'][0]:.0f}", f"{row['finished'][0]:.1f}",
-        _with_interval(row["rank"], 4), _with_interval(row["regret"], 3),
-        _with_interval(against["regret, mean difference"], 3),
-        _with_interval(against["regret, mean difference after as many epochs"], 3),
+        name, with_interval(row["epochs"], ".0f"), f"{row['makespan'][0]:.0f}", f"{row['finished'][0]:.1f}",
+        with_interval(row["rank"], ".4f"), with_interval(row["regret"], ".3f"),
+        with_interval(against["regret, mean difference"], ".3f"),
+        with_interval(against["regret, mean difference after as many epochs"], ".3f"),
     )  # fmt: skip
-
-
-def _with_interval(figure: Interval, digits: int) -> str:
-    value, low, high = (f"{number:.{digits}f}" if math.isfinite(number) else "never" for number in figure)
-    return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def write(path: Path, figures: dict[str, Any]) -> None:
