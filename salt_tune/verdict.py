@@ -158,8 +158,7 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
         yield f"Rung {names}: too few trials came to rung {quantity(few[0].deepest)} to tell how well it ranks them"
     if found and found[0].verdict == "too short":
         yield "  the first rung is too short for this space: raise schedule.first_rung"
-    verdicts = {each.verdict for each in found}
-    if "unclear" in verdicts and "agrees" not in verdicts:
+    elif {"unclear"} <= {each.verdict for each in found} <= {"unclear", "too few"}:
         yield "  whether the rungs rank trials well is not to be told from so few that came so far"
     noise = summary["seed_noise"]
     if noise:
