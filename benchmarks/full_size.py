@@ -7,6 +7,7 @@ import torch
 
 from trainable.data.build import StoreBuilder
 from trainable.data.codecs import LatentFormat, PixelFormat
+from trainable.data.decoding import Decoders
 from trainable.data.plan import Plan
 from trainable.data.sources import find_source
 from trainable.data.store import ClipStore
@@ -52,7 +53,7 @@ def plan_of(videos: Path, pixels: PixelFormat = "raw", latents: LatentFormat = "
 
 def build(path: Path, plan: Plan) -> ClipStore:
     """Makes the store `path`, with a decoding worker a core."""
-    workers = len(os.sched_getaffinity(0))
+    decoders = Decoders(len(os.sched_getaffinity(0)))
     builder, teacher = StoreBuilder(path, plan), ProjectionTeacher(plan.view)
-    builder.write(teacher, workers, advance=lambda _: None)
+    builder.write(teacher, decoders, advance=lambda _: None)
     return builder.finish(teacher)

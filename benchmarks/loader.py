@@ -13,7 +13,7 @@ import torch
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
 from trainable.data.loader import Loader
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.masking import Masks
 
 BATCH = 32

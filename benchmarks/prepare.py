@@ -17,8 +17,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     from benchmarks.stages import measure
+    from trainable.data.decoding import Decoders
 
-    measure(arguments.videos, arguments.workers)
+    measure(arguments.videos, Decoders(arguments.workers))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from benchmarks import machine
 from benchmarks.full_size import ProjectionTeacher, plan_of, write_videos
 from trainable.data.build import StoreBuilder
-from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.decoding import Decoded, Decoders, Job, decode_all
 from trainable.data.plan import Plan
 from trainable.data.shards import ShardWriter
 from trainable.data.stages import BATCH_ROWS, as_targets
@@ -33,18 +33,18 @@ LONG_CLIPS = 384  # so that the first clips and the last writes weigh little
 SLOW_CLIPS = 48  # enough for the slow teacher
 
 
-def measure(videos: Path | None, workers: int) -> None:
+def measure(videos: Path | None, decoders: Decoders) -> None:
     """Measures and writes results/prepare-*.json."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures: dict[str, object] = {"videos": "footage" if videos else "VP9, 48 frames of 240 x 240"}
         plan = plan_of(videos or write_videos(folder / "videos"))
-        some = decode_all(itertools.islice(_jobs(plan), SOME_CLIPS), plan.view, workers)
+        some = decode_all(itertools.islice(_jobs(plan), SOME_CLIPS), plan.view, decoders)
         decoded = [clip for clip in some if isinstance(clip, Decoded)]
         long = _repeated(plan)
         # In turn, as the machine's own speed drifts.
         rounds = [
-            (_decoding_rate(long, workers), *_pipeline(long, None, folder / f"pixels-{number}", workers))
+            (_decoding_rate(long, decoders), *_pipeline(long, None, folder / f"pixels-{number}", decoders))
             for number in range(ROUNDS)
         ]
         decoding = statistics.median(alone for alone, _, _ in rounds)
@@ -59,7 +59,7 @@ def measure(videos: Path | None, workers: int) -> None:
         }
         teacher, few = _slow_teacher(folder), decoded[:SLOW_CLIPS]
         alone = _teacher_rate(plan, teacher, few)
-        rate, peak = _pipeline(_only(plan, len(few)), teacher, folder / "store", workers)
+        rate, peak = _pipeline(_only(plan, len(few)), teacher, folder / "store", decoders)
         figures[f"{TEACHER} alone, clips/s"] = round(alone, 2)
         figures[f"with {TEACHER}, pipeline, clips/s"] = round(rate, 2)
         figures[f"with {TEACHER}, of the slowest stage"] = round(rate / min(alone, decoding), 2)
@@ -85,9 +85,9 @@ def _jobs(plan: Plan) -> Iterable[Job]:
     return (Job(clip.path, plan.cuts(clip)) for clip in plan.source.clips)
 
 
-def _decoding_rate(plan: Plan, workers: int) -> float:
+def _decoding_rate(plan: Plan, decoders: Decoders) -> float:
     """Clips a second, from the first clip on: the workers' start is not counted."""
-    results = decode_all(_jobs(plan), plan.view, workers)
+    results = decode_all(_jobs(plan), plan.view, decoders)
     next(results)
     started, count = time.perf_counter(), sum(1 for _ in results)
     return count / (time.perf_counter() - started)
@@ -115,7 +115,7 @@ def _writing_rate(plan: Plan, clips: list[Decoded], folder: Path) -> float:
     return len(clips) / (time.perf_counter() - started)
 
 
-def _pipeline(plan: Plan, teacher: FrozenTeacher | None, path: Path, workers: int) -> tuple[float, float]:
+def _pipeline(plan: Plan, teacher: FrozenTeacher | None, path: Path, decoders: Decoders) -> tuple[float, float]:
     """Clips a second, from the first batch until all are on the disk, and the peak of memory above that before."""
     builder, process, done = StoreBuilder(path, plan), psutil.Process(), threading.Event()
     before, peak = process.memory_info().rss, 0
@@ -131,7 +131,7 @@ def _pipeline(plan: Plan, teacher: FrozenTeacher | None, path: Path, workers: in
             peak = max(peak, sum(sizes))
 
     threading.Thread(target=watch, daemon=True).start()
-    builder.write(teacher, workers, lambda count: moments.append((time.perf_counter(), count)))
+    builder.write(teacher, decoders, lambda count: moments.append((time.perf_counter(), count)))
     ended = time.perf_counter()
     done.set()
     shutil.rmtree(builder.partial)

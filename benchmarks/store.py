@@ -21,6 +21,7 @@ from salt_tune.prepare import DEMO_CLIPS, DEMO_VIEW
 from trainable.config import TrialConfig
 from trainable.data.build import StoreBuilder
 from trainable.data.codecs import LatentFormat, PixelFormat
+from trainable.data.decoding import Decoders
 from trainable.data.loader import Loader
 from trainable.data.plan import Plan
 from trainable.data.sources import find_source
@@ -90,7 +91,7 @@ def _verify_rate(store: ClipStore) -> float:
         seen += size
 
     started = time.perf_counter()
-    bad = verify(store, os.cpu_count() or 1, count)
+    bad = verify(store, Decoders(os.cpu_count() or 1), count)
     seconds = time.perf_counter() - started
     assert not bad
     return seen / seconds
@@ -102,15 +103,15 @@ def _int8_at_demo_size(folder: Path) -> dict[str, object]:
     write_dataset(videos, DEMO_CLIPS, seed=0)
     first = Plan(find_source(videos), DEMO_VIEW, "raw", "float16", {"name": "pixel"}, "layer_norm", seed=0)
     builder = StoreBuilder(folder / "demo-float16", first)
-    builder.write(None, 2, lambda _: None)
+    builder.write(None, Decoders(2), lambda _: None)
     trained = builder.partial / "teacher"
     train_pixel_teacher(builder.open_pixels(), trained, PIXEL_TEACHER, device="cpu", seed=0, on_report=lambda _: None)
     teacher = PixelTeacher(trained, "cpu")
-    builder.add_latents(teacher, 2, lambda _: None)
+    builder.add_latents(teacher, Decoders(2), lambda _: None)
     exact = builder.finish(teacher)
     second = Plan(first.source, DEMO_VIEW, "raw", "int8", {"name": "pixel"}, "layer_norm", seed=0)
     builder = StoreBuilder(folder / "demo-int8", second)
-    builder.write(teacher, 2, lambda _: None)
+    builder.write(teacher, Decoders(2), lambda _: None)
     rounded = builder.finish(teacher)
     judge = Evaluator(exact, EvaluationConfig(), device="cpu")
     losses = {}

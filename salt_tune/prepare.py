@@ -18,6 +18,7 @@ from trainable.videomae_sizes import VIDEOMAE_TEACHERS
 if TYPE_CHECKING:
     from salt_tune.teachers import Teaching
     from trainable.data.build import StoreBuilder
+    from trainable.data.decoding import Decoders
     from trainable.data.sources import Source
     from trainable.data.store import ClipStore
 
@@ -59,6 +60,8 @@ class Options:
     target_norm: TargetNorm
     seed: int
     workers: int
+    clip_timeout: float | None
+    clip_memory: float
     overwrite: bool
     dry_run: bool
     append: bool
@@ -66,6 +69,13 @@ class Options:
     verify: Path | None
     repair: Path | None
     inspect: Path | None
+
+    @property
+    def decoders(self) -> "Decoders":
+        """The processes asked for, and what a clip may take of them."""
+        from trainable.data.decoding import Decoders
+
+        return Decoders(self.workers, self.clip_timeout, round(self.clip_memory * 1e9))
 
     def view(self) -> View:
         """The view asked for."""
@@ -160,6 +170,20 @@ class Options:
 @click.option(
     "--workers", type=click.IntRange(min=1), default=os.cpu_count(), show_default="cores", help="Processes that decode."
 )
+@click.option(
+    "--clip-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Skip a clip that takes longer to decode [default: as its length and size need].",
+)
+@click.option(
+    "--clip-memory",
+    type=click.FloatRange(min=0.05),
+    default=4.0,
+    show_default=True,
+    metavar="GB",
+    help="Skip a clip that takes more memory to decode.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a store that was prepared otherwise.")
 @click.option("--dry-run", is_flag=True, help="Say how many bytes and how long it will take, and stop there.")
 @click.option("--append", is_flag=True, help="Add the clips of VIDEOS that --store does not have yet.")
@@ -195,8 +219,8 @@ def _look_after(job: str, store: Path, options: Options) -> int:
         inspect.inspect_store(store)
         return 0
     if job == "verify":
-        return upkeep.verify_store(store, options.workers)
-    return upkeep.repair_store(store, options.teacher_weights, options.workers)
+        return upkeep.verify_store(store, options.decoders)
+    return upkeep.repair_store(store, options.teacher_weights, options.decoders)
 
 
 def _take_subset(options: Options) -> int:
@@ -216,7 +240,7 @@ def _append(options: Options) -> int:
         raise click.UsageError("--append needs VIDEOS and the --store that they are added to")
     source = find_source(options.videos, val_fraction=options.val_fraction, seed=options.seed)
     store, weights, latents = options.store, options.teacher_weights, options.latents_from
-    _say_result(append_clips(source, store, weights, latents, options.workers, overwrite=options.overwrite))
+    _say_result(append_clips(source, store, weights, latents, options.decoders, overwrite=options.overwrite))
     return 0
 
 
@@ -240,10 +264,10 @@ def _prepare(options: Options) -> int:
         if builder.done:
             console.print(f"{store}: the store is there already, prepared with these arguments; nothing to do")
             return 0
-        _say_cost(builder, teaching, options.workers)
+        _say_cost(builder, teaching, options.decoders)
         if options.dry_run:
             return 0
-        finished = teaching.fill(builder, options.workers)
+        finished = teaching.fill(builder, options.decoders)
     _say_result(finished)
     return 0
 
@@ -281,18 +305,18 @@ def _write_videos(folder: Path, count: int, seed: int) -> None:
         write_dataset(folder, count, seed=seed, on_clip=lambda: advance(1))
 
 
-def _say_cost(builder: "StoreBuilder", teaching: "Teaching", workers: int) -> None:
+def _say_cost(builder: "StoreBuilder", teaching: "Teaching", decoders: "Decoders") -> None:
     """Says what is still to be written and how long it should last; stops where the disk cannot hold it."""
     import torch
 
     from trainable.data.estimate import amount, check_disk, free_bytes, size_of, try_clips
 
     plan = builder.plan
-    sample = try_clips(plan)
+    sample = try_clips(plan, decoders)
     size = size_of(plan, sample, teaching.dim)
     pixels_left, latents_left = (1 - builder.written(half) / len(plan.source.clips) for half in ("pixels", "latents"))
     needed = size.pixels * pixels_left + size.latents * latents_left
-    stages = {"decode": sample.decode_seconds * len(plan.source.clips) / workers * pixels_left}
+    stages = {"decode": sample.decode_seconds * len(plan.source.clips) / decoders.processes * pixels_left}
     if len(sample.pixels):
         stages |= {name: value * latents_left for name, value in teaching.seconds(plan, sample.pixels).items()}
     # Beside a teacher on a GPU, decoding costs nothing until it is the slower one; on a CPU they share the cores.

@@ -15,6 +15,7 @@ from salt_tune.space_file import read_yaml
 from trainable.config import TrialConfig
 from trainable.data.adopt import LatentFolder, check_latents
 from trainable.data.build import StoreBuilder
+from trainable.data.decoding import Decoders
 from trainable.data.plan import Plan
 from trainable.data.store import ClipStore
 from trainable.data.view import View
@@ -73,7 +74,7 @@ class Teaching(Protocol):
         """About how long each stage will take beside decoding, tried on some rows of pixels."""
         ...
 
-    def fill(self, builder: StoreBuilder, workers: int) -> ClipStore:
+    def fill(self, builder: StoreBuilder, decoders: Decoders) -> ClipStore:
         """Makes the store."""
         ...
 
@@ -189,11 +190,11 @@ class Trained:
             looking = _time(lambda: model.student(inputs)) / max(len(pixels), 1)
         return {"teacher": steps * _time(step), "latents": plan.rows() * looking}
 
-    def fill(self, builder: StoreBuilder, workers: int) -> ClipStore:
+    def fill(self, builder: StoreBuilder, decoders: Decoders) -> ClipStore:
         """See `Teaching.fill`."""
         total = len(builder.plan.source.clips)
         with progress("decode", total, builder.written()) as advance:
-            builder.write(None, workers, advance)
+            builder.write(None, decoders, advance)
         say_skipped(builder.notes.skipped())
         folder = builder.partial / "teacher"
         val_r2 = self._train(builder, folder)
@@ -201,7 +202,7 @@ class Trained:
         has_latents = [rows for name, rows in builder.notes.shards() if builder.notes.has(name, "latents")]
         done = sum(row["view"] == 0 for rows in has_latents for row in rows)
         with progress("latents", total - len(builder.notes.skipped()), done) as advance:
-            builder.add_latents(teacher, workers, advance)
+            builder.add_latents(teacher, decoders, advance)
         return builder.finish(teacher, val_r2=val_r2)
 
     def _train(self, builder: StoreBuilder, folder: Path) -> float:
@@ -246,10 +247,10 @@ class Given:
         rows = torch.from_numpy(pixels if _device() == "cuda" else pixels[:1])
         return {"latents": plan.rows() * _time(lambda: self.teacher.latents(rows)) / max(len(rows), 1)}
 
-    def fill(self, builder: StoreBuilder, workers: int) -> ClipStore:
+    def fill(self, builder: StoreBuilder, decoders: Decoders) -> ClipStore:
         """See `Teaching.fill`."""
         with progress("prepare", len(builder.plan.source.clips), builder.written()) as advance:
-            builder.write(self.teacher, workers, advance)
+            builder.write(self.teacher, decoders, advance)
         say_skipped(builder.notes.skipped())
         if isinstance(self.teacher, PixelTeacher):  # so that the store can be repaired and grow
             copy_folder(self.teacher.folder, builder.partial / "teacher")
@@ -287,11 +288,11 @@ class Adopted:
         """See `Teaching.seconds`."""
         return {"latents": plan.rows() * _time(self.folder.read_one)}
 
-    def fill(self, builder: StoreBuilder, workers: int) -> ClipStore:
+    def fill(self, builder: StoreBuilder, decoders: Decoders) -> ClipStore:
         """See `Teaching.fill`."""
         checked = "unverified"
         if self._check is not None and self._teacher is not None:
-            error, count = check_latents(self.folder, builder.plan, self._teacher, self._check, workers)
+            error, count = check_latents(self.folder, builder.plan, self._teacher, self._check, decoders)
             checked = f"checked on {count} clips against {self._teacher.name}"
             console.print(f"{checked}: at most {error:.1%} off")
         else:
@@ -300,7 +301,7 @@ class Adopted:
                 "--check-latents N computes N of them again"
             )
         with progress("adopt", len(builder.plan.source.clips), builder.written()) as advance:
-            builder.write(self.folder, workers, advance)
+            builder.write(self.folder, decoders, advance)
         say_skipped(builder.notes.skipped())
         return builder.finish(self.folder, checked, metadata=self.folder.metadata)
 

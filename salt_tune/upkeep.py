@@ -6,10 +6,12 @@ from salt_tune.console import console, progress
 from salt_tune.teachers import load_teacher, say_skipped
 from trainable.data.adopt import LatentFolder
 from trainable.data.append import StoreAppender
-from trainable.data.repair import repair
+from trainable.data.decoding import Decoders
+from trainable.data.repair import check_latents_again, repair
+from trainable.data.reread import accept, read_again
 from trainable.data.rows import BadRow
 from trainable.data.sources import Source
-from trainable.data.store import ClipStore
+from trainable.data.store import READ_BY_RANDOM_ACCESS, ClipStore
 from trainable.data.subset import subset
 from trainable.data.verify import bytes_to_verify, verify
 from trainable.errors import UserError
@@ -20,39 +22,55 @@ NAMED = 20  # damaged rows that are printed at most
 DAMAGED = 1  # exit code
 
 
-def verify_store(path: Path, workers: int) -> int:
+def verify_store(path: Path, decoders: Decoders) -> int:
     """Reads all of a store and names each row that is damaged.
 
     Returns:
         The exit code: 1 where any is.
     """
-    bad = _verify(ClipStore.open(path, whole=False), workers)
+    store = ClipStore.open(path, whole=False)
+    bad = _verify(store, decoders)
     if bad:
         console.print(f"Rebuild them: python -m salt_tune.prepare --repair {path}")
-    return DAMAGED if bad else 0
+    if not store.read_in_order:
+        console.print(f"{path}: {READ_BY_RANDOM_ACCESS} python -m salt_tune.prepare --repair {path}")
+    return DAMAGED if bad or not store.read_in_order else 0
 
 
-def repair_store(path: Path, weights: Path | None, workers: int) -> int:
+def repair_store(path: Path, weights: Path | None, decoders: Decoders) -> int:
     """Rebuilds the damaged rows of a store.
 
     Args:
         path: the store.
         weights: of its teacher; None: those that lie in the store.
-        workers: processes that decode.
+        decoders: processes that decode.
 
     Raises:
         UserError: they cannot be rebuilt.
     """
     store = ClipStore.open(path, whole=False)
-    bad = _verify(store, workers)
+    if not store.read_in_order:
+        store = _reread(store, weights, decoders)
+    bad = _verify(store, decoders)
     teacher = _teacher_of(store, weights) if any(row.half == "latents" for row in bad) else None
     with progress("repair", len(bad), unit="rows") as advance:
-        changed = repair(store, bad, teacher, workers, advance)  # mends the position mean as well
+        changed = repair(store, bad, teacher, decoders, advance)  # mends the position mean as well
     ClipStore.open(path)
     if changed:
         console.print(f"{changed} rows got latents of other bits than before, as from another machine")
     console.print(f"{path}: {len(bad)} rows rebuilt")
     return 0
+
+
+def _reread(store: ClipStore, weights: Path | None, decoders: Decoders) -> ClipStore:
+    """Reads the videos of a store in order that was read by random access; its index has other frames then."""
+    with progress("read", sum(shard["rows"] for shard in store.manifest["shards"]), unit="rows") as advance:
+        found = read_again(store, decoders, advance)
+    console.print(f"{store.path}: {len(found.pixels)} of {found.rows} rows held other frames than the video's own")
+    if found.pixels:  # refused before anything is written
+        check_latents_again(store, len(found.pixels), _teacher_of(store, weights))
+    accept(store, found)
+    return ClipStore.open(store.path, whole=False)
 
 
 def take_subset(source: Path, path: Path, clips: int, seed: int, overwrite: bool) -> ClipStore:
@@ -63,7 +81,7 @@ def take_subset(source: Path, path: Path, clips: int, seed: int, overwrite: bool
 
 
 def append_clips(
-    source: Source, path: Path, weights: Path | None, latents: Path | None, workers: int, *, overwrite: bool
+    source: Source, path: Path, weights: Path | None, latents: Path | None, decoders: Decoders, *, overwrite: bool
 ) -> ClipStore:
     """Adds the clips of `source` to the store `path`; see `trainable.data.append.StoreAppender`.
 
@@ -72,7 +90,7 @@ def append_clips(
         path: the store.
         weights: of its teacher; None: those that lie in the store.
         latents: a folder of latents, where those of the store were adopted.
-        workers: processes that decode.
+        decoders: processes that decode.
         overwrite: start over where an append of other clips did not finish.
 
     Raises:
@@ -85,14 +103,14 @@ def append_clips(
     store, before = appender.store, {clip["id"] for clip in appender.store.manifest["skipped"]}
     teacher = _teacher_of(store, weights) if latents is None else LatentFolder(latents, store.view)
     with progress("append", appender.clips) as advance:
-        store = appender.append(teacher, workers, advance)
+        store = appender.append(teacher, decoders, advance)
     say_skipped(clip for clip in store.manifest["skipped"] if clip["id"] not in before)
     return store
 
 
-def _verify(store: ClipStore, workers: int) -> list[BadRow]:
+def _verify(store: ClipStore, decoders: Decoders) -> list[BadRow]:
     with progress("verify", bytes_to_verify(store), unit="bytes") as advance:
-        bad = verify(store, workers, advance)
+        bad = verify(store, decoders, advance)
     for row in bad[:NAMED]:
         view = f", view {row.view}" if row.view else ""
         console.print(f"  {row.file.name}, row {row.row}: clip {row.id}{view}, {row.half}: {row.reason}")

@@ -7,6 +7,7 @@ import torch
 
 from trainable.data.build import StoreBuilder
 from trainable.data.codecs import LatentFormat, PixelFormat
+from trainable.data.decoding import Decoders
 from trainable.data.plan import Plan
 from trainable.data.sources import find_source
 from trainable.data.store import ClipStore
@@ -51,5 +52,5 @@ def build_store(
     named = {"name": teacher.name, "sha256": teacher.sha256}
     plan = Plan(find_source(videos), View(8, 32, 8, 2, views=views), pixels, latents, named, "layer_norm", 0)
     builder = StoreBuilder(path, plan)
-    builder.write(teacher, 2, lambda _count: None)
+    builder.write(teacher, Decoders(2), lambda _count: None)
     return builder.finish(teacher, **(facts or {}))

@@ -26,7 +26,19 @@ class ConfigError(UserError):
 
 
 class VideoError(UserError):
-    """A video that cannot be read or decoded, or a folder of videos that cannot be understood."""
+    """A video that cannot be read or decoded, or a folder of videos that cannot be understood.
+
+    Attributes:
+        log: what the decoder said of it, line by line.
+    """
+
+    def __init__(self, message: str, log: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.log = log
+
+    def __reduce__(self) -> tuple[type["VideoError"], tuple[str, tuple[str, ...]]]:
+        """Lets the error come back from another process."""
+        return type(self), (str(self), self.log)
 
 
 class StoreError(UserError):

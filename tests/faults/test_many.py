@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.faults.conftest import prepare, write_video
 from trainable.data.hashing import digest
 from trainable.data.store import ClipStore
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 
 COUNT, FEW, VERY_FEW = 10_000, 1_000, 64

@@ -123,7 +123,7 @@ def test_a_clip_that_does_not_decode_is_named_and_moves_no_other(
         if path.stem != "c" or path.parent.name != "up"
     )
 
-    from trainable.data.videos import read_clip
+    from trainable.data.video.reader import read_clip
     from trainable.targets import normalise
     from trainable.teacher import PixelTeacher
 

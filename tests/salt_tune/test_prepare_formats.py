@@ -14,7 +14,7 @@ import torch
 from tests.faults.conftest import SMALL, assert_well, content, here, listing, many_videos, refused, started, wait_until
 from trainable.data.crops import names_direction
 from trainable.data.store import ClipStore
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.targets import normalise
 from trainable.teacher import PixelTeacher
 

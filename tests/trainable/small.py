@@ -11,6 +11,7 @@ import torch
 
 from trainable.config import TrialConfig
 from trainable.data.build import StoreBuilder
+from trainable.data.decoding import Decoders
 from trainable.data.index import Clips
 from trainable.data.plan import Plan
 from trainable.data.sources import find_source
@@ -82,9 +83,9 @@ def prepare(
     """
     builder, teacher = StoreBuilder(path, plan, overwrite=overwrite), Projection(plan.view)
     assert not builder.done
-    builder.write(None if two_passes else teacher, 1, written)
+    builder.write(None if two_passes else teacher, Decoders(1), written)
     if two_passes:
-        builder.add_latents(teacher, 1, looked_at)
+        builder.add_latents(teacher, Decoders(1), looked_at)
     return builder.finish(teacher)
 
 

@@ -11,7 +11,7 @@ import torch
 import trainable
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store import ClipStore
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 from trainable.errors import CheckpointError
 from trainable.export import load_encoder, save_encoder

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from trainable.data.decoding import Job, decode_all, or_raise
+from trainable.data.decoding import Decoders, Job, decode_all, or_raise
 from trainable.data.hashing import clip_key
 from trainable.data.plan import Plan
 from trainable.data.view import View
@@ -118,7 +118,7 @@ def _read_metadata(path: Path, view: View) -> dict[str, Any]:
 
 
 def check_latents(
-    folder: LatentFolder, plan: Plan, teacher: FrozenTeacher, count: int, workers: int
+    folder: LatentFolder, plan: Plan, teacher: FrozenTeacher, count: int, decoders: Decoders
 ) -> tuple[float, int]:
     """Computes some latents again, to see whether those of the folder are of the stated view and teacher.
 
@@ -127,7 +127,7 @@ def check_latents(
         plan: the store that adopts them.
         teacher: the teacher that they are said to be of.
         count: clips to compute again, drawn by their names.
-        workers: processes that decode.
+        decoders: processes that decode.
 
     Returns:
         The largest relative error of a clip (the root mean square of the difference over that of the latents about
@@ -139,7 +139,7 @@ def check_latents(
     clips = sorted(plan.source.clips, key=lambda clip: clip_key(clip.id))[:count]
     worst, compared = 0.0, 0
     reason = ""
-    decoded = decode_all((Job(clip.path) for clip in clips), plan.view, workers)
+    decoded = decode_all((Job(clip.path) for clip in clips), plan.view, decoders)
     for clip, result in zip(clips, decoded, strict=True):
         try:
             pixels, stated = or_raise(result).pixels, folder.read(clip.id)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from trainable.data.adopt import LatentFolder
 from trainable.data.codecs import TargetNorm
+from trainable.data.decoding import Decoders
 from trainable.data.finish import (
     Sums,
     describe_latents,
@@ -60,6 +61,7 @@ class StoreAppender:
 
     def __init__(self, path: Path, source: Source, *, overwrite: bool = False) -> None:
         self.store = ClipStore.open(path.resolve())
+        self.store.check_reading()
         self._overwrite = overwrite
         self._folder = self.store.path.with_name(self.store.path.name + ".append")
         self._end_commit()
@@ -93,12 +95,12 @@ class StoreAppender:
         labels = dict.fromkeys([*self.store.labels, *source.labels])
         return Source(self.store.videos, tuple(new), tuple(labels))
 
-    def append(self, teacher: LatentSource, workers: int, advance: Advance) -> ClipStore:
+    def append(self, teacher: LatentSource, decoders: Decoders, advance: Advance) -> ClipStore:
         """Decodes the new clips and adds them to the store; goes on where an earlier run was stopped.
 
         Args:
             teacher: the store's.
-            workers: processes that decode.
+            decoders: processes that decode.
             advance: called with a number of clips when that many more are written; at once with those of an earlier
                 run.
 
@@ -118,7 +120,7 @@ class StoreAppender:
         growing.begin()
         notes = Notes(growing.notes, (name for name, _ in plan.shards()))
         advance(sum(len(clips) for name, clips in plan.shards() if notes.has(name)))
-        write_shards(plan, growing.folder, notes, teacher, workers, advance)
+        write_shards(plan, growing.folder, notes, teacher, decoders, advance)
         if not any(notes.shards()):
             return self._give_up(growing, notes)
         return self._commit(growing, notes)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainable.data.decoding import Job, decode_all, or_raise
+from trainable.data.decoding import Decoders, Job, decode_all, or_raise
 from trainable.data.finish import (
     Sums,
     describe_latents,
@@ -68,19 +68,19 @@ class StoreBuilder:
             return 0
         return sum(len(clips) for name, clips in self.plan.shards() if self.notes.has(name, half))
 
-    def write(self, latents: LatentSource | None, workers: int, advance: Advance) -> None:
+    def write(self, latents: LatentSource | None, decoders: Decoders, advance: Advance) -> None:
         """Decodes all videos and writes their shards.
 
         Args:
             latents: where the latents come from; None: from `add_latents`, later.
-            workers: processes that decode.
+            decoders: processes that decode.
             advance: called with a number of source clips when that many more are written.
 
         Raises:
             StoreError: no clip of one of the splits decodes; nothing is left behind then.
         """
         self._growing.partial.begin()
-        write_shards(self.plan, self.partial, self.notes, latents, workers, advance)
+        write_shards(self.plan, self.partial, self.notes, latents, decoders, advance)
         self._check_splits()
         if latents is None:
             self._write_index_and_manifest(None, "", {})
@@ -97,12 +97,12 @@ class StoreBuilder:
         """The store as it stands after `write` without latents, for a teacher to be trained on."""
         return ClipStore.open(self.partial)
 
-    def add_latents(self, teacher: FrozenTeacher, workers: int, advance: Advance) -> None:
+    def add_latents(self, teacher: FrozenTeacher, decoders: Decoders, advance: Advance) -> None:
         """Computes the latents of every clip from the pixels as they are stored.
 
         Args:
             teacher: whose latents.
-            workers: processes that decode, where no pixels are stored.
+            decoders: processes that decode, where no pixels are stored.
             advance: called with a number of source clips when that many more are done.
         """
         missing = [
@@ -110,7 +110,7 @@ class StoreBuilder:
             for name, rows in self.notes.shards()
             if not self.notes.has(name, "latents")
         ]
-        with closing(ahead(self._stored_pixels(missing, workers))) as pixels:
+        with closing(ahead(self._stored_pixels(missing, decoders))) as pixels:
             for name, rows in missing:
                 with ShardWriter(self.partial, name) as writer:
                     for start in range(0, len(rows), BATCH_ROWS):
@@ -118,7 +118,9 @@ class StoreBuilder:
                         advance(sum(view == 0 for _, view in rows[start : start + BATCH_ROWS]))
                 self.notes.write_latents(name, writer.latent_facts())
 
-    def _stored_pixels(self, shards: list[tuple[str, list[tuple[str, int]]]], workers: int) -> Iterator[torch.Tensor]:
+    def _stored_pixels(
+        self, shards: list[tuple[str, list[tuple[str, int]]]], decoders: Decoders
+    ) -> Iterator[torch.Tensor]:
         """Runs in a thread: the pixels of each shard in batches of `BATCH_ROWS` rows."""
         store = self.open_pixels()
         places = {clip: (split, n) for split in (store.train, store.val) for n, clip in enumerate(split.ids)}
@@ -126,7 +128,7 @@ class StoreBuilder:
             by_id = {clip.id: clip for clip in self.plan.source.clips}
             first_views = (name for _, rows in shards for name, view in rows if view == 0)
             jobs = (Job(by_id[name].path, self.plan.cuts(by_id[name])) for name in first_views)
-            decoded = (or_raise(result) for result in decode_all(jobs, self.plan.view, workers, pixels="none"))
+            decoded = (or_raise(result) for result in decode_all(jobs, self.plan.view, decoders, pixels="none"))
             views = (view for result in decoded for view in result.pixels)
         else:
             views = (store.pixels(*places[name], view) for _, rows in shards for name, view in rows)

@@ -4,14 +4,9 @@ Workers share nothing with the parent but file names, going in, and uint8 clips,
 """
 
 import itertools
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +16,44 @@ import numpy.typing as npt
 from trainable.data.codecs import PixelFormat, decode_jpeg, encode_jpeg
 from trainable.data.crops import CENTRE, Cut
 from trainable.data.hashing import digest
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import Extent, read_clip
 from trainable.data.view import View
+from trainable.data.worker_processes import Allow, JobLost, WorkerProcesses
 from trainable.errors import VideoError
 
 AHEAD = 3  # clips in flight for each worker: what bounds the memory
+
+# The default time limit: a share for opening, reading at a slow disk's pace, and decoding at a tenth of a slow core's.
+OPENING_SECONDS = 30.0
+READ_BYTES, DECODED_PIXELS = 1e6, 5e6  # a second
+
+
+@dataclass(frozen=True)
+class Decoders:
+    """Worker processes that decode, and what one clip may take of them; a clip that takes more is skipped.
+
+    Attributes:
+        processes: how many there are at a time.
+        clip_seconds: from a clip's start to its end; None: as its length and size need, ten times what a slow core
+            takes and half a minute.
+        clip_memory: bytes.
+    """
+
+    processes: int
+    clip_seconds: float | None = None
+    clip_memory: int = 4 * 2**30
+
+    def opening_seconds(self, path: Path) -> float:
+        """The time limit until it is known how much there is to decode."""
+        size = path.stat().st_size if path.exists() else 0
+        return self.clip_seconds or OPENING_SECONDS + size / READ_BYTES
+
+    def decoding_seconds(self, extent: Extent) -> float | None:
+        """The time limit for the rest; None: what is left of the one before."""
+        if self.clip_seconds is not None:
+            return None
+        pixels = max(extent.packets, 1) * extent.pixels
+        return OPENING_SECONDS + extent.bytes / READ_BYTES + pixels / DECODED_PIXELS
 
 
 @dataclass(frozen=True)
@@ -59,28 +87,33 @@ class Decoded:
 
 
 def decode_all(
-    jobs: Iterable[Job], view: View, workers: int, *, pixels: PixelFormat = "raw", keep_pixels: bool = True
+    jobs: Iterable[Job],
+    view: View,
+    decoders: Decoders,
+    *,
+    pixels: PixelFormat = "raw",
+    keep_pixels: bool = True,
 ) -> Iterator[Decoded | VideoError]:
     """Decodes each of `jobs`, in order.
 
     Args:
         jobs: the videos.
         view: geometry of the clips.
-        workers: processes that decode.
+        decoders: processes that decode.
         pixels: how the store keeps them.
         keep_pixels: hand over the pixels as well, for a teacher to look at.
 
     Yields:
-        What became of each, or the error of a video that does not decode; also where it brings its worker process down.
+        What became of each, or the error of a video that does not decode; also where it brings its worker process down,
+        or takes longer or more memory than it may.
     """
-    task = _Task(view, pixels, keep_pixels)
     remaining = iter(jobs)
     pending: deque[tuple[Job, Future[Decoded]]] = deque()
-    pool = _pool(workers)
-    try:
+    task = _Task(view, pixels, keep_pixels, decoders)
+    with WorkerProcesses(task, decoders.processes, decoders.clip_memory) as processes:
         while True:
-            for job in itertools.islice(remaining, workers * AHEAD - len(pending)):
-                pending.append((job, _submit(pool, task, job)))
+            for job in itertools.islice(remaining, decoders.processes * AHEAD - len(pending)):
+                pending.append((job, processes.submit(job, decoders.opening_seconds(job.path))))
             if not pending:
                 return
             job, future = pending.popleft()
@@ -88,15 +121,8 @@ def decode_all(
                 yield future.result()
             except VideoError as error:
                 yield error
-            except BrokenProcessPool:
-                # Any clip in flight may be the one: each is tried again in a process of its own.
-                suspects = [job, *(other for other, _ in pending)]
-                pending.clear()
-                pool.shutdown(cancel_futures=True)
-                yield from (_decode_alone(task, suspect) for suspect in suspects)
-                pool = _pool(workers)
-    finally:
-        pool.shutdown(cancel_futures=True)
+            except JobLost as lost:
+                yield VideoError(f"{job.path}: {lost}", lost.log)
 
 
 def or_raise(result: Decoded | VideoError) -> Decoded:
@@ -117,9 +143,14 @@ class _Task:
     view: View
     pixels: PixelFormat
     keep_pixels: bool
+    decoders: Decoders
 
-    def __call__(self, job: Job) -> Decoded:
-        clips, frames = read_clip(job.path, self.view, job.cuts)
+    def __call__(self, job: Job, allow: Allow) -> Decoded:
+        def on_extent(extent: Extent) -> None:
+            if (seconds := self.decoders.decoding_seconds(extent)) is not None:
+                allow(seconds)
+
+        clips, frames = read_clip(job.path, self.view, job.cuts, on_extent)
         seen: tuple[npt.NDArray[np.uint8], ...] = tuple(clips)
         if self.pixels == "jpeg":
             stored = tuple(encode_jpeg(clip, self.view) for clip in clips)
@@ -131,43 +162,3 @@ class _Task:
             stored = seen if self.pixels == "raw" else ()
             digests = tuple(map(digest, seen))
         return Decoded(frames, stored, digests, seen if self.keep_pixels else ())
-
-
-def _submit(pool: ProcessPoolExecutor, task: _Task, job: Job) -> Future[Decoded]:
-    # A worker that starts inherits that Ctrl-C waits, until it ignores it: it would end with a traceback before.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return pool.submit(task, job)
-    except BrokenProcessPool as error:  # a worker died since the last clip was asked for
-        failed: Future[Decoded] = Future()
-        failed.set_exception(error)
-        return failed
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _decode_alone(task: _Task, job: Job) -> Decoded | VideoError:
-    with _pool(1) as pool:
-        try:
-            return _submit(pool, task, job).result()
-        except VideoError as error:
-            return error
-        except BrokenProcessPool:
-            return VideoError(f"{job.path}: the decoder crashes on it")
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: the parent has threads. A worker imports decord, numpy and Pillow, but no torch.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
-
-
-def _follow_parent() -> None:
-    """In a worker: leaves Ctrl-C to the parent, and leaves when that has died without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -2,13 +2,13 @@
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.decoding import Decoded, Decoders, Job, decode_all
 from trainable.data.plan import Plan
 from trainable.errors import StoreError
 
@@ -50,12 +50,12 @@ class Size:
         return self.pixels + self.latents
 
 
-def try_clips(plan: Plan) -> Sample:
-    """Decodes a few clips, spread over the plan, as the preparation will."""
+def try_clips(plan: Plan, decoders: Decoders) -> Sample:
+    """Decodes a few clips, spread over the plan, as the preparation will; in one process."""
     clips = plan.source.clips
     chosen = [clips[at] for at in np.unique(np.linspace(0, len(clips) - 1, TRIED_CLIPS + 1).astype(int))]
     jobs = (Job(clip.path, plan.cuts(clip)) for clip in chosen)
-    results = decode_all(jobs, plan.view, workers=1, pixels=plan.pixels)
+    results = decode_all(jobs, plan.view, replace(decoders, processes=1), pixels=plan.pixels)
     first = next(results)  # it waited for the worker to start, so the clock starts after it
     started = time.perf_counter()
     others = list(results)

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainable.data.index import INDEX_SCHEMA
-from trainable.data.manifest import FORMAT_VERSION
+from trainable.data.index import INDEX_SCHEMA, Clips
+from trainable.data.manifest import FORMAT_VERSION, RANDOM_ACCESS_VERSION
 from trainable.data.store import ClipStore
+from trainable.data.video.reader import READING
 from trainable.data.view import View
 from trainable.files import atomic_write, write_json
 from trainable.objective import draw_clips
@@ -68,6 +69,23 @@ class Sums:
         return {"tokens": self.tokens, **totals, "squared_error": self.squared_error}
 
 
+def stored_sums(store: ClipStore, clips: Clips, squared_error: float) -> Sums:
+    """Sums over the latents of a split as they are stored.
+
+    Args:
+        store: the store.
+        clips: the split.
+        squared_error: what storing them took away or added, which is not known any more from what is stored.
+    """
+    total, square_total = np.zeros(store.teacher.dim), np.zeros(store.teacher.dim)
+    for clip in range(len(clips)):
+        for view in range(clips.views):
+            values = store.latents(clips, clip, view).astype(np.float64)
+            total += values.sum(axis=0)
+            square_total += np.square(values).sum(axis=0)
+    return Sums(len(clips) * clips.views * store.view.tokens, total, square_total, squared_error)
+
+
 def describe_latents(latents: str, view: View, checked: str, train: Sums, val: Sums) -> dict[str, Any]:
     """What the manifest says of the latents.
 
@@ -113,6 +131,7 @@ def write_manifest(
     skipped: list[dict[str, str]],
     plan: dict[str, Any],
     generation: int = 0,
+    reading: dict[str, str] | None = READING,
     appended: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Writes manifest.json, atomically: the store is what it says from then on.
@@ -129,6 +148,7 @@ def write_manifest(
         skipped: clips that were left out.
         plan: what the store was prepared from.
         generation: how often the index was replaced, by clips that were appended or latents that were repaired.
+        reading: how the frames were read; None: by random access, in a store that is taken from such a one.
         appended: what they were prepared from, each time.
     """
     counts = index.group_by("shard").aggregate([("row", "count")]).sort_by("shard").to_pylist()
@@ -138,7 +158,8 @@ def write_manifest(
     write_json(
         folder / "manifest.json",
         {
-            "format_version": FORMAT_VERSION,
+            "format_version": RANDOM_ACCESS_VERSION if reading is None else FORMAT_VERSION,
+            "reading": reading,
             "generation": generation,
             "index": index_name(generation),
             "position_mean": position_mean_name(generation),

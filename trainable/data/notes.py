@@ -44,7 +44,7 @@ class Notes:
                 yield name, rows
 
     def skipped(self) -> list[dict[str, str]]:
-        """Clips that could not be prepared: `id`, `split` and `reason`."""
+        """Clips that could not be prepared: `id`, `split`, `reason`, and as `log` what the decoder said."""
         return [clip for name in self._names for clip in self._read(name)["skipped"]]
 
     def index(self, *, latents: bool) -> pa.Table:

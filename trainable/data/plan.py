@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from trainable.data.codecs import LatentFormat, PixelFormat, TargetNorm
 from trainable.data.crops import Cut, cuts_of
 from trainable.data.sources import Source, SourceClip
+from trainable.data.video.reader import READING
 from trainable.data.view import View
 
 SHARD_CLIPS = 64
@@ -46,6 +47,7 @@ class Plan:
         return {
             "videos": {"clips": len(self.source.clips), "sha256": hashlib.sha256(lines.encode()).hexdigest()},
             "view": self.view.describe(),
+            "reading": READING["order"],
             "pixels": self.pixels,
             "latents": self.latents,
             "teacher": self.teacher,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from trainable.data.adopt import LatentFolder
-from trainable.data.decoding import Decoded, Job, decode_all, or_raise
+from trainable.data.decoding import Decoded, Decoders, Job, decode_all, or_raise
 from trainable.data.notes import Notes, Row
 from trainable.data.pipeline import ahead
 from trainable.data.plan import Plan, Shard
@@ -38,7 +38,7 @@ class Batch:
         clips: those that were decoded.
         decoded: what became of each.
         adopted: the latents of each, where they are adopted.
-        skipped: the others: `id`, `split` and `reason`.
+        skipped: the others: `id`, `split`, `reason`, and as `log` what the decoder said.
         last: no more of this shard comes.
     """
 
@@ -56,7 +56,7 @@ class Batch:
 
 
 def write_shards(
-    plan: Plan, folder: Path, notes: Notes, latents: LatentSource | None, workers: int, advance: Advance
+    plan: Plan, folder: Path, notes: Notes, latents: LatentSource | None, decoders: Decoders, advance: Advance
 ) -> None:
     """Decodes the videos of all shards that are not noted yet, and writes these shards.
 
@@ -65,22 +65,24 @@ def write_shards(
         folder: where the shards grow.
         notes: on the shards there.
         latents: where the latents come from; None: they are added later.
-        workers: processes that decode.
+        decoders: processes that decode.
         advance: called with a number of source clips when that many more are written.
     """
     missing = [(name, clips) for name, clips in plan.shards() if not notes.has(name)]
     with (
-        closing(ahead(decode_batches(plan, missing, latents, workers))) as decoded,
+        closing(ahead(decode_batches(plan, missing, latents, decoders))) as decoded,
         closing(ahead(encode_batches(plan, decoded, latents))) as encoded,
     ):
         write_batches(plan, encoded, folder, notes, advance)
 
 
-def decode_batches(plan: Plan, shards: list[Shard], latents: LatentSource | None, workers: int) -> Iterator[Batch]:
+def decode_batches(
+    plan: Plan, shards: list[Shard], latents: LatentSource | None, decoders: Decoders
+) -> Iterator[Batch]:
     """What the workers decode, in batches that do not reach across shards."""
     teacher_looks = latents is not None and not isinstance(latents, LatentFolder)
     jobs = (Job(clip.path, plan.cuts(clip)) for _, clips in shards for clip in clips)
-    results = decode_all(jobs, plan.view, workers, pixels=plan.pixels, keep_pixels=teacher_looks)
+    results = decode_all(jobs, plan.view, decoders, pixels=plan.pixels, keep_pixels=teacher_looks)
     size = max(1, BATCH_ROWS // plan.view.views)
     for name, clips in shards:
         for start in range(0, len(clips), size):
@@ -93,7 +95,9 @@ def decode_batches(plan: Plan, shards: list[Shard], latents: LatentSource | None
                     batch.clips.append(clip)
                     batch.decoded.append(result)
                 except VideoError as error:
-                    batch.skipped.append({"id": clip.id, "split": clip.split, "reason": str(error)})
+                    batch.skipped.append(
+                        {"id": clip.id, "split": clip.split, "reason": str(error), "log": "\n".join(error.log)}
+                    )
             yield batch
 
 

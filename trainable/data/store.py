@@ -28,7 +28,7 @@ from trainable.data.codecs import LatentFormat, PixelFormat, decode_jpeg, dequan
 from trainable.data.crops import cuts_of
 from trainable.data.hashing import digest
 from trainable.data.index import Clips, read_index
-from trainable.data.manifest import TeacherRecord, read_manifest, read_view
+from trainable.data.manifest import RANDOM_ACCESS_VERSION, TeacherRecord, read_manifest, read_view
 from trainable.data.sources import Split
 from trainable.data.view import View
 from trainable.errors import ConfigError, StoreError, VideoError
@@ -38,6 +38,11 @@ Half = Literal["pixels", "latents"]
 
 
 OTHER_FILES = 512  # that a process may have open beside the shards
+
+READ_BY_RANDOM_ACCESS = (
+    "its frames were read by random access, which gives other frames than the video's own in some containers; "
+    "read them again by"
+)
 
 RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
 
@@ -111,6 +116,20 @@ class ClipStore:
         return latents
 
     @property
+    def read_in_order(self) -> bool:
+        """Whether its frames are those that decoding in order gives; older stores were read by random access."""
+        return bool(self.manifest["format_version"] != RANDOM_ACCESS_VERSION)
+
+    def check_reading(self) -> None:
+        """Refuses a store whose frames were read by random access.
+
+        Raises:
+            StoreError: they were.
+        """
+        if not self.read_in_order:
+            raise StoreError(f"{self.path}: {READ_BY_RANDOM_ACCESS}: python -m salt_tune.prepare --repair {self.path}")
+
+    @property
     def videos(self) -> Path:
         """The folder that the videos were read from."""
         return Path(self.manifest["videos"])
@@ -174,7 +193,7 @@ class ClipStore:
         return stored
 
     def _from_video(self, clips: Clips, clip: int, view: int) -> npt.NDArray[np.uint8]:
-        from trainable.data.videos import read_clip  # only these stores need decord where they are read
+        from trainable.data.video.reader import read_clip  # only these stores need FFmpeg where they are read
 
         cut = cuts_of(self.view, clips.ids[clip], self.labels[clips.labels[clip]], clips.split)[view]
         try:
@@ -217,7 +236,9 @@ class ClipStore:
         """What is said of a row that differs from its checksum: clip, place and remedy."""
         what = f"clip {clips.ids[clip]!r}" + (f", view {view}" if view else "")
         if half == "pixels" and self.pixel_format == "none":
-            return f"{self.videos / clips.videos[clip]}: {what}: decodes to other pixels than when it was prepared"
+            changed = "decodes to other pixels than when it was prepared"
+            mend = "" if self.read_in_order else f"; {READ_BY_RANDOM_ACCESS} --repair {self.path}"
+            return f"{self.videos / clips.videos[clip]}: {what}: {changed}{mend}"
         file = shard_file(self.path, clips.shards[clip], half)
         remedy = f"rebuild it with `python -m salt_tune.prepare --repair {self.path}`"
         return f"{file}: {what}, row {clips.rows[clip] + view}: {half} differ from their checksum; {remedy}"

@@ -194,6 +194,7 @@ def _finish(store: ClipStore, growing: GrowingStore, notes: Notes) -> ClipStore:
         teacher=store.manifest["teacher"],
         skipped=[],
         plan=growing.partial.plan,
+        reading=store.manifest.get("reading"),
     )
     write_position_mean(ClipStore.open(folder, whole=False))
     if (store.path / "teacher").is_dir():

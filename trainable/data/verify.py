@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from trainable.data.crops import cuts_of
-from trainable.data.decoding import Decoded, Job, decode_all
+from trainable.data.decoding import Decoded, Decoders, Job, decode_all
 from trainable.data.hashing import digest
 from trainable.data.rows import BadRow, Row, all_rows, by_shard, files_of
 from trainable.data.stages import Advance
@@ -20,12 +20,12 @@ from trainable.errors import VideoError
 HALVES: Final[tuple[Half, Half]] = ("pixels", "latents")
 
 
-def verify(store: ClipStore, workers: int, advance: Advance) -> list[BadRow]:
+def verify(store: ClipStore, decoders: Decoders, advance: Advance) -> list[BadRow]:
     """Reads all of a store and compares it with the checksums in the index.
 
     Args:
         store: may have been opened with `whole=False`: rows that are not there are bad rows.
-        workers: threads that read; processes that decode, where no pixels are stored.
+        decoders: threads that read; processes that decode, where no pixels are stored.
         advance: called with a number of bytes when that many more were compared, `bytes_to_verify` in all.
 
     Returns:
@@ -33,12 +33,12 @@ def verify(store: ClipStore, workers: int, advance: Advance) -> list[BadRow]:
     """
     bad: list[BadRow] = []
     runs = [(half, rows) for rows in by_shard(all_rows(store)) for half in HALVES]
-    with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
+    with ThreadPoolExecutor(decoders.processes, thread_name_prefix="verify") as pool:
         for found, size in pool.map(lambda run: check_rows(store, *run), runs):
             bad += found
             advance(size)
     if store.pixel_format == "none":
-        for row, result in decode_rows(store, all_rows(store), workers):
+        for row, result in decode_rows(store, all_rows(store), decoders):
             if complaint := complaint_of(row, result):
                 bad.append(row.bad("pixels", row.video, complaint))
             advance(store.view.tokens * store.view.token_values)
@@ -83,12 +83,14 @@ def check_rows(store: ClipStore, half: Half, rows: list[Row], *, headers: bool =
     return bad, size
 
 
-def decode_rows(store: ClipStore, rows: Iterable[Row], workers: int) -> Iterator[tuple[Row, Decoded | VideoError]]:
+def decode_rows(
+    store: ClipStore, rows: Iterable[Row], decoders: Decoders
+) -> Iterator[tuple[Row, Decoded | VideoError]]:
     """Gives each row with what becomes of its video; a video is decoded once for rows that lie side by side."""
     clips = [list(views) for _, views in groupby(rows, key=lambda row: row[:2])]
     labels = {clips.split: [store.labels[label] for label in clips.labels] for clips in (store.train, store.val)}
     jobs = (Job(row.video, cuts_of(store.view, row.id, labels[row.split][row.clip], row.split)) for row, *_ in clips)
-    results = decode_all(jobs, store.view, workers, pixels=store.pixel_format, keep_pixels=False)
+    results = decode_all(jobs, store.view, decoders, pixels=store.pixel_format, keep_pixels=False)
     for views, result in zip(clips, results, strict=True):
         yield from ((row, result) for row in views)
 

@@ -16,11 +16,12 @@ from trainable.data.append import StoreAppender
 from trainable.data.build import StoreBuilder
 from trainable.data.codecs import LatentFormat, PixelFormat
 from trainable.data.crops import cuts_of
+from trainable.data.decoding import Decoders
 from trainable.data.plan import Plan
 from trainable.data.sources import Source, Split, find_source
 from trainable.data.store import ClipStore
 from trainable.data.subset import subset
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 from trainable.errors import StoreError
 from trainable.loop import Training
@@ -52,12 +53,12 @@ def make(
 def append_all(folder: Path, videos: Path) -> None:
     """What is killed."""
     plan.SHARD_CLIPS = 10
-    StoreAppender(folder / "store", find_source(videos)).append(Projection(VIEW), 1, ignore)
+    StoreAppender(folder / "store", find_source(videos)).append(Projection(VIEW), Decoders(1), ignore)
 
 
 def append(path: Path, source: Source, overwrite: bool = False) -> ClipStore:
     appender = StoreAppender(path, source, overwrite=overwrite)
-    return appender.append(Projection(appender.store.view), 1, ignore)
+    return appender.append(Projection(appender.store.view), Decoders(1), ignore)
 
 
 def rows_of(store: ClipStore) -> dict[tuple[str, int], tuple[bytes, bytes]]:
@@ -94,7 +95,7 @@ def test_a_folder_that_has_grown_is_appended(
     old_files, old_rows = content(before.path), rows_of(before)
     appender, shown = StoreAppender(before.path, source), list[int]()
     assert appender.clips == len(source.clips) - len(before.train) - len(before.val)
-    store = appender.append(Projection(VIEW), 1, shown.append)
+    store = appender.append(Projection(VIEW), Decoders(1), shown.append)
     assert sum(shown) == appender.clips
     files = content(store.path)
     of_generation_0 = {"index.parquet", "position_mean.npy"}
@@ -151,7 +152,7 @@ def test_an_appended_store_says_of_rounding_what_one_prepared_at_once_does(video
 def test_with_nothing_new_nothing_happens(path: Path, videos: Path) -> None:
     appender = StoreAppender(path, some(videos))
     assert appender.clips == 0
-    assert appender.append(Projection(VIEW), 1, ignore).manifest["generation"] == 0
+    assert appender.append(Projection(VIEW), Decoders(1), ignore).manifest["generation"] == 0
     append(path, find_source(videos))
     before = content_hash(path.parent)
     append(path, find_source(videos))
@@ -200,11 +201,11 @@ def test_latents_of_another_teacher_are_refused(path: Path, videos: Path, tmp_pa
     other = Projection(VIEW)
     other.sha256 = "0" * 64
     with pytest.raises(StoreError, match=f"teacher.sha256 = {Projection.sha256} .*: the teacher given has {'0' * 64}"):
-        StoreAppender(path, find_source(videos)).append(other, 1, ignore)
+        StoreAppender(path, find_source(videos)).append(other, Decoders(1), ignore)
     assert content_hash(tmp_path) == before
     adopted = write_latents(tmp_path / "latents", find_source(videos))
     with pytest.raises(StoreError, match=r"latents: nobody knows whose these latents are; .* --teacher-weights$"):
-        StoreAppender(path, find_source(videos)).append(adopted, 1, ignore)
+        StoreAppender(path, find_source(videos)).append(adopted, Decoders(1), ignore)
 
 
 def write_latents(folder: Path, source: Source) -> LatentFolder:
@@ -219,11 +220,11 @@ def test_adopted_latents_are_followed_by_adopted_latents(videos: Path, tmp_path:
     source, folder = find_source(videos), write_latents(tmp_path / "latents", find_source(videos))
     path = tmp_path / "store"
     builder = StoreBuilder(path, Plan(some(videos), VIEW, "raw", "float16", folder.describe(), "none", 0))
-    builder.write(folder, 1, ignore)
+    builder.write(folder, Decoders(1), ignore)
     before = builder.finish(folder, "checked on 4 clips against projection", metadata={})
     with pytest.raises(StoreError, match=r"its latents were adopted: .* --latents-from$"):
         append(path, source)
-    store = StoreAppender(path, source).append(folder, 1, ignore)
+    store = StoreAppender(path, source).append(folder, Decoders(1), ignore)
     assert store.manifest["latents"]["view"] == "unverified"
     assert store.teacher.sha256 != before.teacher.sha256
     assert store.teacher.target_norm == "none"

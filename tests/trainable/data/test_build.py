@@ -15,10 +15,11 @@ import torch
 from tests.trainable.small import Projection, content, ignore, make_plan, prepare
 from trainable.data.build import StoreBuilder
 from trainable.data.codecs import LatentFormat, PixelFormat
+from trainable.data.decoding import Decoders
 from trainable.data.plan import Plan
 from trainable.data.sources import find_source
 from trainable.data.store import ClipStore
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 from trainable.errors import StoreError
 from trainable.targets import normalise
@@ -172,8 +173,8 @@ def test_a_teacher_that_fails_is_heard_and_the_next_one_goes_on(
 
     def fail() -> None:
         builder, teacher = StoreBuilder(path, plan), Mortal(VIEW)
-        builder.write(None if two_passes else teacher, 1, ignore)
-        builder.add_latents(teacher, 1, ignore)
+        builder.write(None if two_passes else teacher, Decoders(1), ignore)
+        builder.add_latents(teacher, Decoders(1), ignore)
 
     with pytest.raises(StoppedError):
         fail()
@@ -188,7 +189,7 @@ def test_a_preparation_that_is_stopped_at_its_last_step_goes_on(plan: Plan, stra
     """Something takes the store's place while it is prepared, so that it cannot get its name."""
     path = tmp_path / "store"
     builder = StoreBuilder(path, plan)
-    builder.write(Projection(VIEW), 1, ignore)
+    builder.write(Projection(VIEW), Decoders(1), ignore)
     path.write_text("in the way")
     (builder.partial / "replaced").mkdir()
     with pytest.raises(OSError, match="store"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trainable.data.crops import AREA, ASPECT, CENTRE, Cut, cut_image, cuts_of, names_direction
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import Flips, View
 
 SIZE = 32

@@ -13,9 +13,9 @@ import pytest
 
 from trainable.data.codecs import PixelFormat, decode_jpeg
 from trainable.data.crops import CENTRE, cuts_of
-from trainable.data.decoding import AHEAD, Decoded, Job, decode_all
+from trainable.data.decoding import AHEAD, Decoded, Decoders, Job, decode_all
 from trainable.data.hashing import digest
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 from trainable.errors import VideoError
 
@@ -47,17 +47,17 @@ def workers() -> list[int]:
 
 
 def kill_workers() -> None:
-    """Kills all decoding workers, and waits until their pool has noticed."""
-    for pid in workers():
+    """Kills all decoding workers, and waits until they are gone."""
+    killed = workers()
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    while workers():
+    while not set(killed).isdisjoint(workers()):
         time.sleep(0.01)
-    time.sleep(0.2)
 
 
 def test_clips_come_in_order(paths: list[Path]) -> None:
-    assert_decoded(list(decode_all(jobs(paths), VIEW, workers=2)), paths)
-    assert list(decode_all([], VIEW, workers=1)) == []
+    assert_decoded(list(decode_all(jobs(paths), VIEW, Decoders(2))), paths)
+    assert list(decode_all([], VIEW, Decoders(1))) == []
 
 
 @pytest.mark.parametrize("pixels", ["raw", "jpeg", "none"])
@@ -68,7 +68,7 @@ def test_what_is_stored_and_what_a_teacher_sees_fit_together(
     view = View(frames=4, size=16, patch=8, views=3)
     cuts = cuts_of(view, "a clip", "a label", "train")
     wanted = [Job(paths[0], cuts), Job(paths[1], (CENTRE,))]
-    results = list(decode_all(wanted, view, workers=1, pixels=pixels, keep_pixels=keep_pixels))
+    results = list(decode_all(wanted, view, Decoders(1), pixels=pixels, keep_pixels=keep_pixels))
     for job, result in zip(wanted, results, strict=True):
         assert not isinstance(result, VideoError), result
         tokens, frames = read_clip(job.path, view, job.cuts)
@@ -94,7 +94,7 @@ def test_jobs_are_asked_for_only_as_they_are_needed(paths: list[Path]) -> None:
             asked += 1
             yield job
 
-    decoding = decode_all(count(), VIEW, workers=1)
+    decoding = decode_all(count(), VIEW, Decoders(1))
     for taken in range(1, 6):
         next(decoding)
         assert asked == taken + AHEAD - 1
@@ -105,7 +105,7 @@ def test_an_error_stands_in_the_place_of_its_clip(paths: list[Path], tmp_path: P
     cut = tmp_path / "cut.webm"
     cut.write_bytes(paths[0].read_bytes()[:500])
     mixed = [*paths[:3], cut, paths[3], tmp_path / "nothing.webm", cut, *paths[4:8]]
-    results = list(decode_all(jobs(mixed), VIEW, workers=2))
+    results = list(decode_all(jobs(mixed), VIEW, Decoders(2)))
     broken = [number for number, result in enumerate(results) if isinstance(result, VideoError)]
     assert broken == [3, 5, 6]
     for number in broken:
@@ -117,7 +117,7 @@ def test_an_error_stands_in_the_place_of_its_clip(paths: list[Path], tmp_path: P
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("taken", [1, AHEAD, 19])
 def test_a_worker_that_is_killed_costs_no_clip(paths: list[Path], taken: int) -> None:
-    decoding = decode_all(jobs(paths), VIEW, workers=1)
+    decoding = decode_all(jobs(paths), VIEW, Decoders(1))
     results = list(islice(decoding, taken))
     kill_workers()
     results.extend(decoding)
@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_costs_no_clip(paths: list[Path], taken: int) ->
 @pytest.mark.timeout(120)
 def test_workers_that_are_killed_again_and_again_cost_no_clip(paths: list[Path]) -> None:
     results = []
-    for number, result in enumerate(decode_all(jobs(paths), VIEW, workers=2)):
+    for number, result in enumerate(decode_all(jobs(paths), VIEW, Decoders(2))):
         results.append(result)
         if number in (0, 1, 15):
             kill_workers()
@@ -136,7 +136,7 @@ def test_workers_that_are_killed_again_and_again_cost_no_clip(paths: list[Path])
 
 
 def test_decoding_that_is_given_up_leaves_no_process(paths: list[Path]) -> None:
-    decoding = decode_all(jobs(paths), VIEW, workers=1)
+    decoding = decode_all(jobs(paths), VIEW, Decoders(1))
     next(decoding)
     assert workers()
     decoding.close()  # type: ignore[attr-defined]

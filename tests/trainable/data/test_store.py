@@ -18,7 +18,7 @@ from trainable.data.crops import cuts_of
 from trainable.data.hashing import clip_key, digest
 from trainable.data.sources import Split, find_source
 from trainable.data.store import ClipStore
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 from trainable.errors import StoreError
 from trainable.targets import normalise
@@ -169,7 +169,7 @@ OTHER = {"view_hash": "0" * 64}
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "older format": (lambda p: rewrite(p, lambda m: m.update(format_version=1)), "format_version = 1: this version"),
-    "newer format": (lambda p: rewrite(p, lambda m: m.update(format_version=3)), "format_version = 3: this version"),
+    "newer format": (lambda p: rewrite(p, lambda m: m.update(format_version=4)), "format_version = 4: this version"),
     "no manifest": (lambda p: (p / "manifest.json").unlink(), "not a finished clip store"),
     "empty manifest": (lambda p: (p / "manifest.json").write_text(""), "not a clip store's manifest"),
     "half a manifest": (lambda p: truncate(p / "manifest.json", 0.5), "not a clip store's manifest"),

@@ -11,7 +11,7 @@ import pytest
 
 from trainable.data.sources import find_source
 from trainable.data.synthetic import CLASSES, Scene, draw_scene, render, write_dataset
-from trainable.data.videos import read_clip
+from trainable.data.video.reader import read_clip
 from trainable.data.view import View
 from trainable.errors import ConfigError, VideoError
 
