@@ -116,6 +116,8 @@ class GrowingStore:
         if overwrite:
             return False
         if plan != self.partial.plan:
+            if "reading" in self.partial.plan:
+                ClipStore.open(self.path, whole=False).check_reading()
             raise StoreError(
                 f"{self.path}: holds a clip store prepared otherwise; "
                 "choose another --store, or replace it with --overwrite"

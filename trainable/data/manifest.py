@@ -11,7 +11,8 @@ import numpy.typing as npt
 from trainable.data.view import View
 from trainable.errors import ConfigError, StoreError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+RANDOM_ACCESS_VERSION = 2  # whose frames were read by random access, and are not always the video's own
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
         version = manifest["format_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{file}: not a clip store's manifest ({error}); prepare the store again") from error
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, RANDOM_ACCESS_VERSION):
         raise StoreError(
             f"{file}: format_version = {version!r}: this version reads {FORMAT_VERSION}; prepare the store again"
         )
     halves = {"pixels", "latents", "teacher"}
     fields = {"view", "view_hash", "videos", "labels", "index", "position_mean", "shards", "skipped"} | halves
+    fields |= {"reading"} if version == FORMAT_VERSION else set()
     if missing := fields - manifest.keys():
         raise StoreError(f"{file}: {sorted(missing)[0]} is missing; prepare the store again")
     return dict(manifest)

@@ -19,31 +19,40 @@ import torch
 
 from trainable.data.adopt import LatentFolder
 from trainable.data.codecs import TargetNorm
-from trainable.data.decoding import Decoded
-from trainable.data.finish import fingerprint, index_name, write_index, write_position_mean
+from trainable.data.decoding import Decoded, Decoders
+from trainable.data.finish import (
+    describe_latents,
+    index_name,
+    position_mean_name,
+    stored_sums,
+    write_index,
+    write_manifest,
+    write_position_mean,
+)
 from trainable.data.hashing import digest
-from trainable.data.index import INDEX_SCHEMA
+from trainable.data.index import INDEX_SCHEMA, SPLITS, read_index
 from trainable.data.plan import SHARD_CLIPS
 from trainable.data.rows import BadRow, Row, all_rows, by_shard, files_of
 from trainable.data.stages import BATCH_ROWS, Advance
 from trainable.data.store import ClipStore, Half
 from trainable.data.verify import HALVES, check_rows, complaint_of, decode_rows
 from trainable.errors import StoreError
-from trainable.files import write_json
 from trainable.targets import encode, normalise
 from trainable.teacher import FrozenTeacher
 
 PUT_BACK: Final = "put the video back as it was, or prepare the store again with --overwrite"
 
 
-def repair(store: ClipStore, bad: list[BadRow], teacher: FrozenTeacher | None, workers: int, advance: Advance) -> int:
+def repair(
+    store: ClipStore, bad: list[BadRow], teacher: FrozenTeacher | None, decoders: Decoders, advance: Advance
+) -> int:
     """Rebuilds bad rows in place; open the store again then.
 
     Args:
         store: may have been opened with `whole=False`.
         bad: what `verify` found.
         teacher: whose latents the store holds; not needed where none are bad.
-        workers: processes, or threads, that decode.
+        decoders: processes, or threads, that decode.
         advance: called with a number of rows when that many more are good.
 
     Returns:
@@ -61,9 +70,9 @@ def repair(store: ClipStore, bad: list[BadRow], teacher: FrozenTeacher | None, w
             with file:
                 file.mend()
     advance(len(bad) - len(lost["pixels"]) - len(lost["latents"]))
-    _repair_pixels(store, lost["pixels"], workers, advance)
+    _repair_pixels(store, lost["pixels"], decoders, advance)
     store = ClipStore.open(store.path, whole=False)  # one that has not looked at the damaged files
-    changed = {} if teacher is None else _repair_latents(store, lost["latents"], teacher, workers, advance)
+    changed = {} if teacher is None else _repair_latents(store, lost["latents"], teacher, decoders, advance)
     if changed:
         _take_digests(store, changed)
     _mend_position_mean(ClipStore.open(store.path, whole=False))
@@ -74,6 +83,20 @@ def _refuse(store: ClipStore, bad: list[BadRow], latents: int, teacher: FrozenTe
     """Refuses what cannot be repaired, before anything is written."""
     if store.pixel_format == "none" and (video := next((row for row in bad if row.half == "pixels"), None)):
         raise StoreError(f"{video.file}: clip {video.id!r}: {video.reason}; {PUT_BACK}")
+    check_latents_again(store, latents, teacher)
+
+
+def check_latents_again(store: ClipStore, latents: int, teacher: FrozenTeacher | None) -> None:
+    """Refuses to compute latents again where that is not possible.
+
+    Args:
+        store: the store.
+        latents: rows of latents that are not as they should be.
+        teacher: that is at hand.
+
+    Raises:
+        StoreError: there are such rows, and the teacher is not the store's, or unknown.
+    """
     if not latents:
         return
     what, wanted = f"{store.path}: {latents} rows of latents are damaged", store.teacher
@@ -104,9 +127,9 @@ def _write(store: ClipStore, half: Half, row: Row, stored: Iterable[npt.NDArray[
             file.write(row, data)
 
 
-def _repair_pixels(store: ClipStore, rows: list[Row], workers: int, advance: Advance) -> None:
+def _repair_pixels(store: ClipStore, rows: list[Row], decoders: Decoders, advance: Advance) -> None:
     refused: list[str] = []
-    for row, result in decode_rows(store, rows, workers):
+    for row, result in decode_rows(store, rows, decoders):
         if complaint := complaint_of(row, result):
             refused.append(f"{row.video}: clip {row.id!r}: {complaint}")
         elif isinstance(result, Decoded):
@@ -118,13 +141,13 @@ def _repair_pixels(store: ClipStore, rows: list[Row], workers: int, advance: Adv
 
 
 def _repair_latents(
-    store: ClipStore, rows: list[Row], teacher: FrozenTeacher, workers: int, advance: Advance
+    store: ClipStore, rows: list[Row], teacher: FrozenTeacher, decoders: Decoders, advance: Advance
 ) -> dict[Row, int]:
     """Computes latents again; returns the checksums of those that are not what they were in any batch."""
     left, changed = set(rows), dict[Row, int]()
     by_clips, by_rows = _batches(store)
     last, norm = set(by_rows), cast(TargetNorm, store.teacher.target_norm)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decoder") as pool:
+    with ThreadPoolExecutor(decoders.processes, thread_name_prefix="decoder") as pool:
         for batch in (*by_clips, *by_rows):
             if left.isdisjoint(batch):
                 continue
@@ -160,18 +183,37 @@ def _batches(store: ClipStore) -> tuple[list[tuple[Row, ...]], list[tuple[Row, .
 
 
 def _take_digests(store: ClipStore, changed: dict[Row, int]) -> None:
-    """Puts checksums into the index: a new file, so that replacing the manifest replaces both at once."""
-    old, generation = store.path / store.manifest["index"], store.manifest["generation"] + 1
-    index = pq.read_table(old, schema=INDEX_SCHEMA)
+    """Puts checksums into the index and renews the statistics: new files, so that the manifest replaces all at once."""
+    manifest, generation = store.manifest, store.manifest["generation"] + 1
+    index = pq.read_table(store.path / manifest["index"], schema=INDEX_SCHEMA)
     taken = {(row.split, row.id, row.view): checksum for row, checksum in changed.items()}
     names = zip(*(index[name].to_pylist() for name in ("split", "id", "view")), strict=True)
     checksums = [taken.get(name, was) for name, was in zip(names, index["latents_xxh3"].to_pylist(), strict=True)]
     column = index.schema.get_field_index("latents_xxh3")
     index = index.set_column(column, INDEX_SCHEMA.field(column), pa.array(checksums, pa.uint64()))
-    renewed = {"generation": generation, "index": index_name(generation), "fingerprint": fingerprint(index)}
-    write_index(store.path / renewed["index"], index)
-    write_json(store.path / "manifest.json", {**store.manifest, **renewed})
-    old.unlink()
+    files = {"index": index_name(generation), "position_mean": position_mean_name(generation)}
+    write_index(store.path / files["index"], index)
+    renewed = ClipStore(store.path, manifest | files, store.view, *read_index(store.path, manifest | files))
+    write_position_mean(renewed)
+    said = manifest["latents"]
+    train, val = (stored_sums(renewed, renewed.clips(s), said["sums"][s]["squared_error"]) for s in SPLITS)
+    write_manifest(
+        store.path,
+        view=store.view,
+        videos=store.videos,
+        labels=store.labels,
+        index=index,
+        pixels=store.pixel_format,
+        latents=describe_latents(said["format"], store.view, said["view"], train, val),
+        teacher=manifest["teacher"],
+        skipped=manifest["skipped"],
+        plan=manifest["plan"],
+        generation=generation,
+        reading=manifest["reading"],
+        appended=manifest["appended"],
+    )
+    for name in files:
+        (store.path / manifest[name]).unlink()
 
 
 def _mend_position_mean(store: ClipStore) -> None:

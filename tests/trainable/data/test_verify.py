@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trainable.data import plan as plan_module
 from trainable.data import repair as repair_module
 from trainable.data.build import StoreBuilder
+from trainable.data.decoding import Decoders
 from trainable.data.index import Clips
 from trainable.data.loader import Loader
 from trainable.data.plan import Plan
@@ -106,12 +107,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         builder = StoreBuilder(folder / pixels, plan)
         weights = folder / "raw" / "teacher"
         if pixels == "raw":
-            builder.write(None, 2, ignore)
+            builder.write(None, Decoders(2), ignore)
             weights = folder / "raw.partial" / "teacher"
             train_pixel_teacher(builder.open_pixels(), weights, trained, device="cpu", seed=0, on_report=ignore)
-            builder.add_latents(PixelTeacher(weights, "cpu"), 2, ignore)
+            builder.add_latents(PixelTeacher(weights, "cpu"), Decoders(2), ignore)
         else:
-            builder.write(PixelTeacher(weights, "cpu"), 2, ignore)
+            builder.write(PixelTeacher(weights, "cpu"), Decoders(2), ignore)
         builder.finish(PixelTeacher(weights, "cpu"))
     return folder
 
@@ -171,10 +172,10 @@ def flip(file: Path, at: int, bits: int = 1) -> None:
         opened.write(bytes([byte ^ bits]))
 
 
-def verified(path: Path, workers: int = 2) -> list[BadRow]:
+def verified(path: Path, processes: int = 2) -> list[BadRow]:
     """What `verify` finds, of all bytes."""
     store, counts = ClipStore.open(path, whole=False), list[int]()
-    bad = verify(store, workers, counts.append)
+    bad = verify(store, Decoders(processes), counts.append)
     assert all("\n" not in row.reason for row in bad)
     if all(row.reason == "differs from its checksum" or store.pixel_format == "none" for row in bad):
         assert sum(counts) == bytes_to_verify(store)
@@ -184,7 +185,7 @@ def verified(path: Path, workers: int = 2) -> list[BadRow]:
 def repaired(path: Path, teacher: FrozenTeacher | None) -> int:
     """Repairs all that is bad."""
     bad, done = verified(path), list[int]()
-    count = repair(ClipStore.open(path, whole=False), bad, teacher, 2, done.append)
+    count = repair(ClipStore.open(path, whole=False), bad, teacher, Decoders(2), done.append)
     assert sum(done) == len(bad)
     assert verified(path) == []
     return count
@@ -194,7 +195,7 @@ def refusal(path: Path, teacher: FrozenTeacher | None) -> str:
     """The line with which a repair is refused, which leaves everything as it was."""
     before, bad = content(path), verified(path)
     with pytest.raises(StoreError) as caught:
-        repair(ClipStore.open(path, whole=False), bad, teacher, 2, ignore)
+        repair(ClipStore.open(path, whole=False), bad, teacher, Decoders(2), ignore)
     assert content(path) == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -217,7 +218,7 @@ def test_a_store_is_good_as_it_was_prepared(folder: Path, name: str) -> None:
     store = ClipStore.open(folder / name)
     assert [clip["id"] for clip in store.manifest["skipped"]] == [SKIPPED]
     assert len(store.train) + len(store.val) == CLIPS - 1
-    assert verified(folder / name, workers=1) == verified(folder / name, workers=3) == []
+    assert verified(folder / name, processes=1) == verified(folder / name, processes=3) == []
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_any_damaged_byte_of_any_shard_is_found(folder: Path, tmp_path: Path, na
     at, bits = row.start + data.draw(st.integers(0, row.size - 1)), data.draw(st.integers(1, 255))
     flip(row.file, at, bits)
     try:
-        (bad,) = verify(ClipStore.open(path), 1, ignore)
+        (bad,) = verify(ClipStore.open(path), Decoders(1), ignore)
     finally:
         flip(row.file, at, bits)
     assert (bad.split, bad.clip, bad.view, bad.half) == (row.clips.split, row.clip, row.view, HALF[part])
@@ -291,8 +292,8 @@ def test_a_damaged_header_is_harmless_or_found_and_mended_without_a_teacher(
     file = path / "train-00001.latents.npy"
     before = file.read_bytes()
     file.write_bytes(before[:at] + bytes([byte]) + before[at + 1 :])
-    bad = verify(ClipStore.open(path, whole=False), 1, ignore)
-    repair(ClipStore.open(path, whole=False), bad, None, 1, ignore)
+    bad = verify(ClipStore.open(path, whole=False), Decoders(1), ignore)
+    repair(ClipStore.open(path, whole=False), bad, None, Decoders(1), ignore)
     assert {row.file for row in bad} <= {file}
     assert file.read_bytes() == (before if bad else before[:at] + bytes([byte]) + before[at + 1 :])
     assert verified(path) == []
@@ -377,7 +378,7 @@ def test_a_changed_or_missing_video_is_refused(
 
     flip(further.file, further.start)
     with pytest.raises(StoreError, match="put the video back"):
-        repair(ClipStore.open(path), verified(path), teacher, 2, ignore)
+        repair(ClipStore.open(path), verified(path), teacher, Decoders(2), ignore)
     assert [bad.id for bad in verified(path)] == [row.clips.ids[row.clip]], "the other one is repaired all the same"
     video.write_bytes(original)
     assert repaired(path, teacher) == 0
@@ -437,9 +438,9 @@ def test_latents_are_computed_in_the_batches_of_the_preparation(
 ) -> None:
     source, view, bound = find_source(folder / "videos"), View(8, 48, 8, 2, views=3), BatchBound(teacher)
     builder = StoreBuilder(tmp_path / "s", Plan(source, view, "raw", "int8", {"name": "pixel"}, "layer_norm", 0))
-    builder.write(bound if passes == 1 else None, 2, ignore)
+    builder.write(bound if passes == 1 else None, Decoders(2), ignore)
     if passes == 2:
-        builder.add_latents(bound, 2, ignore)
+        builder.add_latents(bound, Decoders(2), ignore)
     path = builder.finish(bound).path
     before = content(path)
     for file in path.glob("*.scales.npy"):
@@ -473,7 +474,7 @@ def test_a_repair_that_is_killed_goes_on(copy: Copy, teacher: PixelTeacher) -> N
     (path / "val-00000.pixels.npy").unlink()
     bad = verified(path)
     with pytest.raises(StoppedError):
-        repair(ClipStore.open(path, whole=False), bad, OtherMachine(teacher, error=0, batches=1), 2, ignore)
+        repair(ClipStore.open(path, whole=False), bad, OtherMachine(teacher, error=0, batches=1), Decoders(2), ignore)
     assert {name: len(data) for name, data in content(path).items()} == {name: len(before[name]) for name in before}
     left = verified(path)
     assert 0 < len(left) < len(bad)
@@ -482,7 +483,7 @@ def test_a_repair_that_is_killed_goes_on(copy: Copy, teacher: PixelTeacher) -> N
     assert content(path) == before
 
 
-@pytest.mark.parametrize("stage", ["write_index", "write_json"])
+@pytest.mark.parametrize("stage", ["write_index", "write_position_mean", "write_manifest"])
 def test_a_repair_that_is_killed_before_the_index_is_taken_goes_on(
     copy: Copy, teacher: PixelTeacher, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -490,14 +491,14 @@ def test_a_repair_that_is_killed_before_the_index_is_taken_goes_on(
     manifest, row = (path / "manifest.json").read_bytes(), rows(path, "latents")[5]
     flip(row.file, row.start)
 
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise StoppedError
 
     bad = verified(path)
     with monkeypatch.context() as patch:
         patch.setattr(repair_module, stage, stop)
         with pytest.raises(StoppedError):
-            repair(ClipStore.open(path), bad, OtherMachine(teacher), 2, ignore)
+            repair(ClipStore.open(path), bad, OtherMachine(teacher), Decoders(2), ignore)
     assert (path / "manifest.json").read_bytes() == manifest
     assert [(bad.clip, bad.view) for bad in verified(path)] == [(row.clip, row.view)]
     assert repaired(path, OtherMachine(teacher)) == 1
@@ -518,5 +519,5 @@ def test_what_is_good_by_now_is_left_alone(copy: Copy) -> None:
     flip(row.file, row.start)
     bad = verified(path)
     flip(row.file, row.start)
-    assert repair(ClipStore.open(path), bad, None, 2, ignore) == 0
+    assert repair(ClipStore.open(path), bad, None, Decoders(2), ignore) == 0
     assert content(path) == before
