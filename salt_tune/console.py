@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from salt_tune.signals import Stopped, leave, obeyed
 from trainable.errors import UserError
 
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, which squeezes tables for no reason
@@ -44,9 +45,10 @@ class OneLineErrors(click.Command):
     """A click command whose errors are one line, without usage or traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the command; exits with 2 after an error of the user's, with 130 after Ctrl-C."""
+        """Runs the command; exits with 2 after a user error, 130 after Ctrl-C, 143 after SIGTERM."""
         try:
-            result = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with obeyed():
+                result = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
             print(error.format_message(), file=sys.stderr)
             sys.exit(USER_ERROR)
@@ -54,7 +56,9 @@ class OneLineErrors(click.Command):
             fail(error.format_message())
         except UserError as error:
             fail(str(error))
-        except (click.Abort, KeyboardInterrupt):
+        except (click.Abort, KeyboardInterrupt) as error:
+            if isinstance(stopped := error.__cause__ if isinstance(error, click.Abort) else error, Stopped):
+                leave(stopped.number)  # without the interpreter's own end, which may wait for threads
             print("interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED)
         except OSError as error:

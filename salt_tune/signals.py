@@ -1,0 +1,77 @@
+"""Ctrl-C and SIGTERM end a command within a second, whatever it is doing.
+
+A handler in Python runs only between two steps of the interpreter, and so not within a long call into torch, an import,
+or a wait for a thread. So the command is asked to end by an exception, and a thread ends it where that does not help.
+What a command writes is whole at any moment, so nothing is lost either way.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+SECONDS = 0.7  # that a command has to end by itself
+
+WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(WORDS[signal.Signals(number)])
+        self.number = number
+
+
+@contextmanager
+def obeyed() -> Iterator[None]:
+    """Raises `Stopped` in the main thread at Ctrl-C and SIGTERM, and ends the process where that has no effect.
+
+    A handler that is set within the block takes over, as long as it is set. Does nothing in any other thread than the
+    main one, which alone is told of signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = {number: signal.signal(number, _stop) for number in WORDS}
+    told = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(reader, over), name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(told)
+        os.close(writer)  # ends the thread
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave(number: int) -> None:
+    """Says that a signal ends the command, and ends it at once."""
+    print(WORDS[signal.Signals(number)], file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def _watch(reader: int, over: threading.Event) -> None:
+    """Runs in a thread: the system tells it of a signal by the pipe, also while the interpreter is busy."""
+    try:
+        while arrived := os.read(reader, 1):
+            if arrived[0] in WORDS and signal.getsignal(arrived[0]) is _stop and not over.wait(SECONDS):
+                leave(arrived[0])
+    finally:
+        os.close(reader)
