@@ -36,6 +36,7 @@ VERDICT_COLOURS = {
 }
 
 NAME_LETTERS = 24  # of a trial or of a value, at an axis or beside a curve
+TITLE_LETTERS = 90  # of 11 points in bold, across a plot
 
 LABELS = {
     "val_loss": "held-out loss",
@@ -53,7 +54,7 @@ LABELS = {
 }
 
 
-def drawn(text: str, letters: int = 1000) -> str:
+def drawn(text: str, letters: int = 120) -> str:
     """A name as matplotlib is given it: drawn letter by letter, never as a formula, and without a warning.
 
     Args:
@@ -93,7 +94,7 @@ def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
 
 def style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x", "y"] = "y") -> None:
     """Strips `ax` to what carries information; `grid` is the axis that values are read from."""
-    ax.set_title(drawn(title), loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    ax.set_title(drawn(title, TITLE_LETTERS), loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
     ax.set_xlabel(drawn(x), fontsize=9, color=MUTED)
     ax.set_ylabel(drawn(y), fontsize=9, color=MUTED)
     ax.tick_params(which="both", labelsize=8.5, colors=MUTED, length=0)
