@@ -13,6 +13,8 @@ from analysis.store_plots import SHARE
 from analysis.text import printable, shortened
 from salt_tune.console import console
 from salt_tune.store_pictures import FOLDER, draw_pictures
+from trainable.data.copies import repeated
+from trainable.data.grouping import in_words, sides_of
 from trainable.data.hashing import uniforms
 from trainable.data.store import ClipStore
 from trainable.objective import DRAW, EvaluationConfig, draw_clips
@@ -84,6 +86,12 @@ def _contents(store: ClipStore) -> Iterator[tuple[str, str]]:
     ]
     more = f", and {len(counts) - len(top)} more" if len(counts) > len(top) else ""
     yield "classes", f"{len(store.labels)}: {', '.join(top)}{more}"
+    if (rule := store.manifest["plan"].get("group_by")) is not None:
+        sides = list(sides_of(store).values())
+        yield "groups", f"{len(sides):,} {in_words(rule)}, {sides.count('val'):,} of them held out"
+    if copies := repeated(store):
+        torn = sum(clips.torn for clips in copies)
+        yield "copies", f"{len(copies):,} clips several times, {torn:,} on both sides of the split: {copies[0]}"
     yield "skipped", _skipped(store.manifest["skipped"])
     sizes = bytes_by_part(store)
     each = (sizes["pixels"] + sizes["latents"]) / (len(store.train) + len(store.val))

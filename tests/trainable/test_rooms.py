@@ -17,6 +17,7 @@ LIGHT = [
     "trainable.budget",
     "trainable.config",
     "trainable.data.codecs",
+    "trainable.data.copies",
     "trainable.data.crops",
     "trainable.data.decoding",
     "trainable.data.grouping",

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainable.data.sources import Split
-from trainable.data.stages import Batch
 from trainable.data.store import ClipStore
+
+if TYPE_CHECKING:
+    from trainable.data.stages import Batch
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Copies:
     def __init__(self, seen: dict[int, Original]) -> None:
         self._seen = seen
 
-    def leave_out(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def leave_out(self, batches: "Iterator[Batch]") -> "Iterator[Batch]":
         """The batches, in which copies are skipped: `copy_of` names whose they are."""
         for batch in batches:
             kept: list[int] = []

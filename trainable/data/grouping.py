@@ -118,12 +118,13 @@ def check_group_by(store: ClipStore, rule: dict[str, str] | None) -> None:
     own = store.manifest["plan"].get("group_by")
     if rule != own:
         raise StoreError(
-            f"{store.path}: its clips were {_words(own)}, and those to be added are {_words(rule)}; "
+            f"{store.path}: its clips were {in_words(own)}, and those to be added are {in_words(rule)}; "
             "group them alike, or prepare the store again"
         )
 
 
-def _words(rule: dict[str, str] | None) -> str:
+def in_words(rule: dict[str, str] | None) -> str:
+    """How clips are grouped, as the end of a sentence."""
     if rule is None:
         return "not grouped"
     ((kind, value),) = rule.items()
