@@ -1,7 +1,7 @@
 r"""Text that may hold anything, such as the name of a file, made fit to be shown.
 
-A name may hold whatever a file system takes: an escape sequence that repaints a terminal, a line break that ends a
-table's row, a sign that turns the reading direction round. `printable` shows such a character as its code, as `\x1b`.
+A name may hold whatever a file system takes. An escape sequence repaints a terminal, a line break ends the row of a
+table, a sign turns the reading direction round. `printable` shows such a character as its code, as `\x1b`.
 """
 
 import re

@@ -41,7 +41,7 @@ class Copies:
         self._seen = seen
 
     def leave_out(self, batches: "Iterator[Batch]") -> "Iterator[Batch]":
-        """The batches, in which copies are skipped: `copy_of` names whose they are."""
+        """The batches without the copies, which are skipped; `copy_of` names the clip that was there first."""
         for batch in batches:
             kept: list[int] = []
             skipped: list[dict[str, str]] = [*batch.skipped]

@@ -1,7 +1,7 @@
 """Which clips are held out, where videos come without a split: a share of each class, in whole groups."""
 
 import hashlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,17 +11,18 @@ class _Group:
     """Clips that stay together, as the split sees them: how many of each class."""
 
     key: bytes
-    clips: Counter[str] = field(default_factory=Counter)
+    clips: dict[str, int] = field(default_factory=dict)
 
 
 class _Classes:
     """How many clips of each class are held out, beside how many should be, and how many groups are trained on."""
 
     def __init__(self, groups: Iterable[_Group], val_fraction: float) -> None:
-        clips, self.trained = Counter[str](), Counter[str]()
+        clips, self.trained = defaultdict[str, int](int), defaultdict[str, int](int)
         for group in groups:
-            clips.update(group.clips)
-            self.trained.update(group.clips.keys())
+            for label, count in group.clips.items():
+                clips[label] += count
+                self.trained[label] += 1
         self.wanted = {label: max(1, round(val_fraction * count)) for label, count in clips.items()}
         self.held = dict.fromkeys(clips, 0)
 
@@ -53,8 +54,8 @@ def held_out(
 
     Groups come in the order of the hash of (seed, group); one is held out where that brings its classes nearer to their
     shares. A class that has none then gets the group that suits best. The last group of a class is always trained on.
-    Where that leaves nothing to hold out, as every class has a single group, all count as one class, since a held-out
-    loss still means something then.
+    Where every class has a single group, that leaves nothing to hold out. All clips then count as one class, since a
+    held-out loss still means something.
 
     Args:
         classes: class of every clip, by its id.
@@ -79,14 +80,17 @@ def _choose(
     """The names of the groups that are held out."""
     by_name: dict[str, _Group] = {}
     for name, group in groups.items():
-        by_name.setdefault(group, _Group(_draw(seed, group))).clips[classes[name]] += 1
+        if group not in by_name:
+            by_name[group] = _Group(_draw(seed, group))
+        clips, label = by_name[group].clips, classes[name]
+        clips[label] = clips.get(label, 0) + 1
     state = _Classes(by_name.values(), val_fraction)
     chosen = {name for name in by_name if sides.get(name) == "val"}
     for name in chosen:
         state.hold(by_name[name])
     free = sorted((name for name in by_name if name not in sides), key=lambda name: by_name[name].key)
     for name in free:
-        if state.may_hold(by_name[name]) and state.cost(by_name[name]) < 0:
+        if state.cost(by_name[name]) < 0 and state.may_hold(by_name[name]):
             state.hold(by_name[name])
             chosen.add(name)
     of_class: dict[str, list[str]] = {label: [] for label, count in state.held.items() if not count}
