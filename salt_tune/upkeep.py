@@ -81,7 +81,7 @@ def append_clips(
     appender = StoreAppender(path, source, overwrite=overwrite)
     known = f"{appender.there} of {len(source.clips)} clips are in the store already"
     if appender.copies:
-        known += f", and {appender.copies} show the same frames as clips of it"
+        known += f", and {appender.copies} show{'s' * (appender.copies == 1)} the same frames as clips of it"
     if not appender.clips:
         console.print(f"{path}: {known}; nothing to do")
         return appender.store

@@ -119,8 +119,8 @@ def test_scenes_stay_whole_and_copies_are_named(here: Run, scenes: Path, store_p
     assert ("on both sides of the split" in done.stdout) == torn
 
     told = here("--inspect", "store").stdout
-    assert r"groups    10 grouped by the pattern '(\\w+)_\\d$', 2 of them held out" in told
-    assert f"copies    1 clips several times, {int(torn)} on both sides of the split: " in told
+    assert r"groups    10 grouped by the pattern '(\w+)_\d$', 2 of them held out" in told
+    assert f"copies    of 1, {int(torn)} on both sides of the split; first " in told
 
     again = here(scenes, *flags, "--val-fraction", 0.2)
     assert again.returncode == 2 and "holds a clip store prepared otherwise" in again.stderr
@@ -135,7 +135,7 @@ def test_scenes_stay_whole_and_copies_are_named(here: Run, scenes: Path, store_p
     assert side(appended, "a/a1_9") == side(store, "a/a1_0")
     done = here(scenes, "--store", "store", "--append", "--workers", 1)
     assert_well(done)
-    assert "21 of 22 clips are in the store already, and 1 show the same frames as clips of it; nothing" in done.stdout
+    assert "21 of 22 clips are in the store already, and 1 shows the same frames as clips of it; nothing" in done.stdout
 
 
 def side(store: ClipStore, name: str) -> str:
@@ -169,4 +169,4 @@ def test_groups_that_cannot_be_are_refused(
 
 def test_something_something_keeps_its_split(refused: Callable[..., str], videos: Path) -> None:
     line = refused(videos, *SMALL, "--group-by", r"\d")
-    assert rf"--group-by = '\\d': {videos} has a split of its own, which is kept as it is; leave it out" in line
+    assert rf"--group-by = '\d': {videos} has a split of its own, which is kept as it is; leave it out" in line

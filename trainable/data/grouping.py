@@ -18,12 +18,17 @@ from trainable.config import nearest
 from trainable.data.index import INDEX_SCHEMA
 from trainable.data.sources import Split, checked_text
 from trainable.data.store import ClipStore
-from trainable.errors import ConfigError, StoreError, UserError
+from trainable.errors import StoreError, UserError
 
 FLAG: Final = "--group-by"
 
 _COLUMN: Final = re.compile(r"(?P<file>.+\.(csv|json)):(?P<column>[^:]+)", re.IGNORECASE | re.DOTALL)
 _ID_COLUMNS: Final = ("id", "video")
+
+
+def refused(spec: str, reason: str) -> UserError:
+    """What is wrong with a grouping; a pattern is shown as it was given, without backslashes doubled."""
+    return UserError(f"{FLAG} = '{spec}': {reason}")
 
 
 class Grouping:
@@ -40,8 +45,7 @@ class Grouping:
         rule: what a store remembers of it: the `pattern`, or the `column`, as tables grow with the videos.
 
     Raises:
-        ConfigError: the pattern does not compile, or there is no such column.
-        UserError: the file is missing, or is no table.
+        UserError: the pattern does not compile; the file is missing, is no table, or has no such column.
     """
 
     def __init__(self, spec: str) -> None:
@@ -55,7 +59,11 @@ class Grouping:
         try:
             self._pattern = re.compile(spec)
         except re.error as error:
-            raise ConfigError(FLAG, spec, f"is no regular expression: {error}") from error
+            raise refused(spec, f"is no regular expression: {error}") from error
+
+    def refused(self, reason: str) -> UserError:
+        """What is wrong with it."""
+        return refused(self.spec, reason)
 
     def groups(self, clips: Mapping[str, Path]) -> dict[str, str]:
         """The group of each clip.
@@ -64,17 +72,14 @@ class Grouping:
             clips: by their ids, where each lies below the folder of videos.
 
         Raises:
-            ConfigError: some clips have none.
+            UserError: some clips have none.
         """
         groups = {name: self._group(name, path) for name, path in clips.items()}
         if lacking := sorted(name for name, group in groups.items() if not group):
             what = "names a group of" if self._pattern is None else "matches"
             if len(lacking) == len(groups):
-                raise ConfigError(
-                    FLAG, self.spec, f"{what} none of the {len(groups)} clips; the first is {lacking[0]!r}"
-                )
-            raise ConfigError(
-                FLAG, self.spec,
+                raise self.refused(f"{what} none of the {len(groups)} clips; the first is {lacking[0]!r}")
+            raise self.refused(
                 f"{what} {len(groups) - len(lacking)} of the {len(groups)} clips, and must do so for all; "
                 f"the first of the other {len(lacking)} is {lacking[0]!r}",
             )  # fmt: skip
@@ -128,7 +133,7 @@ def in_words(rule: dict[str, str] | None) -> str:
     if rule is None:
         return "not grouped"
     ((kind, value),) = rule.items()
-    return f"grouped by the {kind} {value!r}"
+    return f"grouped by the {kind} '{value}'"
 
 
 def sides_of(store: ClipStore) -> dict[str, Split]:
@@ -143,10 +148,10 @@ def _read_table(file: Path, column: str, spec: str) -> dict[str, str]:
     rows = _read_rows(file)
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     if column not in names:
-        raise ConfigError(FLAG, spec, f"{file} has no column {column!r}; {nearest(column, names)}")
+        raise refused(spec, f"{file} has no column {column!r}; {nearest(column, names)}")
     key = next((name for name in _ID_COLUMNS if name in names), names[0])
     if key == column:
-        raise ConfigError(FLAG, spec, f"{column!r} is the column that names the clips, so that each were its own group")
+        raise refused(spec, f"{column!r} is the column that names the clips, so that each were its own group")
     table: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
         name, group = (_text(file, number, part, row.get(part)) for part in (key, column))

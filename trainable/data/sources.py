@@ -88,7 +88,8 @@ def find_source(
         sides: groups whose side is settled, where clips are added to a store that has some of each.
 
     Raises:
-        ConfigError: `val_fraction` is not between 0 and 1; the grouping leaves clips out or puts all into one group, or
+        ConfigError: `val_fraction` is not between 0 and 1.
+        UserError: the grouping leaves clips out or puts all into one group, or
             the folder has a split of its own, which is never changed.
         VideoError: the folder is missing or has no videos, a JSON file is not as SSv2's are, a listed video is
             not there, two videos have the same id, or a split would be empty.
@@ -101,9 +102,7 @@ def find_source(
     annotations = {name: _find_annotation(folder, name) for name in ("labels", *_SSV2_SPLITS)}
     if any(annotations.values()):
         if grouping is not None:
-            raise ConfigError(
-                "--group-by", grouping.spec, f"{folder} has a split of its own, which is kept as it is; leave it out"
-            )
+            raise grouping.refused(f"{folder} has a split of its own, which is kept as it is; leave it out")
         return _read_ssv2(folder, annotations)
     videos = _read_class_folders(folder)
     classes = {id_: id_.rpartition("/")[0] or folder.resolve().name for id_ in videos}
@@ -112,7 +111,7 @@ def find_source(
         groups = grouping.groups({id_: path.relative_to(folder) for id_, path in videos.items()})
         if len(set(groups.values())) == 1 and not sides:
             group = next(iter(groups.values()))
-            raise ConfigError("--group-by", grouping.spec, f"puts all {len(groups)} clips into one group, {group!r}")
+            raise grouping.refused(f"puts all {len(groups)} clips into one group, {group!r}")
     val = held_out(classes, groups, val_fraction, seed, sides)
     clips = tuple(
         SourceClip(id_, videos[id_], classes[id_], "val" if id_ in val else "train", groups[id_] if grouping else None)

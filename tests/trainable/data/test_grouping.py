@@ -8,7 +8,7 @@ import pytest
 from tests.trainable.data.test_sources import put, put_ssv2
 from trainable.data.grouping import Grouping
 from trainable.data.sources import Source, find_source
-from trainable.errors import ConfigError, UserError
+from trainable.errors import UserError
 
 UCF = r"(v_\w+_g\d+)_c\d+"
 
@@ -103,5 +103,5 @@ def test_what_leaves_clips_without_a_group_is_named(
 
 
 def test_a_split_that_is_given_is_not_grouped(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has a split of its own, which is kept as it is; leave it out"):
+    with pytest.raises(UserError, match="has a split of its own, which is kept as it is; leave it out"):
         find_source(put_ssv2(tmp_path), grouping=Grouping(r"\d"))
