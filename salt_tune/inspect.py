@@ -91,10 +91,7 @@ def _contents(store: ClipStore) -> Iterator[tuple[str, str]]:
         yield "groups", f"{len(sides):,} {in_words(rule)}, {sides.count('val'):,} of them held out"
     if copies := repeated(store):
         torn = sum(clips.torn for clips in copies)
-        yield (
-            "copies",
-            f"of {len(copies):,}, {torn:,} on both sides of the split; first {copies[0]}",
-        )
+        yield "copies", f"of {len(copies):,}, {torn:,} on both sides of the split; first {copies[0]}"
     yield "skipped", _skipped(store.manifest["skipped"])
     sizes = bytes_by_part(store)
     each = (sizes["pixels"] + sizes["latents"]) / (len(store.train) + len(store.val))
