@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from analysis.loading import Run
-from analysis.style import colour_of
+from analysis.style import colour_of, drawn
 
 UNITS: dict[str, Callable[[float], str]] = {
     "epoch": lambda count: f"{count:.4g} epoch{'' if count == 1 else 's'}",
@@ -53,4 +53,5 @@ def legend(run: Run) -> list[Line2D]:
         "diverged": "diverged (at the upper edge)",
     }
     states = sorted(set(run.trials["state"]), key=[*meanings, *run.trials["state"]].index)
-    return [Line2D([], [], label=meanings.get(state, state.replace("_", " ")), **mark(state)) for state in states]
+    named = {state: drawn(meanings.get(state, state.replace("_", " "))) for state in states}
+    return [Line2D([], [], label=name, **mark(state)) for state, name in named.items()]

@@ -12,7 +12,7 @@ from analysis.loading import Run
 from analysis.marks import legend, mark, values
 from analysis.reference_lines import draw_level, references_of, widened
 from analysis.reports import natural
-from analysis.style import INK, MUTED, colour_of, figure, label, style
+from analysis.style import INK, MUTED, NAME_LETTERS, colour_of, drawn, figure, label, style
 
 PANELS_A_ROW = 4
 
@@ -35,8 +35,8 @@ def parameters_against_objective(run: Run) -> Figure:
     for number, ax in enumerate(panels.flat[: len(run.parameters)], start=1):
         draw_level(ax, references, named=number % columns == 0 or number == len(run.parameters))
     for ax in panels[:, 0]:
-        ax.set_ylabel(label(run.metric), fontsize=9, color=MUTED)
-    title = f"{label(run.metric).capitalize()} against each searched parameter"
+        ax.set_ylabel(drawn(label(run.metric)), fontsize=9, color=MUTED)
+    title = drawn(f"{label(run.metric).capitalize()} against each searched parameter")
     whole.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     whole.legend(
         handles=legend(run), loc="outside lower left", ncols=columns, frameon=False, fontsize=8.5, labelcolor=MUTED
@@ -56,8 +56,8 @@ def _parameter_panel(run: Run, parameter: str, ax: Axes) -> None:
         if name == run.best:
             # On the side of the better values, where no other trial is.
             below = (0, -12 if run.mode == "min" else 12)
-            ax.annotate(name, (x, y), xytext=below, textcoords="offset points", ha="center", va="center",
-                        fontsize=8, fontweight="bold", color=colour_of(state))  # fmt: skip
+            ax.annotate(drawn(name, NAME_LETTERS), (x, y), xytext=below, textcoords="offset points", ha="center",
+                        va="center", fontsize=8, fontweight="bold", color=colour_of(state))  # fmt: skip
 
 
 def _positions(run: Run, parameter: str, tried: pd.Series, ax: Axes) -> list[float]:
@@ -67,7 +67,7 @@ def _positions(run: Run, parameter: str, tried: pd.Series, ax: Axes) -> list[flo
     ax.margins(0.08, 0.14)
     if scale == "category":
         names = sorted({str(value) for value in tried}, key=natural)
-        ax.set_xticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), [drawn(name, NAME_LETTERS) for name in names])
         ax.set_xlim(-0.5, max(len(names), 1) - 0.5)
         return [names.index(str(value)) for value in tried]
     ax.set_xscale(scale)

@@ -24,9 +24,11 @@ from analysis.style import (
     GUIDE,
     INK,
     MUTED,
+    NAME_LETTERS,
     VERDICT_COLOURS,
     canvas,
     colour_of,
+    drawn,
     label,
     margin_note,
     named_rows,
@@ -186,8 +188,8 @@ def pareto(run: Run, ax: Axes | None = None) -> Figure:
     better = -8 if run.mode == "min" else 8
     for name, state, x, y in members[["trial", "state", "x", "y"]].itertuples(index=False):
         ax.plot(x, y, zorder=4, **mark(state))
-        ax.annotate(name, (x, y), xytext=(-4, better), textcoords="offset points", ha="right", va="center",
-                    fontsize=8, fontweight="bold", color=INK)  # fmt: skip
+        ax.annotate(drawn(name, NAME_LETTERS), (x, y), xytext=(-4, better), textcoords="offset points", ha="right",
+                    va="center", fontsize=8, fontweight="bold", color=INK)  # fmt: skip
     title = f"Pareto front: {len(members)} of {len(table)} trials are beaten by none in both"
     style(ax, title, f"{label(against)} (hollow: trained less)", f"{label(run.metric)} at the last report")
     return whole
@@ -237,6 +239,6 @@ def _name_ends(run: Run, ends: pd.DataFrame, ax: Axes) -> None:
         heights = spread(group[metric].tolist(), gap=0.035 * (high - low))
         for name, end, height in zip(group["trial"], group[against], heights, strict=True):
             ax.annotate(
-                name, (end, height), xytext=(7, 0), textcoords="offset points", va="center",
+                drawn(name, NAME_LETTERS), (end, height), xytext=(7, 0), textcoords="offset points", va="center",
                 fontsize=8, color=colour_of(state_of(run, name)), fontweight="bold" if name == run.best else "normal",
             )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.errors import RunError, is_number, require_fields, require_numbers
+from analysis.text import printable
 
 # The precision of the resource in the names of the files of clip losses.
 RESOURCE_DECIMALS = 4
@@ -84,7 +85,9 @@ def _read_lines(path: Path, point: str) -> Iterator[dict[str, Any]]:
             report = json.loads(line)
         except ValueError as error:
             if number == len(lines) and not line.endswith(b"\n"):
-                warnings.warn(f"{where} was cut off and is left out: the search was killed as it wrote", stacklevel=4)
+                warnings.warn(
+                    f"{printable(where)} was cut off and is left out: the search was killed as it wrote", stacklevel=4
+                )
                 return
             raise RunError(f"{where} is broken JSON, and must be one report: {error}") from error
         yield _checked(where, report, point)

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.store import Floats, ShownClip, as_picture, holding
-from analysis.style import GUIDE, INK, MUTED, STATE_COLOURS, figure, label, style
+from analysis.style import GUIDE, INK, MUTED, STATE_COLOURS, drawn, figure, label, style
 
 COLOUR = STATE_COLOURS["finished"]
 CAPTION_LETTERS = 62  # of 8 points, across half a contact sheet
+HEADING_LETTERS = 104  # of 10.5 points, across a whole one
 SHARE = 0.9
 
 
@@ -29,13 +30,13 @@ def contact_sheet(title: str, clips: Sequence[ShownClip], views_title: str, view
     parts = whole.subfigures(2 if views else 1, 1, squeeze=False, height_ratios=[2.75 * rows + 0.45, 1.5 * more + 0.45]
                              if views else None)[:, 0]  # fmt: skip
     for part, heading, shown, count in zip(parts, (title, views_title), (clips, views), (rows, more), strict=False):
-        part.suptitle(heading, x=0.01, ha="left", fontsize=10.5, fontweight="bold", color=INK)
+        part.suptitle(drawn(heading, HEADING_LETTERS), x=0.01, ha="left", fontsize=10.5, fontweight="bold", color=INK)
         panels = part.subplots(count, 2, squeeze=False)
         for ax in panels.flat:
             ax.set_axis_off()
         for ax, clip in zip(panels.flat, shown, strict=False):
             ax.imshow(as_picture(clip), interpolation="antialiased")
-            ax.set_title(_shortened(clip.caption), loc="left", fontsize=8, color=INK, pad=4)
+            ax.set_title(drawn(clip.caption, CAPTION_LETTERS), loc="left", fontsize=8, color=INK, pad=4)
     return whole
 
 
@@ -96,7 +97,3 @@ def _mark_share(ax: Axes, variances: Floats, *, at_top: bool) -> None:
         xycoords=ax.get_xaxis_transform(), xytext=(-5 if left else 5, 0), textcoords="offset points",
         ha="right" if left else "left", va="top" if at_top else "bottom", fontsize=8, color=MUTED,
     )  # fmt: skip
-
-
-def _shortened(caption: str) -> str:
-    return caption if len(caption) <= CAPTION_LETTERS else caption[: CAPTION_LETTERS - 1] + "…"

@@ -1,8 +1,10 @@
 """The model card of a promoted encoder."""
 
 import json
+import re
 from typing import Any
 
+from analysis.text import printable
 from salt_tune.progress import short
 from salt_tune.run import FinalDirectory
 from salt_tune.verdict import standing
@@ -13,8 +15,8 @@ from trainable.references import REFERENCE_NAMES, References
 CARD = """\
 # {name}: a video encoder
 
-A `{config[student]}` student, {parameters:,} parameters, pretrained with V-JEPA and a frozen teacher (SALT);
-hyperparameters found by the search `{run}`.
+A {student} student, {parameters:,} parameters, pretrained with V-JEPA and a frozen teacher (SALT);
+hyperparameters found by the search {run}.
 
 | result | after {config[epochs]} epochs | in the search, after {searched_epochs:g} |
 | --- | --- | --- |
@@ -38,19 +40,21 @@ columns.
 
 ```python
 import trainable
-encoder = trainable.load_encoder("{path}")
+encoder = trainable.load_encoder({path!r})
 features = encoder(clips)
 ```
 
 ## Where it comes from
 
-Search `{run}`, trial {trial}. Clip store `{store}`: {train} training and {val} held-out clips, view `{view_hash:.12}`.
-Teacher `{teacher}`, weights `{teacher_hash:.12}`.
+Search {run}, trial {trial}. Clip store {store}: {train} training and {val} held-out clips, view `{view_hash:.12}`.
+Teacher {teacher}, weights `{teacher_hash:.12}`.
 
 | hyperparameter | value |
 | --- | --- |
 {hyperparameters}
 """
+
+_BACKTICKS = re.compile("`+")
 
 RESULTS = ("val_loss", "val_r2", "probe_top1", "effective_rank")
 
@@ -76,12 +80,13 @@ def write_card(
     config = json.loads(final.config.read_text(encoding="utf-8"))["config"]
     errors = references.to_dict()
     text = CARD.format(
-        name=final.path.name,
-        path=final.path,
+        name=code(final.path.name),
+        path=str(final.path),
+        student=code(config["student"]),
         config=config,
         parameters=last["student_parameters"],
-        run=run,
-        trial=searched["id"],
+        run=code(run),
+        trial=code(searched["id"]),
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {short(last.get(name))} | {short(searched[name])} |" for name in RESULTS),
         classes=len(store.labels),
@@ -91,12 +96,25 @@ def write_card(
         view_hash=store.view.hash,
         tokens=store.view.tokens,
         grid=" x ".join(map(str, store.view.grid)),
-        store=store.path,
+        store=code(str(store.path)),
         train=len(store.train),
         val=len(store.val),
-        teacher=store.teacher.name,
+        teacher=code(store.teacher.name),
         teacher_hash=store.teacher.sha256,
-        hyperparameters="\n".join(f"| {name} | {value} |" for name, value in config.items()),
+        hyperparameters="\n".join(f"| {name} | {_cell(value)} |" for name, value in config.items()),
     )
     with atomic_write(final.card) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def code(text: str) -> str:
+    """Text as Markdown shows it letter by letter, whatever it holds."""
+    shown = printable(text)
+    fence = "`" * (1 + max((len(run) for run in _BACKTICKS.findall(shown)), default=0))
+    room = " " if shown[:1] in ("", "`", " ") or shown[-1:] in ("`", " ") else ""
+    return f"{fence}{room}{shown}{room}{fence}"
+
+
+def _cell(value: Any) -> str:
+    """A value as a cell of a table, which a bar would end even within code."""
+    return code(value).replace("|", r"\|") if isinstance(value, str) else str(value)

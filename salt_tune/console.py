@@ -22,12 +22,25 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from analysis.text import printable
 from salt_tune.signals import Stopped, leave, obeyed
 from trainable.errors import UserError
 
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, which squeezes tables for no reason
 
-console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+class PlainConsole(Console):
+    """A console that shows the texts it is given letter by letter: their control characters become visible."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Makes a text of ours of what is printed, stands in a table or names a stage; see `Console.render_str`."""
+        return super().render_str(printable(text), **settings)
+
+
+console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 LINE_EVERY = 60  # seconds between the lines of a long stage, when piped
 
@@ -37,7 +50,7 @@ INTERRUPTED = 130
 
 def fail(message: str) -> NoReturn:
     """Prints one line on the standard error and exits with code 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(message.strip())}", file=sys.stderr)
     sys.exit(USER_ERROR)
 
 
@@ -53,7 +66,7 @@ class OneLineErrors(click.Command):
             print(error.format_message(), file=sys.stderr)
             sys.exit(USER_ERROR)
         except click.ClickException as error:
-            fail(error.format_message())
+            fail(" ".join(error.format_message().split()))  # click breaks lines of its own
         except UserError as error:
             fail(str(error))
         except (click.Abort, KeyboardInterrupt) as error:

@@ -10,15 +10,18 @@ from rich.table import Table
 
 from analysis.store import Floats, holding, spectrum
 from analysis.store_plots import SHARE
+from analysis.text import printable, shortened
 from salt_tune.console import console
 from salt_tune.store_pictures import FOLDER, draw_pictures
+from trainable.data.copies import repeated
+from trainable.data.grouping import in_words, sides_of
 from trainable.data.hashing import uniforms
 from trainable.data.store import ClipStore
 from trainable.objective import DRAW, EvaluationConfig, draw_clips
 from trainable.references import REFERENCE_NAMES, reference_losses
 
 DIGITS = 12  # shown of a hash
-TOP_CLASSES = 5
+TOP_CLASSES, CLASS_LETTERS = 5, 60
 NAMED_SKIPPED = 10
 SAMPLED_CLIPS, SAMPLED_TOKENS = 256, 64  # held-out latents that the spectrum is of
 
@@ -77,9 +80,18 @@ def _contents(store: ClipStore) -> Iterator[tuple[str, str]]:
     views = f", {store.view.views} views of each training clip" if store.view.views > 1 else ""
     yield "clips", f"{len(store.train):,} training, {len(store.val):,} held-out{views}"
     counts = Counter(np.concatenate([store.train.labels, store.val.labels]).tolist())
-    top = [f"{store.labels[index]} {count:,}" for index, count in counts.most_common(TOP_CLASSES)]
+    top = [
+        f"{shortened(printable(store.labels[index]), CLASS_LETTERS)} {count:,}"
+        for index, count in counts.most_common(TOP_CLASSES)
+    ]
     more = f", and {len(counts) - len(top)} more" if len(counts) > len(top) else ""
     yield "classes", f"{len(store.labels)}: {', '.join(top)}{more}"
+    if (rule := store.manifest["plan"].get("group_by")) is not None:
+        sides = list(sides_of(store).values())
+        yield "groups", f"{len(sides):,} {in_words(rule)}, {sides.count('val'):,} of them held out"
+    if copies := repeated(store):
+        torn = sum(clips.torn for clips in copies)
+        yield "copies", f"of {len(copies):,}, {torn:,} on both sides of the split; first {copies[0]}"
     yield "skipped", _skipped(store.manifest["skipped"])
     sizes = bytes_by_part(store)
     each = (sizes["pixels"] + sizes["latents"]) / (len(store.train) + len(store.val))

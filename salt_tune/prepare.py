@@ -48,6 +48,7 @@ class Options:
     views: int
     flips: Flips
     val_fraction: float
+    group_by: str | None
     teacher: str
     teacher_weights: Path | None
     teacher_epochs: int | None
@@ -117,6 +118,12 @@ class Options:
     default=0.1,
     show_default=True,
     help="Share of each class to hold out, where the videos come without a split.",
+)
+@click.option(
+    "--group-by",
+    metavar="PATTERN",
+    help="Hold out whole groups: a regular expression on the clips' ids, whose first group (or whole match) names that "
+    "of the clip; or FILE.csv:COLUMN, a table with the clips' ids in `id`, `video` or its first column.",
 )
 @click.option(
     "--teacher",
@@ -233,21 +240,24 @@ def _take_subset(options: Options) -> int:
 
 
 def _append(options: Options) -> int:
+    from salt_tune.splits import find_more_clips
     from salt_tune.upkeep import append_clips
-    from trainable.data.sources import find_source
 
     if options.videos is None or options.store is None:
         raise click.UsageError("--append needs VIDEOS and the --store that they are added to")
-    source = find_source(options.videos, val_fraction=options.val_fraction, seed=options.seed)
+    split = (options.val_fraction, options.seed, options.group_by)
+    source = find_more_clips(options.videos, options.store, *split)
     store, weights, latents = options.store, options.teacher_weights, options.latents_from
     _say_result(append_clips(source, store, weights, latents, options.decoders, overwrite=options.overwrite))
     return 0
 
 
 def _prepare(options: Options) -> int:
+    from salt_tune.splits import find_clips, warn_of_copies
     from trainable.data.build import StoreBuilder
-    from trainable.data.sources import find_source
 
+    if options.synthetic and options.group_by is not None:
+        raise click.UsageError(f"--group-by {options.group_by}: videos made by --synthetic have a split of their own")
     view = options.view()
     check_pixel_format(options.pixels, view)
     store = options.store or (Path("stores") / options.videos.resolve().name if options.videos else DEMO_STORE)
@@ -258,7 +268,7 @@ def _prepare(options: Options) -> int:
             if options.dry_run and not (videos / "validation.json").exists():
                 videos = Path(stack.enter_context(TemporaryDirectory(prefix="salt-tune-")))
             _write_videos(videos, options.synthetic, options.seed)
-        source = find_source(videos, val_fraction=options.val_fraction, seed=options.seed)
+        source = find_clips(videos, options.val_fraction, options.seed, options.group_by)
         teaching, plan = _plan(source, view, options)
         builder = StoreBuilder(store, plan, overwrite=options.overwrite)
         if builder.done:
@@ -269,6 +279,7 @@ def _prepare(options: Options) -> int:
             return 0
         finished = teaching.fill(builder, options.decoders)
     _say_result(finished)
+    warn_of_copies(finished)
     return 0
 
 

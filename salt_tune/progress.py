@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from analysis.text import printable
 from salt_tune.console import console
 from salt_tune.records import TrialRecord
 from salt_tune.schedule import Resource
@@ -39,9 +40,10 @@ def amount(value: float, resource: Resource) -> str:
     return f"{quantity(value)} {UNITS[resource][value != 1]}"
 
 
-def heading(name: str) -> str:
+def heading(name: str) -> Text:
     """A column's name in short lines, so that a table of many columns fits a terminal."""
-    return re.sub(r" (?=[+-] )", "\n", name) if " " in name else name.replace("_", "\n")
+    shown = printable(name)
+    return Text(re.sub(r" (?=[+-] )", "\n", shown) if " " in shown else shown.replace("_", "\n"))
 
 
 class LiveTable:

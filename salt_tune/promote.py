@@ -66,7 +66,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
     console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
-    console.print(f'Use it: trainable.load_encoder("{final.path}")')
+    console.print(f"Use it: trainable.load_encoder({str(final.path)!r})")
     return 0
 
 

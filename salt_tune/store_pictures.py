@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import store_plots
 from analysis.store import Floats, Images, ShownClip
+from analysis.text import printable, shortened
 from trainable.data.hashing import uniforms
 from trainable.data.index import Clips
 from trainable.data.store import ClipStore
@@ -23,6 +24,7 @@ FOLDER: Final = "inspect"
 TRAINING_CLIPS, HELD_OUT_CLIPS = 4, 2
 FRAMES = 4
 FURTHER_VIEWS = 4
+NAME_LETTERS = 24  # of a clip, or of its class
 DPI = 150
 
 
@@ -91,10 +93,15 @@ def _masked_clip(store: ClipStore, masks: Masks, clips: Clips, clip: int, times:
     hidden[masks.draw(0, clips.keys[[clip]]).masked[0]] = True
     role = "training" if clips.split == "train" else "held-out"
     return ShownClip(
-        f"{clips.ids[clip]} ({role}): {store.labels[clips.labels[clip]]}",
+        f"{_short(clips.ids[clip])} ({role}): {_short(store.labels[clips.labels[clip]])}",
         _frames(store, clips, clip, 0, times),
         hidden.reshape(store.view.grid)[times // store.view.tubelet],
     )
+
+
+def _short(name: str) -> str:
+    """A name of which the other one leaves some room in a caption."""
+    return shortened(printable(name), NAME_LETTERS)
 
 
 def _frames(store: ClipStore, clips: Clips, clip: int, view: int, times: npt.NDArray[np.int64]) -> Images:

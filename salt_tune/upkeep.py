@@ -97,9 +97,13 @@ def append_clips(
         UserError: they cannot be added.
     """
     appender = StoreAppender(path, source, overwrite=overwrite)
+    known = f"{appender.there} of {len(source.clips)} clips are in the store already"
+    if appender.copies:
+        known += f", and {appender.copies} show{'s' * (appender.copies == 1)} the same frames as clips of it"
     if not appender.clips:
-        console.print(f"{path}: has all of these clips already; nothing to do")
+        console.print(f"{path}: {known}; nothing to do")
         return appender.store
+    console.print(f"{path}: {known}; {appender.clips} to be added")
     store, before = appender.store, {clip["id"] for clip in appender.store.manifest["skipped"]}
     teacher = _teacher_of(store, weights) if latents is None else LatentFolder(latents, store.view)
     with progress("append", appender.clips) as advance:

@@ -1,6 +1,9 @@
 """The plots show every trial that they should, whatever became of it."""
 
+import json
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from analysis import Run, RunError, load
 from analysis.plots import (
@@ -23,7 +27,8 @@ from analysis.plots import (
     rung_correlations,
 )
 from analysis.reference_lines import COLOUR
-from analysis.style import figure, spread
+from analysis.style import NAME_LETTERS, figure, spread
+from analysis.style import drawn as as_drawn
 from tests.analysis.fake_run import REPLICATES, TRIALS, summary, write_run
 
 PLOTS = [ranking, learning_curves, parameters_against_objective, against_best, rung_correlations, pareto]
@@ -55,6 +60,23 @@ def texts(drawn: Figure) -> list[str]:
 def test_a_plot_renders(run: Run, plot: Callable[[Run], Figure], tmp_path: Path) -> None:
     plot(run).savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("name", [r"$\frac$", "a\x1b[2J\nb", "走る", "T2" * 200], ids=ascii)
+def test_names_of_any_kind_are_drawn_as_they_are(run: Run, plot: Callable[[Run], Figure], name: str) -> None:
+    """As the id of the winner, and as the value of a choice."""
+    summary = json.loads(json.dumps(run.summary).replace('"T2"', json.dumps(name)))
+    trials = run.trials.replace("T2", name).assign(predictor_dim=[*["multiblock"] * (len(run.trials) - 1), name])
+    odd = replace(run, summary=summary, trials=trials, reports=run.reports.replace("T2", name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = plot(odd)
+        whole.savefig(BytesIO())
+    written = [text for ax in whole.axes for text in ax.findobj(Text)]
+    assert all(len(text.get_text()) < 1000 and "\x1b" not in text.get_text() for text in written)
+    if plot in (ranking, learning_curves, parameters_against_objective, pareto):
+        assert any(text.get_text() == as_drawn(name, NAME_LETTERS) for text in written)
 
 
 @pytest.mark.parametrize("plot", PLOTS)

@@ -74,7 +74,7 @@ def test_the_contact_sheet_shows_every_clip_with_its_caption() -> None:
     assert len(shown) == 8
     captions = [ax.get_title(loc="left") for ax in shown]
     assert captions.count("a clip") == 7
-    assert captions[4].endswith("x…") and len(captions[4]) < 80
+    assert "x…x" in captions[4] and len(captions[4]) < 80
     assert len([ax for ax in contact_sheet("Frames", [long], "", []).axes if ax.images]) == 1
 
 

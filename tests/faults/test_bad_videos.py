@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from analysis.text import printable
 from tests.faults.conftest import SMALL, assert_well, prepare, write_video
 from trainable.data.store import ClipStore
 
@@ -78,7 +79,7 @@ def test_strange_names_and_bad_files_among_good_ones(
     assert {clip["id"]: clip["split"] for clip in store.manifest["skipped"]}.keys() == bad
     assert store.labels == sorted(FOLDERS)
     for clip in bad:
-        assert f"skipped {clip}: " in done.stdout
+        assert f"skipped {printable(clip)}: " in done.stdout
     for clips in (store.train, store.val):
         for number in range(len(clips)):
             assert store.latents(clips, number).shape == (64, 128)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.text import printable
 from salt_tune.inspect import bytes_by_part, inspect_store, sample_latents, size_in_words
 from salt_tune.store_pictures import spread_over_classes
 from tests.small_store import DIM, build_store
@@ -146,6 +148,26 @@ def test_shown_clips_are_of_as_many_classes_as_there_are(made: ClipStore) -> Non
         assert len(set(chosen)) == count
         assert len(set(made.train.labels[chosen])) == min(count, 8)
     assert len(spread_over_classes(made.train, 99)) == len(made.train)
+
+
+def test_classes_and_clips_of_any_name_are_shown(
+    made: ClipStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shutil.copytree(made.path, tmp_path / "a\nstore")
+    manifest = json.loads((path / "manifest.json").read_text())
+    names = [r"$\frac$", "$", "^_", "走る", "tab\there", "\x1b[2J", "l" * 500, "gpj.\u202etrap"]
+    manifest["labels"] = names
+    manifest["skipped"] = [{"id": "\x1b]0;owned\x07", "split": "train", "reason": "x\ny"}]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inspect_store(path)
+    output = capsys.readouterr().out
+    assert [printable(said) for said in output.split("\n")] == output.split("\n")
+    assert max(map(len, output.splitlines())) < 400
+    assert r"\x1b]0;owned\x07 (x\ny)" in output and rf"{tmp_path}/a\nstore" in output
+    with Image.open(path / "inspect" / "contact-sheet.png") as picture:
+        picture.load()
 
 
 def test_skipped_clips_are_named(made: ClipStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

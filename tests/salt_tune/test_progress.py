@@ -76,6 +76,13 @@ def test_piped_ends_have_their_reason_and_resources_their_unit(capsys: pytest.Ca
     ]
 
 
+def test_an_error_that_names_a_clip_is_a_line_of_text(capsys: pytest.CaptureFixture[str]) -> None:
+    space = make_space()
+    with LiveTable({}, space) as table:
+        end(table, make_record("T0", space=space), "failed", "clip 'a\x1b[2J\nb\u202e' differs")
+    assert lines(capsys)[-1].endswith(r"clip 'a\x1b[2J\nb\u202e' differs")
+
+
 def test_the_table_shows_trials_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = io.StringIO()
     terminal = Console(file=drawn, force_terminal=True, width=120, color_system=None)
@@ -98,5 +105,5 @@ def test_the_table_shows_trials_that_come_later(monkeypatch: pytest.MonkeyPatch)
 def test_amounts_and_headings_fit() -> None:
     assert [amount(value, "epoch") for value in (0.5, 1.0, 1 / 3)] == ["0.5 epochs", "1 epoch", "0.3333 epochs"]
     assert (amount(12345.6, "tflop"), amount(90.0, "second")) == ("12,346 TFLOP", "90 seconds")
-    assert heading("predictor_depth") == "predictor\ndepth"
-    assert heading("0.8 val_loss - 0.2 probe_top1") == "0.8 val_loss\n- 0.2 probe_top1"
+    assert heading("predictor_depth").plain == "predictor\ndepth"
+    assert heading("0.8 val_loss - 0.2 probe_top1").plain == "0.8 val_loss\n- 0.2 probe_top1"

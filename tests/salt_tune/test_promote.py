@@ -25,7 +25,7 @@ def test_it_ends_well_and_says_where_the_encoder_lies(promoted: Ended) -> None:
     assert promoted.exit_code == 0, promoted.errors
     assert promoted.errors == ""
     assert f"after {FINAL_EPOCHS} epochs" in promoted.output
-    assert f'trainable.load_encoder("{promoted.path}")' in promoted.output
+    assert f"trainable.load_encoder({str(promoted.path)!r})" in promoted.output
     assert "\x1b" not in promoted.output
 
 

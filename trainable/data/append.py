@@ -6,15 +6,18 @@ of them is put in the place of the old one: whoever opens the store finds it as 
 """
 
 import re
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainable.data.adopt import LatentFolder
 from trainable.data.codecs import TargetNorm
+from trainable.data.copies import Copies, Original, originals
 from trainable.data.decoding import Decoders
 from trainable.data.finish import (
     Sums,
@@ -24,16 +27,18 @@ from trainable.data.finish import (
     write_manifest,
     write_position_mean,
 )
+from trainable.data.grouping import check_group_by, sides_of
 from trainable.data.growing import GIVEN_UP, GrowingFolder, plan_of
-from trainable.data.index import INDEX_SCHEMA, SPLITS, read_index
+from trainable.data.index import INDEX_SCHEMA, SPLITS, read_index, with_groups
 from trainable.data.manifest import read_manifest
 from trainable.data.notes import Notes
+from trainable.data.pipeline import ahead
 from trainable.data.plan import Plan
 from trainable.data.sources import Source, SourceClip
-from trainable.data.stages import Advance, LatentSource, write_shards
+from trainable.data.stages import Advance, LatentSource, decode_batches, encode_batches, write_batches
 from trainable.data.store import ClipStore
 from trainable.errors import StoreError
-from trainable.files import sync_folder
+from trainable.files import sync_folder, write_json
 
 # What a store is made of, apart from its manifest and its teacher, and what is left of such files by a killed write.
 _FILES: Final = re.compile(
@@ -48,15 +53,19 @@ class StoreAppender:
     Args:
         path: the store.
         source: labelled videos. Clips whose id the store has are left alone, with their split; the others get the
-            split that the source gives them, and labels that are new come after the store's.
+            split that the source gives them, or that of their group where the store has clips of it, and labels that
+            are new come after the store's. A clip that shows what another one shows is left out, and named.
         overwrite: start over where an append of other clips did not finish.
 
     Attributes:
         store: the store as it is.
+        there: how many clips of the source the store has.
+        copies: how many show the same frames as clips of the store, as an earlier append found.
         clips: how many clips there are to be added; clips that were skipped before are tried again.
 
     Raises:
-        StoreError: no finished store there, or a clip of the store whose video has another size in `source`.
+        StoreError: no finished store there; a clip of the store has another video, or another group, in `source`; or
+            that is grouped otherwise than the store.
     """
 
     def __init__(self, path: Path, source: Source, *, overwrite: bool = False) -> None:
@@ -66,6 +75,7 @@ class StoreAppender:
         self._folder = self.store.path.with_name(self.store.path.name + ".append")
         self._end_commit()
         self._index = pq.read_table(self.store.path / self.store.manifest["index"], schema=INDEX_SCHEMA)
+        self.there = self.copies = 0
         self._source = self._new_clips(source)
         self.clips = len(self._source.clips)
 
@@ -79,21 +89,41 @@ class StoreAppender:
             left.remove()
 
     def _new_clips(self, source: Source) -> Source:
-        names = ("id", "video", "video_bytes")
+        check_group_by(self.store, source.group_by)
+        names = ("id", "video", "video_bytes", "group")
         columns = (self._index[name].to_pylist() for name in names)
-        there = {name: (video, size) for name, video, size in zip(*columns, strict=True)}
+        there = {name: row for name, *row in zip(*columns, strict=True)}
+        sides, copies = sides_of(self.store), self._copies(there.keys())
         new: list[SourceClip] = []
         for clip in source.clips:
-            if clip.id not in there:
-                new.append(replace(clip, path=clip.path.absolute()))
-            elif (size := clip.path.stat().st_size) != there[clip.id][1]:
-                video, before = there[clip.id]
-                raise StoreError(
-                    f"{clip.path}: clip {clip.id!r}: video_bytes = {size}: the store has a clip of that id, made from "
-                    f"{self.store.videos / video} when it had {before}; two clips must not share an id"
-                )
+            if clip.id in there:
+                self._compare(clip, *there[clip.id])
+                self.there += 1
+            elif copies.get(clip.id) == clip.path.stat().st_size:
+                self.copies += 1
+            else:
+                split = sides.get(clip.group or "", clip.split)
+                new.append(replace(clip, path=clip.path.absolute(), split=split))
         labels = dict.fromkeys([*self.store.labels, *source.labels])
-        return Source(self.store.videos, tuple(new), tuple(labels))
+        return Source(self.store.videos, tuple(new), tuple(labels), source.group_by)
+
+    def _compare(self, clip: SourceClip, video: str, video_bytes: int, group: str | None) -> None:
+        """Refuses a clip that is another one than that of its name in the store."""
+        if (size := clip.path.stat().st_size) != video_bytes:
+            raise StoreError(
+                f"{clip.path}: clip {clip.id!r}: video_bytes = {size}: the store has a clip of that id, made from "
+                f"{self.store.videos / video} when it had {video_bytes}; two clips must not share an id"
+            )
+        if clip.group != group:
+            raise StoreError(
+                f"{clip.path}: clip {clip.id!r}: group = {clip.group!r}: the store has it in group {group!r}, by which "
+                "its side was chosen; put that back, or prepare the store again"
+            )
+
+    def _copies(self, there: Collection[str]) -> dict[str, int]:
+        """Sizes of the videos that were left out as copies of clips that the store still has."""
+        known = (clip for clip in self.store.manifest["skipped"] if clip.get("copy_of") in there)
+        return {clip["id"]: clip["video_bytes"] for clip in known}
 
     def append(self, teacher: LatentSource, decoders: Decoders, advance: Advance) -> ClipStore:
         """Decodes the new clips and adds them to the store; goes on where an earlier run was stopped.
@@ -105,7 +135,7 @@ class StoreAppender:
                 run.
 
         Returns:
-            The store with the new clips; as it was, where there are none, or none but clips that are skipped again.
+            The store with the new clips; with those it had, where there are none, or none but clips that are skipped.
 
         Raises:
             StoreError: another teacher than the store's; an append of other clips that did not finish; or no new clip
@@ -120,10 +150,29 @@ class StoreAppender:
         growing.begin()
         notes = Notes(growing.notes, (name for name, _ in plan.shards()))
         advance(sum(len(clips) for name, clips in plan.shards() if notes.has(name)))
-        write_shards(plan, growing.folder, notes, teacher, decoders, advance)
+        self._write_shards(plan, growing.folder, notes, teacher, decoders, advance)
         if not any(notes.shards()):
             return self._give_up(growing, notes)
         return self._commit(growing, notes)
+
+    def _write_shards(
+        self, plan: Plan, folder: Path, notes: Notes, teacher: LatentSource, decoders: Decoders, advance: Advance
+    ) -> None:
+        """Like `stages.write_shards`, but copies are left out before a teacher looks at them."""
+        missing = [(name, clips) for name, clips in plan.shards() if not notes.has(name)]
+        copies = Copies(self._shown(plan, notes))
+        with (
+            closing(ahead(copies.leave_out(decode_batches(plan, missing, teacher, decoders)))) as decoded,
+            closing(ahead(encode_batches(plan, decoded, teacher))) as encoded,
+        ):
+            write_batches(plan, encoded, folder, notes, advance)
+
+    def _shown(self, plan: Plan, notes: Notes) -> dict[int, Original]:
+        """What the store shows, and what the shards do that an earlier run made."""
+        noted = Notes(notes.folder, [name for name, _ in plan.shards() if notes.has(name)])
+        shown = originals((row for _, rows in noted.shards() for row in rows), stored=False)
+        columns = self._index.select(["id", "split", "view", "pixels_xxh3"])
+        return shown | originals(iter(columns.to_pylist()), stored=True)
 
     def _plan(self, teacher: LatentSource) -> Plan:
         described = {"name": teacher.name, "sha256": teacher.sha256}
@@ -143,9 +192,18 @@ class StoreAppender:
         )
 
     def _give_up(self, growing: GrowingFolder, notes: Notes) -> ClipStore:
-        skipped = notes.skipped()
+        """Nothing is added; that some are copies is remembered, so that they are not decoded every time."""
+        skipped, old = notes.skipped(), self.store.manifest
+        if any("copy_of" in clip for clip in skipped):
+            told = {
+                "skipped": self._skipped(notes, set(self._index["id"].to_pylist())),
+                "appended": [*old.get("appended", ()), growing.plan],
+            }
+            write_json(self.store.path / "manifest.json", {**old, **told})
+            growing.remove()
+            return ClipStore.open(self.store.path)
         growing.remove()
-        before = {clip["id"] for clip in self.store.manifest["skipped"]}
+        before = {clip["id"] for clip in old["skipped"]}
         for clip in skipped:
             if clip["id"] not in before:
                 raise StoreError(
@@ -156,7 +214,7 @@ class StoreAppender:
     def _commit(self, growing: GrowingFolder, notes: Notes) -> ClipStore:
         """Each step can be done again, and the one before the last makes the store another."""
         path = self.store.path
-        index = pa.concat_tables([self._index, notes.index(latents=True)])
+        index = pa.concat_tables([self._index, with_groups(notes.index(latents=True), self._source.clips)])
         self._write_manifest(growing, notes, index)
         manifest = read_manifest(growing.folder)
         for file in sorted(growing.folder.glob("*.npy")):
@@ -193,9 +251,14 @@ class StoreAppender:
             appended=[*old.get("appended", ()), growing.plan],
         )
 
-    def _skipped(self, notes: Notes, there: set[str]) -> list[dict[str, str]]:
+    def _skipped(self, notes: Notes, there: set[str]) -> list[dict[str, Any]]:
         """Clips that were left out, each once, by what was said last; without those that the store has by now."""
-        clips = {clip["id"]: clip for clip in [*self.store.manifest["skipped"], *notes.skipped()]}
+        paths = {clip.id: clip.path for clip in self._source.clips}
+        now: list[dict[str, Any]] = [*notes.skipped()]
+        for clip in now:
+            if "copy_of" in clip:
+                clip["video_bytes"] = paths[clip["id"]].stat().st_size
+        clips = {clip["id"]: clip for clip in [*self.store.manifest["skipped"], *now]}
         return [clip for name, clip in clips.items() if name not in there]
 
 

@@ -24,6 +24,7 @@ from trainable.data.finish import (
     write_position_mean,
 )
 from trainable.data.growing import GrowingStore
+from trainable.data.index import with_groups
 from trainable.data.notes import Notes
 from trainable.data.pipeline import ahead
 from trainable.data.plan import Plan
@@ -151,6 +152,7 @@ class StoreBuilder:
 
     def _write_index_and_manifest(self, teacher: LatentSource | None, checked: str, facts: dict[str, Any]) -> None:
         index, latents, described = self.notes.index(latents=teacher is not None), None, None
+        index = with_groups(index, self.plan.source.clips)
         if teacher is not None:
             train, val = (Sums.of(self.notes.latent_facts(split), teacher.dim) for split in ("train", "val"))
             latents = describe_latents(self.plan.latents, self.plan.view, checked, train, val)

@@ -1,7 +1,7 @@
 """What makes a folder of shards a clip store: the index, the statistics of the latents, the manifest."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def write_manifest(
     pixels: str,
     latents: dict[str, Any] | None,
     teacher: dict[str, Any] | None,
-    skipped: list[dict[str, str]],
+    skipped: Sequence[Mapping[str, Any]],
     plan: dict[str, Any],
     generation: int = 0,
     reading: dict[str, str] | None = READING,
@@ -145,7 +145,7 @@ def write_manifest(
         pixels: how pixels are stored.
         latents: see `describe_latents`; None where there are none yet.
         teacher: name, sha256, dim and what else is known; the mean and the variance are added here.
-        skipped: clips that were left out.
+        skipped: clips that were left out; of a copy, `copy_of` and `video_bytes` as well.
         plan: what the store was prepared from.
         generation: how often the index was replaced, by clips that were appended or latents that were repaired.
         reading: how the frames were read; None: by random access, in a store that is taken from such a one.
@@ -172,7 +172,7 @@ def write_manifest(
             "pixels": {"format": pixels, "view_hash": view.hash},
             "latents": latents,
             "teacher": teacher,
-            "skipped": skipped,
+            "skipped": list(map(dict, skipped)),
             "plan": plan,
             "appended": list(appended),
         },

@@ -1,5 +1,6 @@
 """The index of a clip store: `index.parquet`, one row a stored view of a clip, and the clips that it lists."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainable.data.hashing import clip_key
-from trainable.data.sources import Split
+from trainable.data.sources import SourceClip, Split
 from trainable.errors import StoreError
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
@@ -31,8 +32,16 @@ INDEX_SCHEMA = pa.schema(
         ("pixels_bytes", pa.int64()),
         ("pixels_xxh3", pa.uint64()),
         ("latents_xxh3", pa.uint64()),
+        ("group", pa.string()),
     ]
 )
+
+
+def with_groups(index: pa.Table, clips: Iterable[SourceClip]) -> pa.Table:
+    """The index with the group of each of these clips; a clip of the index that is not among them has none."""
+    groups = {clip.id: clip.group for clip in clips}
+    column = pa.array([groups.get(name) for name in index["id"].to_pylist()], pa.string())
+    return index.set_column(index.schema.get_field_index("group"), INDEX_SCHEMA.field("group"), column)
 
 
 @dataclass(frozen=True)

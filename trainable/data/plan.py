@@ -1,6 +1,7 @@
 """What a clip store is to hold."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -42,10 +43,13 @@ class Plan:
     shards_there: Mapping[str, int] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """The plan as it stands in the manifest; the videos by a hash of their names, labels, splits and sizes."""
-        lines = "\n".join(f"{c.id}\t{c.label}\t{c.split}\t{c.path.stat().st_size}" for c in self.source.clips)
+        """The plan as it stands in the manifest; the videos by a hash of names, labels, splits, groups and sizes."""
+        # As JSON, as names may hold whatever else would stand between two fields.
+        clips = [[c.id, c.label, c.split, c.group, c.path.stat().st_size] for c in self.source.clips]
+        sha256 = hashlib.sha256(json.dumps(clips).encode()).hexdigest()
         return {
-            "videos": {"clips": len(self.source.clips), "sha256": hashlib.sha256(lines.encode()).hexdigest()},
+            "videos": {"clips": len(clips), "sha256": sha256},
+            "group_by": self.source.group_by,
             "view": self.view.describe(),
             "reading": READING["order"],
             "pixels": self.pixels,

@@ -1,15 +1,17 @@
 """Finds the labelled videos of a folder, in Something-Something v2's layout or in a folder per class."""
 
-import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
+from trainable.data.splitting import held_out
 from trainable.errors import ConfigError, VideoError
+
+if TYPE_CHECKING:
+    from trainable.data.grouping import Grouping
 
 Split = Literal["train", "val"]
 
@@ -30,12 +32,14 @@ class SourceClip:
         path: the video file; it was there when the folder was searched.
         label: one of the source's labels.
         split: "train" or "val".
+        group: names the clips that stay on one side of the split with it; None: it stands for itself.
     """
 
     id: str
     path: Path
     label: str
     split: Split
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,23 @@ class Source:
         folder: the folder that was searched.
         clips: the clips of both splits, neither of which is empty, sorted by id.
         labels: the class names in the order of their indices; a class may have no clips.
+        group_by: how the clips were grouped, `Grouping.rule`; None: they were not.
     """
 
     folder: Path
     clips: tuple[SourceClip, ...]
     labels: tuple[str, ...]
+    group_by: dict[str, str] | None = None
 
 
-def find_source(folder: Path, *, val_fraction: float = 0.1, seed: int = 0) -> Source:
+def find_source(
+    folder: Path,
+    *,
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    grouping: "Grouping | None" = None,
+    sides: Mapping[str, Split] | None = None,
+) -> Source:
     """Finds the labelled videos of a folder.
 
     A folder with `labels.json`, `train.json` and `validation.json` (or the official names, which begin with
@@ -65,16 +78,19 @@ def find_source(folder: Path, *, val_fraction: float = 0.1, seed: int = 0) -> So
     video is the path of the folder that holds it, relative to `folder` ("signs", "surveillance/fight"); videos
     directly in `folder` are of a class named after it. Of each class the `round(val_fraction * n)` clips with
     the smallest hash of (seed, id) are held out, at least one and never all; a class with a single clip is
-    trained on. If every class has a single clip, the clips are split as if they were of one class, since a
-    held-out loss still means something then.
+    trained on. With a grouping, whole groups are held out instead; see `splitting.held_out`.
 
     Args:
         folder: the folder to search.
         val_fraction: fraction of the clips held out, above 0 and below 1; not used for SSv2's layout.
         seed: chooses which clips are held out; not used for SSv2's layout.
+        grouping: which clips stay on one side of the split.
+        sides: groups whose side is settled, where clips are added to a store that has some of each.
 
     Raises:
         ConfigError: `val_fraction` is not between 0 and 1.
+        UserError: the grouping leaves clips out or puts all into one group, or
+            the folder has a split of its own, which is never changed.
         VideoError: the folder is missing or has no videos, a JSON file is not as SSv2's are, a listed video is
             not there, two videos have the same id, or a split would be empty.
     """
@@ -82,10 +98,27 @@ def find_source(folder: Path, *, val_fraction: float = 0.1, seed: int = 0) -> So
         raise ConfigError("val_fraction", val_fraction, "must be above 0 and below 1")
     if not folder.is_dir():
         raise VideoError(f"{folder}: " + ("is not a folder" if folder.exists() else "there is no such folder"))
+    _checked_name(folder.absolute())  # which stands in the manifest
     annotations = {name: _find_annotation(folder, name) for name in ("labels", *_SSV2_SPLITS)}
     if any(annotations.values()):
+        if grouping is not None:
+            raise grouping.refused(f"{folder} has a split of its own, which is kept as it is; leave it out")
         return _read_ssv2(folder, annotations)
-    return _read_class_folders(folder, val_fraction, seed)
+    videos = _read_class_folders(folder)
+    classes = {id_: id_.rpartition("/")[0] or folder.resolve().name for id_ in videos}
+    groups = {id_: id_ for id_ in videos}
+    if grouping is not None:
+        groups = grouping.groups({id_: path.relative_to(folder) for id_, path in videos.items()})
+        if len(set(groups.values())) == 1 and not sides:
+            group = next(iter(groups.values()))
+            raise grouping.refused(f"puts all {len(groups)} clips into one group, {group!r}")
+    val = held_out(classes, groups, val_fraction, seed, sides)
+    clips = tuple(
+        SourceClip(id_, videos[id_], classes[id_], "val" if id_ in val else "train", groups[id_] if grouping else None)
+        for id_ in sorted(videos)
+    )
+    labels = tuple(sorted(set(classes.values())))
+    return Source(folder, clips, labels, grouping.rule if grouping else None)
 
 
 def _find_annotation(folder: Path, name: str) -> Path | None:
@@ -131,7 +164,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     indices = _read_json(path)
     if not isinstance(indices, dict):
         raise VideoError(f'{path}: must be an object of classes and their indices, {{"Holding something": "0", ...}}')
-    by_index = {str(index): label for label, index in indices.items()}
+    by_index = {str(index): checked_text(label, f"{path}: class") for label, index in indices.items()}
     wanted = [str(index) for index in range(len(indices))]
     if wrong := next((index for index in wanted if index not in by_index), None):
         raise VideoError(f"{path}: no class has the index {wrong}: {len(indices)} classes must be numbered from 0")
@@ -162,7 +195,24 @@ def _read_field(path: Path, number: int, entry: Any, field: str) -> str:
     value = entry.get(field) if isinstance(entry, dict) else None
     if not isinstance(value, str) or not value:
         raise VideoError(f"{path}: entry {number}: {field} = {value!r}: must be a text that is not empty")
-    return value
+    return checked_text(value, f"{path}: entry {number}: {field}")
+
+
+def checked_text(text: str, what: str) -> str:
+    """Refuses what JSON can hold and no file can: half of a character.
+
+    Args:
+        text: to be checked.
+        what: names it.
+
+    Raises:
+        VideoError: it could stand neither in the index nor in the manifest.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise VideoError(f"{what} = {text!r}: is no valid text, as half of a character stands alone in it") from error
+    return text
 
 
 def _read_json(path: Path) -> Any:
@@ -172,8 +222,8 @@ def _read_json(path: Path) -> Any:
         raise VideoError(f"{path}: is not readable JSON: {error}") from error
 
 
-def _read_class_folders(folder: Path, val_fraction: float, seed: int) -> Source:
-    """Makes a class of every folder that holds videos, and splits the clips by hash."""
+def _read_class_folders(folder: Path) -> dict[str, Path]:
+    """The videos at any depth, by their ids."""
     videos: dict[str, Path] = {}
     for path in _find_videos(folder, deep=True):
         id_ = path.relative_to(folder).with_suffix("").as_posix()
@@ -187,27 +237,7 @@ def _read_class_folders(folder: Path, val_fraction: float, seed: int) -> Source:
             f"{folder}: holds {len(videos) or 'no'} video{'s' * (not videos)}: at least two are needed, as .webm, "
             ".mp4 or the like in a folder per class, or SSv2's labels.json, train.json and validation.json"
         )
-    classes = {id_: id_.rpartition("/")[0] or folder.resolve().name for id_ in videos}
-    held_out = _held_out(classes, val_fraction, seed)
-    clips = (
-        SourceClip(id_, videos[id_], classes[id_], "val" if id_ in held_out else "train") for id_ in sorted(videos)
-    )
-    return Source(folder, tuple(clips), tuple(sorted(set(classes.values()))))
-
-
-def _held_out(classes: dict[str, str], val_fraction: float, seed: int) -> set[str]:
-    """Chooses ids of every class that has two or more, or of all together if none has."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for id_, label in classes.items():
-        groups[label].append(id_)
-    if len(groups) == len(classes):
-        groups = {"": list(classes)}
-    held_out: set[str] = set()
-    for ids in groups.values():
-        count = min(max(1, round(val_fraction * len(ids))), len(ids) - 1)
-        ids.sort(key=lambda id_: hashlib.sha256(f"{seed}:{id_}".encode()).digest())
-        held_out.update(ids[:count])
-    return held_out
+    return videos
 
 
 def _find_videos(folder: Path, *, deep: bool) -> Iterator[Path]:

@@ -61,7 +61,12 @@ def subset(
         raise ConfigError("--subset", clips, "must be at least 2: a clip to train on and one to hold out")
     if path.resolve() == store.path.resolve():
         raise StoreError(f"{path}: is the store that the clips are taken from; choose another --store")
-    plan = {"subset_of": store.manifest["fingerprint"], "clips": clips, "seed": seed}
+    plan = {
+        "subset_of": store.manifest["fingerprint"],
+        "clips": clips,
+        "seed": seed,
+        "group_by": store.manifest["plan"].get("group_by"),
+    }
     growing = GrowingStore(path, plan, overwrite=overwrite)
     if growing.done:
         advance(clips)

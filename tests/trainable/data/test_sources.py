@@ -1,6 +1,7 @@
 """Finding labelled videos: both layouts, the split, and one clear line for what is wrong."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def test_ssv2_is_read_with_its_own_splits_and_order_of_labels(tmp_path: Path, pr
         ({"train": {"7": "Holding something"}}, ["train.json", "list"]),
         ({"validation": []}, ["validation.json", "at least one entry"]),
         ({"labels": list(LABELS)}, ["labels.json", "object"]),
+        ({"labels": LABELS | {"\ud800": "3"}}, ["labels.json: class = '\\ud800'", "no valid text"]),
+        ({"train": [TRAIN[0] | {"id": "\udcff"}]}, ["train.json: entry 0: id = '\\udcff'", "no valid text"]),
         ({"labels": LABELS | {"Dropping something": "3"}}, ["labels.json", "index 2"]),
     ],
 )
@@ -146,3 +149,11 @@ def test_the_held_out_fraction_is_checked(tmp_path: Path, fraction: float) -> No
     with pytest.raises(ConfigError) as caught:
         find_source(put(tmp_path, "a/a.webm", "a/b.webm"), val_fraction=fraction)
     assert caught.value.field == "val_fraction"
+
+
+def test_a_folder_within_one_whose_name_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest names the folder by its whole path, whatever it was given as."""
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/k\xfcche"))
+    monkeypatch.chdir(put(folder, "videos/a/a.webm", "videos/a/b.webm"))
+    with pytest.raises(VideoError, match=r"k\\xfcche/videos': the name is not UTF-8"):
+        find_source(Path("videos"))

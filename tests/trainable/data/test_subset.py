@@ -126,7 +126,7 @@ def test_the_statistics_are_its_own_but_for_what_rounding_did(store_of: StoreOf,
         assert ours[name] == theirs[name]
     rest = {name: value for name, value in store.manifest["teacher"].items() if name not in ("mean", "variance")}
     assert rest.items() <= small.manifest["teacher"].items()
-    asked_for = {"subset_of": store.manifest["fingerprint"], "clips": 12, "seed": 3}
+    asked_for = {"subset_of": store.manifest["fingerprint"], "clips": 12, "seed": 3, "group_by": None}
     assert small.manifest["plan"] == asked_for
 
 

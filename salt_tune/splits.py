@@ -1,0 +1,59 @@
+"""The split of `prepare`'s videos: from flags to clips, and what is said of its groups and of copies across it."""
+
+from pathlib import Path
+
+from salt_tune.console import console
+from trainable.data.copies import Repeated, repeated
+from trainable.data.grouping import Grouping, grouping_of, sides_of
+from trainable.data.sources import Source, find_source
+from trainable.data.store import ClipStore
+
+NAMED = 5  # clips that are there several times, on each count
+
+
+def find_clips(videos: Path, val_fraction: float, seed: int, group_by: str | None) -> Source:
+    """The labelled videos of a folder; says how many groups are held out, where there are any.
+
+    Raises:
+        UserError: see `Grouping` and `find_source`.
+    """
+    grouping = None if group_by is None else Grouping(group_by)
+    source = find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping)
+    if grouping is not None:
+        held = [clip for clip in source.clips if clip.split == "val"]
+        groups, held_groups = ({clip.group for clip in clips} for clips in (source.clips, held))
+        console.print(
+            f"{len(groups)} groups by {group_by}: {len(held_groups)} of them held out, "
+            f"{len(held)} of {len(source.clips)} clips"
+        )
+    return source
+
+
+def find_more_clips(videos: Path, path: Path, val_fraction: float, seed: int, group_by: str | None) -> Source:
+    """The labelled videos of a folder, grouped like those of the store `path` and on the sides of their groups there.
+
+    Raises:
+        UserError: no such store, or it is grouped otherwise; see also `find_clips`.
+    """
+    store = ClipStore.open(path)
+    grouping = grouping_of(store, None if group_by is None else Grouping(group_by))
+    sides = sides_of(store)
+    return find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping, sides=sides)
+
+
+def warn_of_copies(store: ClipStore) -> None:
+    """Names clips that show the same frames. They stay: what a published list holds is not changed unasked."""
+    found = repeated(store)
+    torn, others = [clips for clips in found if clips.torn], [clips for clips in found if not clips.torn]
+    if torn:
+        console.print(
+            f"warning: {_named(torn)}: the same frames on both sides of the split, "
+            "which flatters the held-out loss: keep them on one side, or in one group (--group-by)"
+        )
+    if others:
+        console.print(f"warning: {_named(others)}: the same frames under several names; they count as often")
+
+
+def _named(found: list[Repeated]) -> str:
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return "; ".join(map(str, found[:NAMED])) + more
