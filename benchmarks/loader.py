@@ -1,4 +1,4 @@
-"""`python -m benchmarks.loader`: the loader from a warm page cache against decoding with decord, one thread each.
+"""`python -m benchmarks.loader`: the loader from a warm page cache against decoding the videos, one thread each.
 
 Both hand over what a training step of ViT-Base needs at 16 x 224 x 224; the loader also brings the teacher's latents.
 The ratio comes from one run on one machine; the seconds alone mean little.
@@ -46,7 +46,7 @@ def main() -> None:
         {
             "geometry": "16 x 224 x 224, patch 16, tubelet 2, mask ratio 0.75, batch 32, latents 768 wide",
             "loader clips/s, cache warm": round(loading),
-            "decord clips/s, VP9, 48 frames of 240 x 240": round(decoding, 1),
+            "decoding clips/s, VP9, 48 frames of 240 x 240": round(decoding, 1),
             "ratio": round(loading / decoding),
         },
     )

@@ -1,5 +1,6 @@
 """The split of `prepare`'s videos: from flags to clips, and what is said of its groups and of copies across it."""
 
+from collections import Counter
 from pathlib import Path
 
 from salt_tune.console import console
@@ -19,6 +20,7 @@ def find_clips(videos: Path, val_fraction: float, seed: int, group_by: str | Non
     """
     grouping = None if group_by is None else Grouping(group_by)
     source = find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping)
+    _say_left_out(source)
     if grouping is not None:
         held = [clip for clip in source.clips if clip.split == "val"]
         groups, held_groups = ({clip.group for clip in clips} for clips in (source.clips, held))
@@ -38,7 +40,22 @@ def find_more_clips(videos: Path, path: Path, val_fraction: float, seed: int, gr
     store = ClipStore.open(path)
     grouping = grouping_of(store, None if group_by is None else Grouping(group_by))
     sides = sides_of(store)
-    return find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping, sides=sides)
+    source = find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping, sides=sides)
+    _say_left_out(source)
+    return source
+
+
+def _say_left_out(source: Source) -> None:
+    """Counts the files that are no videos by their names, and the videos that are on no list."""
+    if source.others:
+        endings = Counter(path.suffix.lower() or "without an ending" for path in source.others)
+        kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
+        more = f" and {len(endings) - NAMED} kinds more" if len(endings) > NAMED else ""
+        first = source.others[0].relative_to(source.folder)
+        console.print(f"{source.folder}: no videos by their names, left out: {kinds}{more}, first {first}")
+    if source.unlisted:
+        count, one = len(source.unlisted), source.unlisted[0].name
+        console.print(f"{source.folder}: videos on none of the lists, left out: {count}, first {one}")
 
 
 def warn_of_copies(store: ClipStore) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val"]
 
+# Containers of video that FFmpeg reads, by the names that their files have.
 VIDEO_SUFFIXES: Final = frozenset(
-    {".webm", ".mp4", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".3gp"}
+    ".webm .mkv .mk3d .mp4 .m4v .mov .qt .mj2 .3gp .3g2 .f4v .avi .divx .wmv .asf .flv .ogv .ogm .ogx .gif .mpg .mpeg "  # noqa: SIM905
+    ".mpe .m1v .m2v .mpv .vob .evo .ts .m2t .m2ts .mts .tod .mod .mxf .gxf .nut .ivf .y4m .dv .dif .rm .rmvb .wtv "
+    ".h261 .h263 .h264 .264 .avc .h265 .265 .hevc .h266 .vvc .av1 .obu .vc1 .mjpg .mjpeg .amv .nsv .roq .smk .bik".split()
 )
 _SSV2_PREFIXES: Final = ("", "something-something-v2-")
 _SSV2_VIDEOS: Final = "20bn-something-something-v2"
@@ -51,12 +54,16 @@ class Source:
         clips: the clips of both splits, neither of which is empty, sorted by id.
         labels: the class names in the order of their indices; a class may have no clips.
         group_by: how the clips were grouped, `Grouping.rule`; None: they were not.
+        others: files of the folder that are no videos by their names, but hidden ones and the lists of SSv2.
+        unlisted: videos that SSv2's lists do not name.
     """
 
     folder: Path
     clips: tuple[SourceClip, ...]
     labels: tuple[str, ...]
     group_by: dict[str, str] | None = None
+    others: tuple[Path, ...] = ()
+    unlisted: tuple[Path, ...] = ()
 
 
 def find_source(
@@ -104,7 +111,7 @@ def find_source(
         if grouping is not None:
             raise grouping.refused(f"{folder} has a split of its own, which is kept as it is; leave it out")
         return _read_ssv2(folder, annotations)
-    videos = _read_class_folders(folder)
+    videos, others = _read_class_folders(folder)
     classes = {id_: id_.rpartition("/")[0] or folder.resolve().name for id_ in videos}
     groups = {id_: id_ for id_ in videos}
     if grouping is not None:
@@ -118,7 +125,7 @@ def find_source(
         for id_ in sorted(videos)
     )
     labels = tuple(sorted(set(classes.values())))
-    return Source(folder, clips, labels, grouping.rule if grouping else None)
+    return Source(folder, clips, labels, grouping.rule if grouping else None, others)
 
 
 def _find_annotation(folder: Path, name: str) -> Path | None:
@@ -142,7 +149,8 @@ def _read_ssv2(folder: Path, annotations: dict[str, Path | None]) -> Source:
     places = [place for place in (folder, folder / _SSV2_VIDEOS) if place.is_dir()]
     listed = sorted(id_ for entries in splits.values() for id_ in entries)
     videos: dict[str, Path] = {}
-    for path in (path for place in places for path in _find_videos(place, deep=False)):
+    found = [_list_files(place, deep=False) for place in places]
+    for path in (path for one in found for path in one.videos):
         if path.stem in videos and (path.stem in splits["train"] or path.stem in splits["val"]):
             raise VideoError(f"{path}: has the same id as {videos[path.stem]}; keep one of the two")
         videos[path.stem] = path
@@ -151,12 +159,16 @@ def _read_ssv2(folder: Path, annotations: dict[str, Path | None]) -> Source:
             f"{folder}: {len(missing)} of the {len(listed)} videos listed are not there, first {missing[0]}.webm: "
             f"put them into this folder or its subfolder {_SSV2_VIDEOS}, or take them off the lists"
         )
+    named = set(listed)
+    others = tuple(path for one in found for path in one.others if path.suffix != ".json")
+    unlisted = tuple(path for id_, path in videos.items() if id_ not in named)
     clips = (
         SourceClip(id_, videos[id_], label, split)
         for split, entries in splits.items()
         for id_, label in entries.items()
     )
-    return Source(folder, tuple(sorted(clips, key=lambda clip: clip.id)), labels)
+    by_id = tuple(sorted(clips, key=lambda clip: clip.id))
+    return Source(folder, by_id, labels, others=others, unlisted=unlisted)
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
@@ -222,10 +234,11 @@ def _read_json(path: Path) -> Any:
         raise VideoError(f"{path}: is not readable JSON: {error}") from error
 
 
-def _read_class_folders(folder: Path) -> dict[str, Path]:
-    """The videos at any depth, by their ids."""
+def _read_class_folders(folder: Path) -> tuple[dict[str, Path], tuple[Path, ...]]:
+    """The videos at any depth, by their ids, and the files that are none."""
     videos: dict[str, Path] = {}
-    for path in _find_videos(folder, deep=True):
+    found = _list_files(folder, deep=True)
+    for path in found.videos:
         id_ = path.relative_to(folder).with_suffix("").as_posix()
         if id_ in videos:
             raise VideoError(
@@ -237,11 +250,18 @@ def _read_class_folders(folder: Path) -> dict[str, Path]:
             f"{folder}: holds {len(videos) or 'no'} video{'s' * (not videos)}: at least two are needed, as .webm, "
             ".mp4 or the like in a folder per class, or SSv2's labels.json, train.json and validation.json"
         )
-    return videos
+    return videos, tuple(found.others)
 
 
-def _find_videos(folder: Path, *, deep: bool) -> Iterator[Path]:
-    """The videos in a folder, or at any depth below it, in a fixed order."""
+@dataclass(frozen=True)
+class _Listing:
+    videos: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+
+
+def _list_files(folder: Path, *, deep: bool) -> _Listing:
+    """The files in a folder, or at any depth below it, in a fixed order; hidden ones are left out."""
+    found = _Listing()
 
     def refuse(error: OSError) -> NoReturn:
         raise VideoError(f"{error.filename}: cannot be listed: {error.strerror}") from error
@@ -254,7 +274,10 @@ def _find_videos(folder: Path, *, deep: bool) -> Iterator[Path]:
                 raise VideoError(f"{link}: is a link to a folder that it lies in; remove it")
         for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
             if path.suffix.lower() in VIDEO_SUFFIXES:
-                yield _checked_name(path)
+                found.videos.append(_checked_name(path))
+            else:
+                found.others.append(path)
+    return found
 
 
 def _checked_name(path: Path) -> Path:

@@ -157,3 +157,25 @@ def test_a_folder_within_one_whose_name_is_no_text_is_refused(tmp_path: Path, mo
     monkeypatch.chdir(put(folder, "videos/a/a.webm", "videos/a/b.webm"))
     with pytest.raises(VideoError, match=r"k\\xfcche/videos': the name is not UTF-8"):
         find_source(Path("videos"))
+
+
+@pytest.mark.parametrize(
+    "ending", ["ogv", "mts", "m2ts", "vob", "gif", "m4v", "3gp", "mxf", "y4m", "MP4", "wmv", "flv"]
+)
+def test_videos_of_any_container_are_found(tmp_path: Path, ending: str) -> None:
+    source = find_source(put(tmp_path, f"a/1.{ending}", f"a/2.{ending}"))
+    assert [clip.path.name for clip in source.clips] == [f"1.{ending}", f"2.{ending}"]
+    assert source.others == ()
+
+
+def test_files_that_are_no_videos_are_kept_apart(tmp_path: Path) -> None:
+    source = find_source(put(tmp_path, "a/1.mp4", "a/2.mp4", "a/1.jpg", "a/notes", "read.me", ".hidden", "a/.x/3.mp4"))
+    assert {path.relative_to(tmp_path).as_posix() for path in source.others} == {"a/1.jpg", "a/notes", "read.me"}
+    assert len(source.clips) == 2
+
+
+def test_videos_that_no_list_names_are_kept_apart(tmp_path: Path) -> None:
+    source = find_source(put(put_ssv2(tmp_path), "8.webm", "README.txt"))
+    assert [path.name for path in source.unlisted] == ["8.webm"]
+    assert [path.name for path in source.others] == ["README.txt"]
+    assert len(source.clips) == 2
