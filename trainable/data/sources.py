@@ -17,9 +17,9 @@ Split = Literal["train", "val"]
 
 # Containers of video that FFmpeg reads, by the names that their files have.
 _ENDINGS: Final = (
-    "webm mkv mk3d mp4 m4v mov qt mj2 3gp 3g2 f4v avi divx wmv asf flv ogv ogm ogx gif mpg mpeg mpe m1v m2v mpv vob evo "
-    "ts m2t m2ts mts tod mod mxf gxf nut ivf y4m dv dif rm rmvb wtv h261 h263 h264 264 avc h265 265 hevc h266 vvc av1 "
-    "obu vc1 mjpg mjpeg amv nsv roq smk bik"
+    "webm mkv mk3d mp4 m4v mov qt mj2 3gp 3g2 f4v avi divx wmv asf flv ogv ogm ogx gif mpg mpeg mpe m1v m2v mpv vob "
+    "evo ts m2t m2ts mts tod mod mxf gxf nut ivf y4m dv dif rm rmvb wtv h261 h263 h264 264 avc h265 265 hevc h266 vvc "
+    "av1 obu vc1 mjpg mjpeg amv nsv roq smk bik"
 )
 VIDEO_SUFFIXES: Final = frozenset(f".{ending}" for ending in _ENDINGS.split())
 _SSV2_PREFIXES: Final = ("", "something-something-v2-")
