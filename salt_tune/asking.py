@@ -1,19 +1,23 @@
 """What a search needs before it begins: its store, checked against its space, and what ignorance would score on it."""
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from salt_tune.conditions import Values, corners, largest
 from salt_tune.console import console
 from salt_tune.prepare import DEMO_CLIPS, DEMO_STORE
 from salt_tune.space import SearchSpace
-from salt_tune.space_file import check_corners, parse_value
+from salt_tune.space_checks import check_corners
+from salt_tune.space_file import parse_value
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
-from trainable.errors import UserError
+from trainable.errors import ConfigError, UserError
 from trainable.masking import Masks
 from trainable.objective import EvaluationConfig
 from trainable.references import References, reference_losses
@@ -56,7 +60,7 @@ def open_store(path: Path | None) -> ClipStore:
 
 
 def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
-    """Checks every corner of the space, and the evaluation, against the store.
+    """Checks every value of the space, and the evaluation, against the store.
 
     Raises:
         UserError: a batch that is too large, or a mask that leaves nothing.
@@ -76,13 +80,28 @@ def references_of(space: SearchSpace, store: ClipStore) -> References:
 
 def largest_models(space: SearchSpace, seed: int) -> list[TrialConfig]:
     """For each student that the space may train, the configuration with the largest predictor."""
-    largest: dict[tuple[Any, ...], TrialConfig] = {}
-    for _, values in space.corners():
-        config = space.config(values, seed)
-        student = (config.student, config.student_dim, config.student_depth, config.student_heads)
-        if student not in largest or _predictor_weights(config) > _predictor_weights(largest[student]):
-            largest[student] = config
-    return list(largest.values())
+    found: dict[tuple[Any, ...], TrialConfig] = {}
+    for config in _configs(space, seed, largest(space)):
+        student = (config.student, config.student_dim, config.student_depth)
+        if student not in found or _predictor_weights(config) > _predictor_weights(found[student]):
+            found[student] = config
+    return list(found.values())
+
+
+def students(space: SearchSpace, seed: int) -> list[TrialConfig]:
+    """A configuration of each kind of student, one layer deep, that only timm can tell whether it can be built."""
+    found: dict[tuple[Any, ...], TrialConfig] = {}
+    for config in _configs(space, seed, (values for _, values in corners(space))):
+        kind = (config.student, config.student_dim, config.student_heads)
+        found.setdefault(kind, config.replace(student_depth=1))
+    return list(found.values())
+
+
+def _configs(space: SearchSpace, seed: int, walk: Iterable[Values]) -> Iterator[TrialConfig]:
+    """Those of `walk` that are configurations; what is none is a failed trial, should it be proposed."""
+    for values in walk:
+        with contextlib.suppress(ConfigError):
+            yield space.config(values, seed)
 
 
 def _predictor_weights(config: TrialConfig) -> int:

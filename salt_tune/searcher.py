@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from salt_tune.draws import Active, Grid, Sobol, Units, Values, value_at
+from salt_tune.conditions import Active, Values
+from salt_tune.draws import Grid, Sobol, Units, value_at
 from salt_tune.parameters import Parameter
 from salt_tune.space import SearchSpace
 from salt_tune.surrogate import FINISHED, Model, Surrogate, Told
