@@ -21,6 +21,11 @@ MOST_TOGETHER = 2000  # combinations of parameters that are checked against each
 SIZES = ("student_dim", "student_depth", "predictor_dim", "predictor_depth")  # the larger, the larger the model
 
 
+def always(_name: str, _values: Mapping[str, Any]) -> bool:
+    """Without conditions, every parameter is set."""
+    return True
+
+
 def combinations(options: Mapping[str, Sequence[Any]], active: Active, values: Values) -> Iterator[Values]:
     """All combinations of some values of each parameter, without those that are not set.
 

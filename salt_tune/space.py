@@ -21,7 +21,7 @@ from salt_tune.objective import TRAIN_LOSS_DEPENDS_ON, Objective
 from salt_tune.parameters import Bounded, Choice, Int, Number, Parameter, Scalar
 from salt_tune.schedule import Schedule
 from trainable.config import Masking, TrialConfig
-from trainable.errors import UserError
+from trainable.errors import ConfigError, UserError
 
 Searcher = Literal["random", "grid", "sobol", "tpe", "gp"]
 Against = Literal["parameters", "step_seconds"]
@@ -131,10 +131,20 @@ class SearchSpace(_Model):
         Raises:
             ConfigError: they do not fit.
         """
+        return TrialConfig.from_dict(self._hyperparameters(values, seed))
+
+    def hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """All fields of `config`, even where they do not fit: then as they stand in the space."""
+        try:
+            return self.config(values, seed).to_dict()
+        except ConfigError:
+            return {**DEFAULTS, **self._hyperparameters(values, seed)}
+
+    def _hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
         active = self.active(values)
         given = {name: value for name, value in values.items() if name in active or name not in self.parameters}
         epochs = {} if self.schedule.epochs is None else {"epochs": self.schedule.epochs}
-        return TrialConfig.from_dict({**self.fixed, **given, **epochs, "seed": seed})
+        return {**self.fixed, **given, **epochs, "seed": seed}
 
     def applies(self, name: str, values: Mapping[str, Any]) -> bool:
         """Whether the conditions of a searched parameter hold.

@@ -126,6 +126,7 @@ def take_up(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> 
     options = Options(**{name: manifest[name] for name in Options.__dataclass_fields__})
     searcher = make_searcher(space, options.seed)
     searcher.warm([_earlier(entry) for entry in manifest["warm_start"]])
+    view = StudyView(run.study, run.path.name, space)
     steering = Steering(
         space=space,
         options=options,
@@ -134,9 +135,10 @@ def take_up(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> 
         journal=Journal(run.decisions),
         reports=Journal(run.reports),
         checkpoints=run.checkpoints,
-        view=StudyView.create(run.study, run.path.name, space),
+        view=view,
     )
     steering.replay()
+    view.show()
     return steering
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from salt_tune.console import duration
-from salt_tune.progress import amount, heading, quantity, short
+from salt_tune.progress import amount, counted, heading, quantity, short
 from trainable.references import REFERENCE_NAMES, References
 
 RIVALS = 3  # that are named: those that came closest
@@ -101,11 +101,11 @@ def _over_seeds(summary: Summary) -> Iterator[str]:
     if summary["objective"]["mode"] == "max":
         mean, low, high = -mean, None if high is None else -high, None if low is None else -low
     interval = "" if low is None else f" [{low:.4f}, {high:.4f}] (95%)"
-    yield f"  over {_counted(best['seeds'], 'seed')}: {summary['objective']['metric']} {mean:.4f}{interval}"
+    yield f"  over {counted(best['seeds'], 'seed')}: {summary['objective']['metric']} {mean:.4f}{interval}"
     for other in others[:RIVALS]:
         behind = other["behind"]
         if behind is not None:
-            rival = f"{other['id']} ({_counted(other['seeds'], 'seed')})"
+            rival = f"{other['id']} ({counted(other['seeds'], 'seed')})"
             yield f"  over seeds, {_comparison(rival, behind['mean'], behind['low'], behind['high'])}"
         elif other["mean"] is None:
             yield f"  over seeds, better than {other['id']}, which lost one"
@@ -118,10 +118,6 @@ def _comparison(rival: str, difference: float, low: float, high: float) -> str:
     if low > 0:
         return f"better than {rival} by {difference:.4f} [{low:.4f}, {high:.4f}]"
     return f"not as good as {rival}, by {-difference:.4f} [{-high:.4f}, {-low:.4f}]"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def pareto_table(summary: Summary) -> Table:
@@ -167,7 +163,7 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
             if noise["between_sd"] is None
             else (f", {noise['between_sd']:.4f} between the {noise['trials']} configurations that finished")
         )
-        replicates = _counted(noise["replicates"], "replicate")
+        replicates = counted(noise["replicates"], "replicate")
         yield f"Seeds: sd {noise['within_sd']:.4f} between seeds of a configuration ({replicates}){spread}"
 
 
@@ -184,7 +180,7 @@ def cost_lines(summary: Summary, concurrent: int | None) -> Iterator[str]:
     yield f"Cost: {amount(trained, summary['resource'])} of {whole}{share}"
     wall, training = summary["wall_seconds"], summary["training_seconds"]
     if concurrent and wall:
-        share = f"{training / (wall * concurrent):.0%} of the time of {_counted(concurrent, 'worker')}"
+        share = f"{training / (wall * concurrent):.0%} of the time of {counted(concurrent, 'worker')}"
         yield f"Time: {duration(wall)}; {duration(training)} of training in all trials, {share}"
     else:
         yield f"Time: {duration(wall)}, with {duration(training)} of training in all trials"

@@ -88,13 +88,13 @@ def test_common_and_varied_seeds(tmp_path: Path) -> None:
         world = asha(trials=3, options=Options(seed=7, vary_seeds=vary))
         steering = world.run(world.steering(tmp_path / str(vary)))
         assert [record.proposal.seed for record in steering.records.values()] == seeds
-        assert [record.proposal.config.seed for record in steering.records.values()] == seeds
+        assert [record.proposal.config["seed"] for record in steering.records.values()] == seeds
 
 
 def test_the_end_of_a_finite_space_is_the_end_of_the_search(tmp_path: Path) -> None:
     world = asha(parameters={"predictor_depth": DEPTH}, trials=9)
     steering = world.run(world.steering(tmp_path))
-    assert sorted(record.proposal.config.predictor_depth for record in steering.records.values()) == [1, 2, 3, 4]
+    assert sorted(record.proposal.config["predictor_depth"] for record in steering.records.values()) == [1, 2, 3, 4]
     assert [record.state for record in steering.records.values()].count("finished") == 1
     steering.extend(3)
     assert steering.next() is None and steering.over
@@ -176,7 +176,7 @@ def test_finalists_are_trained_again_with_other_seeds(tmp_path: Path) -> None:
             assert again.proposal == Proposal(
                 again.id,
                 record.proposal.parameters,
-                record.proposal.config.replace(seed=3 + number),
+                {**record.proposal.config, "seed": 3 + number},
                 3 + number,
                 record.id,
             )
