@@ -1,6 +1,7 @@
 """What a search needs before it begins: its store, checked against its space, and what ignorance would score on it."""
 
 import contextlib
+import itertools
 import math
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def check_students(path: Path, space: SearchSpace, first_wrong: Callable[[list[d
 def largest_models(space: SearchSpace, seed: int) -> list[TrialConfig]:
     """For each student that the space may train, the configuration with the largest predictor."""
     found: dict[tuple[Any, ...], TrialConfig] = {}
-    for values in largest(space):
+    for values in itertools.chain(largest(space), (values for _, values in corners(space) if not found)):
         with contextlib.suppress(ConfigError):  # it will be a failed trial, should it be proposed
             config = space.config(values, seed)
             student = (config.student, config.student_dim, config.student_depth)

@@ -49,8 +49,8 @@ def combinations(options: Mapping[str, Sequence[Any]], active: Active, values: V
 def corners(space: "SearchSpace") -> Iterator[tuple[str, Values]]:
     """Values to try as configurations before a search, as far as conditions hold.
 
-    Each value of each parameter is among them (of wide ranges some, and the ends), each combination of values that are
-    checked against each other, and the points to start from, with all that could be drawn beside them.
+    Each value of each parameter is among them; of wide ranges some are, and the ends. So is each combination of values
+    that are checked against each other, and each point to start from, with all that could be drawn beside it.
 
     Yields:
         Where the values stand ("parameters" or "start_from[2]"), and the values.

@@ -216,10 +216,10 @@ def _search(
     asked = steering.scheduler.trials
     if (trials := steering.limit()) < asked:
         console.print(f"trials = {asked}: {_what_is_left(trials - steering.begun, steering, manifest)}")
-    known = f" ({steering.begun} of them begun)" if resume else ""
+    begun = f" ({steering.begun} of them begun)" if resume else ""
     length = amount(space.schedule.full, space.schedule.resource)
     console.print(
-        f"{run.path.name}: {counted(trials, 'trial')}{known} of up to {length} on {store.path} "
+        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
         f"({len(store.train)} training clips), {resources.concurrent} at a time"
     )
     if over := steering.over:
@@ -241,10 +241,12 @@ def _search(
             interrupted = True
         except Exception as error:  # whatever it is, there are trials to show
             failure = error
-    summary = {}
-    # Where a full disk has ended the search, it ends this too; that is no news then.
-    with contextlib.suppress(*((OSError, UserError) if failure else ())):
-        summary = _sum_up(run, manifest, steering, time.perf_counter() - started, ended=not (interrupted or failure))
+    summary: dict[str, Any] = {}
+    known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
+    with contextlib.suppress(*known):
+        steering.close(time.perf_counter() - started, ended=not (interrupted or failure))
+    with contextlib.suppress(*known):
+        summary = _sum_up(run, manifest, steering)
     if failure is None:
         console.print()
         print_summary(run, summary, concurrent=resources.concurrent)
@@ -258,11 +260,8 @@ def _search(
     return INTERRUPTED if interrupted else 0 if summary["best"] else 1
 
 
-def _sum_up(
-    run: RunDirectory, manifest: dict[str, Any], steering: Steering, seconds: float, *, ended: bool
-) -> dict[str, Any]:
-    """Closes the search, and writes summary.json and returns its content."""
-    steering.close(seconds, ended=ended)
+def _sum_up(run: RunDirectory, manifest: dict[str, Any], steering: Steering) -> dict[str, Any]:
+    """Writes summary.json and returns its content."""
     return write_summary(
         run,
         steering.space,

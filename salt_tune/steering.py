@@ -148,7 +148,6 @@ class Steering(SearchState):
             seconds: how long it ran it.
             ended: whether nothing is left to do: no paused trial will go on, and only the winner's checkpoint stays.
         """
-        self._write("session", None, seconds=seconds)
         self.seconds += seconds
         for record in self.records.values():
             if record.state == "paused" and ended:
@@ -159,6 +158,7 @@ class Steering(SearchState):
             self.delete_checkpoints(kept=())
         if self.view:
             self.view.close()
+        self._write("session", None, seconds=seconds)  # last: where it cannot be written, all else is done
 
     def _tidy(self) -> None:
         """Gives up trials that cannot go on, and deletes checkpoints that nobody will read again."""

@@ -146,6 +146,53 @@ def test_a_search_that_is_told_again_proposes_the_same(
 
 
 @pytest.mark.parametrize("method", ALL)
+def test_what_is_left_is_what_will_be_proposed(method: Method) -> None:
+    """Also the last ones, which draws would miss: of a log scale, the high values are rare."""
+    parameters: dict[str, Parameter] = {
+        "depth": Int(type="int", low=1, high=60, log=True),
+        "loss": Choice(type="choice", values=("mse", "l1")),
+    }
+    points: list[dict[str, Any]] = [
+        {"depth": 2, "loss": "l1"},
+        {"depth": 99},
+        {"beta1": 0.8},
+        {"beta1": 0.9, "depth": 3, "loss": "mse"},
+    ]
+    searcher = Searcher(method, parameters, seed=0, start_from=points, defaults={"beta1": 0.9}, trials=500)
+    searcher.warm([EarlierTrial({"depth": 7, "loss": "mse"}, {1.0: 0.5}, "pruned")])
+    expected = 2 * 60 - 1 + 2  # without the earlier one, with the two points that lie elsewhere
+    assert (searcher.left(500), searcher.left(expected), searcher.left(5), searcher.left(0)) == (121, 121, 5, 0)
+    for number in range(expected):
+        assert searcher.propose(f"T{number}") is not None
+        assert searcher.left(500) == expected - number - 1
+    assert searcher.propose(f"T{expected}") is None
+
+
+def test_points_alone_end() -> None:
+    points = [{"lr": 1e-3}, {"lr": 1e-4}, {"lr": 1e-3}]
+    searcher = Searcher("tpe", {}, seed=0, start_from=points, defaults={"lr": 3e-4})
+    assert searcher.left(9) == 2
+    assert len(taken(searcher, 9)) == 2 and searcher.left(9) == 0
+
+
+@pytest.mark.parametrize("method", ["random", "grid"])
+def test_a_space_with_conditions_is_counted_as_it_is_proposed(method: Method) -> None:
+    parameters: dict[str, Parameter] = {
+        "loss": Choice(type="choice", values=("mse", "l1")),
+        "depth": Int(type="int", low=1, high=3, when={"loss": ("l1",)}),
+    }
+    searcher = Searcher(
+        method, parameters, seed=0, trials=9, defaults={"depth": 2},
+        active=lambda name, values: name == "loss" or values["loss"] == "l1",
+    )  # fmt: skip
+    assert searcher.left(9) == 4 == len(taken(searcher, 9))
+
+
+def test_a_range_has_no_end() -> None:
+    assert Searcher("random", LINE, seed=0).left(10**9) == 10**9
+
+
+@pytest.mark.parametrize("method", ALL)
 def test_an_exhausted_space_ends_with_none(method: Method) -> None:
     searcher = Searcher(method, {"depth": Int(type="int", low=1, high=4)}, seed=0, trials=9)
     made = []
