@@ -1,22 +1,32 @@
 """What a search needs before it begins: its store, checked against its space, and what ignorance would score on it."""
 
+import contextlib
+import itertools
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from salt_tune.conditions import Values, corners, largest
 from salt_tune.console import console
 from salt_tune.prepare import DEMO_CLIPS, DEMO_STORE
-from salt_tune.space import SearchSpace
-from salt_tune.space_file import check_corners, parse_value
+from salt_tune.space import SearchSpace, SpaceError
+from salt_tune.space_checks import blame, check_corners
+from salt_tune.space_file import parse_value
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
-from trainable.errors import UserError
+from trainable.errors import ConfigError, UserError
 from trainable.masking import Masks
 from trainable.objective import EvaluationConfig
 from trainable.references import References, reference_losses
+
+MOST_BUILT = 48  # students, beside one of each name: a second's worth
+
+Wrong = tuple[int, ConfigError] | None
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -56,7 +66,7 @@ def open_store(path: Path | None) -> ClipStore:
 
 
 def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
-    """Checks every corner of the space, and the evaluation, against the store.
+    """Checks every value of the space, and the evaluation, against the store.
 
     Raises:
         UserError: a batch that is too large, or a mask that leaves nothing.
@@ -74,15 +84,40 @@ def references_of(space: SearchSpace, store: ClipStore) -> References:
         return reference_losses(store, EvaluationConfig(**space.evaluation.model_dump()))
 
 
+def check_students(path: Path, space: SearchSpace, first_wrong: Callable[[list[dict[str, Any]]], Wrong]) -> None:
+    """Checks what only timm can tell: whether the students of the space can be built.
+
+    Args:
+        path: file of the space.
+        space: what is searched.
+        first_wrong: which configuration's student cannot be built, and why, see `trainable.ray_trainable`.
+
+    Raises:
+        SpaceError: one cannot.
+    """
+    kinds: dict[tuple[Any, ...], tuple[str, Values, TrialConfig]] = {}
+    for place, values in corners(space):
+        config = space.config(values, seed=0)
+        kinds.setdefault((config.student, config.student_dim, config.student_heads), (place, values, config))
+    names = {config.student: kind for kind, (*_, config) in reversed(kinds.items())}
+    rest = [kind for kind in kinds if kind not in names.values()]
+    chosen = [kinds[kind] for kind in (*names.values(), *rest[:: math.ceil(len(rest) / MOST_BUILT) or 1])]
+    wrong = first_wrong([config.replace(student_depth=1).to_dict() for *_, config in chosen])
+    if wrong is not None:
+        place, values, _ = chosen[wrong[0]]
+        raise SpaceError(f"{path}: {blame(space, place, values, wrong[1])}") from wrong[1]
+
+
 def largest_models(space: SearchSpace, seed: int) -> list[TrialConfig]:
     """For each student that the space may train, the configuration with the largest predictor."""
-    largest: dict[tuple[Any, ...], TrialConfig] = {}
-    for _, values in space.corners():
-        config = space.config(values, seed)
-        student = (config.student, config.student_dim, config.student_depth, config.student_heads)
-        if student not in largest or _predictor_weights(config) > _predictor_weights(largest[student]):
-            largest[student] = config
-    return list(largest.values())
+    found: dict[tuple[Any, ...], TrialConfig] = {}
+    for values in itertools.chain(largest(space), (values for _, values in corners(space) if not found)):
+        with contextlib.suppress(ConfigError):  # it will be a failed trial, should it be proposed
+            config = space.config(values, seed)
+            student = (config.student, config.student_dim, config.student_depth)
+            if student not in found or _predictor_weights(config) > _predictor_weights(found[student]):
+                found[student] = config
+    return list(found.values())
 
 
 def _predictor_weights(config: TrialConfig) -> int:

@@ -73,7 +73,7 @@ def disk_bound(
 
     Args:
         space: what is searched.
-        sizes: of the models it may try; the largest counts.
+        sizes: of the models it may try; the largest counts, and there may be none that can be built.
         held_out: names of the store's held-out clips.
         concurrent: trials at a time.
         trials: how many are started.
@@ -82,7 +82,7 @@ def disk_bound(
     """
     started = trials + replicates
     held = min(started, most_paused(space, trials, keep) + concurrent + 1)  # one more: the best
-    largest = _blocks(max(size.checkpoint_bytes for size in sizes))
+    largest = max((_blocks(size.checkpoint_bytes) for size in sizes), default=BLOCK)
     reports = started * len(space.schedule.report_points())
     clips = min(len(held_out), space.evaluation.clips)
     name = max((len(clip.encode()) for clip in held_out), default=0)

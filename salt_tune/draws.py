@@ -3,18 +3,17 @@
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from salt_tune.conditions import Active, Values, combinations
 from salt_tune.parameters import MOST_VALUES, Choice, Parameter, Range
 
-Values = dict[str, Any]
 Units = npt.NDArray[np.float64]
-Active = Callable[[str, Mapping[str, Any]], bool]
 
 SOBOL_BLOCK = 1024
 MOST_LISTED = 1 << 14  # points of a grid that are kept in memory
@@ -89,9 +88,8 @@ class Grid:
         def first(number: int, count: int) -> list[Values]:
             """So many points of the grid with `count` values of each range."""
             self._values = {name: _some_values(parameter, count) for name, parameter in parameters.items()}
-            return list(itertools.islice(self._combinations({}, [*parameters]), number))
+            return list(itertools.islice(combinations(self._values, active, {}), number))
 
-        self._active = active
         counts = range(2, max(2, trials) + 1)
         fewest = bisect_left(counts[:-1], trials, key=lambda count: len(first(trials, count)))
         points = first(MOST_LISTED + 1, counts[fewest])
@@ -102,16 +100,6 @@ class Grid:
         """A point of the grid: of each parameter, the value at a place between 0 and 1, whether it is set or not."""
         pairs = zip(self._values.items(), units, strict=True)
         return {name: values[int(unit * len(values))] for (name, values), unit in pairs}
-
-    def _combinations(self, values: Values, names: list[str]) -> Iterator[Values]:
-        """All points with `values` of the parameters before those called `names`."""
-        if not names:
-            yield values
-        elif not self._active(names[0], values):
-            yield from self._combinations(values, names[1:])
-        else:
-            for value in self._values[names[0]]:
-                yield from self._combinations({**values, names[0]: value}, names[1:])
 
 
 def _is_spaced(parameter: Parameter) -> bool:

@@ -18,7 +18,7 @@ from salt_tune.space import SearchSpace
 from salt_tune.steering import Steering
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
-from trainable.errors import UserError
+from trainable.errors import ConfigError, UserError
 from trainable.model_size import ModelSize
 
 if TYPE_CHECKING:
@@ -99,33 +99,40 @@ def _share(cores: int, gpus: int, concurrent: int | None, gpus_per_trial: float 
     return Resources(concurrent, max(1, cores // concurrent), share)
 
 
-def measure_sizes(configs: list[TrialConfig], store: ClipStore) -> list[ModelSize]:
-    """What each configuration costs, after timm has agreed to build it.
+def first_unbuildable(hyperparameters: list[dict[str, Any]]) -> tuple[int, ConfigError] | None:
+    """Which configuration's student timm cannot build, and why; None where it builds all."""
+    import ray
 
-    Raises:
-        UserError: one of them cannot be built.
-    """
+    from trainable.ray_trainable import check_students
+
+    wrong: tuple[int, ConfigError] | None = ray.get(ray.remote(check_students).remote(hyperparameters))
+    return wrong
+
+
+def measure_sizes(hyperparameters: list[dict[str, Any]], store: ClipStore) -> list[ModelSize | None]:
+    """What each configuration costs; None where it cannot be built, and would be a failed trial."""
     import ray
 
     from trainable.ray_trainable import measure_models
 
-    values = [config.to_dict() for config in configs]
-    sizes: list[ModelSize] | UserError = ray.get(
-        ray.remote(measure_models).remote(values, store.view, store.teacher.dim)
-    )
-    if isinstance(sizes, UserError):
-        raise sizes
-    return sizes
+    found = ray.get(ray.remote(measure_models).remote(hyperparameters, store.view, store.teacher.dim))
+    return [None if isinstance(size, ConfigError) else size for size in found]
 
 
 def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int) -> Resources:
     """What each trial gets, by measuring on the first proposals what pays."""
     searcher = make_searcher(space, seed)
     first = [parameters for number in range(PROBED) if (parameters := searcher.propose(f"T{number}")) is not None]
-    configs = [space.config(parameters, seed) for parameters in first]
+    proposed = [space.hyperparameters(parameters, seed) for parameters in first]
+    fitting = [values for values in proposed if _fits(values, store)]
+    sizes = dict(enumerate(measure_sizes(fitting, store)))
+    known = {number: size for number, size in sizes.items() if size is not None}
+    if not known:
+        console.print("--concurrent auto: none of the first proposals can be trained, so nothing can be measured")
+        return resources
     packing = measure_packing(
-        [config.to_dict() for config in configs],
-        measure_sizes(configs, store),
+        [fitting[number] for number in known],
+        list(known.values()),
         store.path,
         evaluation=space.evaluation.model_dump(),
         cores=len(os.sched_getaffinity(0)),
@@ -134,6 +141,14 @@ def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int
     )
     console.print(packing.why)
     return Resources(packing.concurrent, packing.cpus, packing.gpus)
+
+
+def _fits(hyperparameters: dict[str, Any], store: ClipStore) -> bool:
+    try:
+        TrialConfig.from_dict(hyperparameters).check_data(store.view, len(store.train))
+    except ConfigError:
+        return False
+    return True
 
 
 def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resources: Resources) -> bool:

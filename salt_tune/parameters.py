@@ -7,14 +7,33 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 Scalar = bool | int | float | str | None
 
-MOST_VALUES = 64  # of an int parameter that are all tried; beyond that, its two ends are
+MOST_VALUES = 64  # of an int parameter that a grid goes through; beyond that, it spaces them
+MOST_TRIED = 256  # of an int parameter that are tried before the search
+LARGEST = 2**53  # whole numbers beyond it are not all told apart by the samplers, which count in floats
+
+
+def _number(entry: Any) -> Any:
+    """Refuses what pydantic would take for a number: true for 1, "3e-4" for 0.0003."""
+    if isinstance(entry, bool | str):
+        raise ValueError("must be a number")
+    return entry
 
 
 def _listed(allowed: Any) -> Any:
     return allowed if isinstance(allowed, list | tuple) else [allowed]
 
 
+def _some(conditions: Any) -> Any:
+    """`when:` with nothing behind it is as if it were not there."""
+    return {} if conditions is None else conditions
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Bounded = Annotated[Whole, Field(ge=-LARGEST, le=LARGEST)]
+
 Allowed = Annotated[tuple[Scalar, ...], Field(min_length=1), BeforeValidator(_listed)]
+When = Annotated[dict[str, Allowed], BeforeValidator(_some)]
 
 
 class _Parameter(BaseModel):
@@ -27,15 +46,15 @@ class _Parameter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    when: dict[str, Allowed] = {}
+    when: When = {}
 
 
 class Range(_Parameter):
     """A range of numbers, drawn uniformly or uniformly in the logarithm; both ends belong to it."""
 
     type: Literal["uniform", "log_uniform"]
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
+    low: Number = Field(allow_inf_nan=False)
+    high: Number = Field(allow_inf_nan=False)
 
     @field_validator("low")
     @classmethod
@@ -62,9 +81,9 @@ class Int(_Parameter):
     """Whole numbers from low upwards, `step` apart, to high or the last one below it."""
 
     type: Literal["int"]
-    low: int
-    high: int
-    step: int = Field(default=1, ge=1)
+    low: Bounded
+    high: Bounded
+    step: Bounded = Field(default=1, ge=1)
     log: bool = False
 
     @field_validator("high")
@@ -91,7 +110,8 @@ class Int(_Parameter):
     def corners(self) -> list[Scalar]:
         """The values to try before the search."""
         values = range(self.low, self.high + 1, self.step)
-        return [*values] if len(values) <= MOST_VALUES else [values[0], values[-1]]
+        apart = -(-(len(values) - 1) // (MOST_TRIED - 1))
+        return [*values] if len(values) <= MOST_TRIED else [*values[:-1:apart], values[-1]]
 
 
 class Choice(_Parameter):

@@ -40,6 +40,11 @@ def amount(value: float, resource: Resource) -> str:
     return f"{quantity(value)} {UNITS[resource][value != 1]}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: 1 trial, 2 trials."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def heading(name: str) -> Text:
     """A column's name in short lines, so that a table of many columns fits a terminal."""
     shown = printable(name)

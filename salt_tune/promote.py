@@ -17,7 +17,7 @@ from salt_tune.progress import short
 from salt_tune.records import append_report
 from salt_tune.run import FinalDirectory, RunDirectory, read_summary
 from salt_tune.space import SearchSpace
-from salt_tune.space_file import load_space
+from salt_tune.space_file import reload_space
 from salt_tune.tracking import MODES, Mode, WandbRun
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
@@ -48,7 +48,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     run = RunDirectory(run_path)
     summary = read_summary(run)
     chosen = _choose(run, summary, trial)
-    space = load_space(str(run.space), {})
+    space = reload_space(run.space)
     config = TrialConfig.from_dict({**chosen["config"], "epochs": epochs or space.promotion.epochs})
     store = _open_store(run, summary, store_path)
     final = run.final(chosen["id"], config.epochs)

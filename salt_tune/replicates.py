@@ -21,6 +21,6 @@ def next_replicate(records: Mapping[str, TrialRecord], seeds: int) -> Proposal |
             name = f"{record.id}-seed{number}"
             if name not in records:
                 seed = record.proposal.seed + number
-                config = record.proposal.config.replace(seed=seed)
+                config = {**record.proposal.config, "seed": seed}
                 return Proposal(name, record.proposal.parameters, config, seed, replicate_of=record.id)
     return None

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from salt_tune.parameters import Number, Whole
+
 Scheduler = Literal["freeze_thaw", "asha", "asha_stop", "median", "hyperband", "none"]
 Resource = Literal["epoch", "tflop", "second"]
 
@@ -14,8 +16,8 @@ FREEZE_THAW_FACTOR = 2**0.5
 SHORTEST = 1e-6  # first rung, of a full trial
 SAME_POINT = 1e-9  # of a full trial: points that are closer are one
 
-FullTrial = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
-Point = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+FullTrial = Annotated[Number, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
+Point = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
 
 
 class Schedule(BaseModel):
@@ -47,9 +49,9 @@ class Schedule(BaseModel):
     tflops: FullTrial | None = None
     seconds: FullTrial | None = None
     first_rung: Point | None = None
-    reduction_factor: float = Field(default=3, ge=2, allow_inf_nan=False)
+    reduction_factor: Number = Field(default=3, ge=2, allow_inf_nan=False)
     rungs: tuple[Point, ...] | None = Field(default=None, min_length=1)
-    reports: int = Field(default=12, ge=1, le=100_000)
+    reports: Whole = Field(default=12, ge=1, le=100_000)
 
     @model_validator(mode="before")
     @classmethod

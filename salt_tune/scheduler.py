@@ -144,7 +144,7 @@ class Proposer(RaySearcher):
         if record is None or record.id in self._dispatch.trials:
             return None
         self._dispatch.take()
-        known = {"id": record.id, "hyperparameters": record.proposal.config.to_dict(), "known": record.resource}
+        known = {"id": record.id, "hyperparameters": record.proposal.config, "known": record.resource}
         return {"trial": known}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import click
 
-from salt_tune.asking import check_store, largest_models, open_store, parse_settings, references_of
+from salt_tune.asking import check_store, check_students, largest_models, open_store, parse_settings, references_of
 from salt_tune.console import INTERRUPTED, OneLineErrors, console
 from salt_tune.disk import check_disk, disk_bound
-from salt_tune.engine import Resources, measure_sizes, packed, ray_session, run_trials
+from salt_tune.engine import Resources, first_unbuildable, measure_sizes, packed, ray_session, run_trials
 from salt_tune.lock import locked
-from salt_tune.progress import LiveTable, amount
+from salt_tune.progress import LiveTable, amount, counted
 from salt_tune.replicates import MOST_FINALISTS
 from salt_tune.run import RunDirectory
 from salt_tune.space import SearchSpace
@@ -155,6 +155,7 @@ def _begin(
     earlier = warm_trials(warm_start, space, clips)
     options = Options(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints)
     with ray_session(machine["concurrent"], machine["gpus_per_trial"]) as shared:
+        check_students(find_space(space_name), space, first_unbuildable)
         resources = _settle(run, space, clips, options, shared, machine, space.trials)
         manifest = create(run, space, clips, options, references, earlier, asdict(resources))
         with locked(run.lock):
@@ -169,8 +170,8 @@ def _resume(run: RunDirectory, extend: int, machine: dict[str, Any]) -> int:
         with ray_session(concurrent, machine["gpus_per_trial"]) as shared:
             trials = steering.scheduler.trials + extend
             resources = _settle(run, space, clips, steering.options, shared, machine, trials)
-            if extend:
-                steering.extend(extend)
+            if extend and (more := steering.extend(extend)) < extend:
+                console.print(f"--extend {extend}: {_what_is_left(more, steering, manifest)}")
             return _search(run, manifest, steering, clips, resources, machine["wandb_mode"], resume=True)
 
 
@@ -183,13 +184,13 @@ def _settle(
     machine: dict[str, Any],
     trials: int,
 ) -> Resources:
-    """What each trial gets, after the models can be built and the disk can hold what they may write."""
-    sizes = measure_sizes(largest_models(space, options.seed), store)
+    """What each trial gets, after the disk can hold what they may write."""
+    sizes = measure_sizes([config.to_dict() for config in largest_models(space, options.seed)], store)
     if machine["concurrent"] == "auto":
         resources = packed(resources, space, store, options.seed)
     bound = disk_bound(
         space,
-        sizes,
+        [size for size in sizes if size is not None],
         store.val.ids,
         concurrent=resources.concurrent,
         trials=trials,
@@ -212,14 +213,22 @@ def _search(
 ) -> int:
     """Runs the search to its end or until it is told to stop, and says what came of it."""
     started, space = time.perf_counter(), steering.space
-    known = f" ({len(steering.records)} of them begun)" if resume else ""
+    asked = steering.scheduler.trials
+    if (trials := steering.limit()) < asked:
+        console.print(f"trials = {asked}: {_what_is_left(trials - steering.begun, steering, manifest)}")
+    begun = f" ({steering.begun} of them begun)" if resume else ""
     length = amount(space.schedule.full, space.schedule.resource)
     console.print(
-        f"{run.path.name}: {steering.scheduler.trials} trials{known} of up to {length} on {store.path} "
+        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
         f"({len(store.train)} training clips), {resources.concurrent} at a time"
     )
-    if steering.over:
-        console.print("Nothing is left to do; --extend N starts N trials more.")
+    if over := steering.over:
+        remedy = (
+            "; --extend N starts N trials more."
+            if steering.searcher.left(1)
+            else f": {_all_tried(steering, manifest)}."
+        )
+        console.print(f"Nothing is left to do{remedy}")
     interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         steering.listeners.append(stack.enter_context(LiveTable(steering.records, space)))
@@ -230,26 +239,52 @@ def _search(
             interrupted = not run_trials(run, store, steering, resources)
         except KeyboardInterrupt:
             interrupted = True
-        except UserError as error:
+        except Exception as error:  # whatever it is, there are trials to show
             failure = error
+    summary: dict[str, Any] = {}
+    known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
+    with contextlib.suppress(*known):
+        steering.close(time.perf_counter() - started, ended=not (interrupted or failure))
+    with contextlib.suppress(*known):
+        summary = _sum_up(run, manifest, steering)
     if failure is None:
-        steering.close(time.perf_counter() - started, ended=not interrupted)
-        summary = write_summary(
-            run,
-            space,
-            list(steering.records.values()),
-            store=manifest["store"],
-            references=References(**manifest["references"]),
-            seed=manifest["seed"],
-            wall_seconds=steering.seconds,
-        )
         console.print()
         print_summary(run, summary, concurrent=resources.concurrent)
+        if not (over or interrupted or steering.searcher.left(1)):
+            words = _all_tried(steering, manifest)
+            console.print(f"{words[:1].upper()}{words[1:]}.")
     if interrupted or failure:
         console.print(f"Not finished. To go on: python -m salt_tune.search --resume {run.path}")
     if failure:
         raise failure
     return INTERRUPTED if interrupted else 0 if summary["best"] else 1
+
+
+def _sum_up(run: RunDirectory, manifest: dict[str, Any], steering: Steering) -> dict[str, Any]:
+    """Writes summary.json and returns its content."""
+    return write_summary(
+        run,
+        steering.space,
+        list(steering.records.values()),
+        store=manifest["store"],
+        references=References(**manifest["references"]),
+        seed=manifest["seed"],
+        wall_seconds=steering.seconds,
+    )
+
+
+def _what_is_left(trials: int, steering: Steering, manifest: dict[str, Any]) -> str:
+    """Why fewer trials will be started than were asked for."""
+    if not trials:
+        return _all_tried(steering, manifest)
+    return f"only {counted(trials, 'configuration')} can still be tried, so {counted(trials, 'trial')} will be started"
+
+
+def _all_tried(steering: Steering, manifest: dict[str, Any]) -> str:
+    here = counted(steering.begun, "configuration")
+    if manifest["warm_start"]:
+        return f"all configurations have been tried, {here} here and the others in earlier runs"
+    return f"all {here} have been tried"
 
 
 if __name__ == "__main__":

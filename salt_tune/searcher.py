@@ -5,20 +5,20 @@ seed, n, and what had been reported by then, in order. So a search that was kill
 """
 
 import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 
-from salt_tune.draws import Active, Grid, Sobol, Units, Values, value_at
+from salt_tune.conditions import Active, Values, always
+from salt_tune.draws import Grid, Sobol, Units, value_at
 from salt_tune.parameters import Parameter
 from salt_tune.space import SearchSpace
 from salt_tune.surrogate import FINISHED, Model, Surrogate, Told
+from salt_tune.untried import count_untried, has_end, left_open
 from salt_tune.warm_start import EarlierTrial
-from trainable.config import TrialConfig
 
 Method = Literal["random", "grid", "sobol", "tpe", "gp"]
 
@@ -35,27 +35,23 @@ class Proposal:
     Attributes:
         id: its name in this run: T0, T1...
         parameters: values of the hyperparameters that are searched, without those that are not set in this trial.
-        config: all its hyperparameters.
+        config: all its hyperparameters; where they do not fit, its worker will say so, and it fails.
         seed: of its weights, masks and data order.
         replicate_of: the trial whose configuration it repeats with another seed.
     """
 
     id: str
     parameters: dict[str, Any]
-    config: TrialConfig
+    config: dict[str, Any]
     seed: int
     replicate_of: str | None = None
 
 
 def proposal(space: SearchSpace, trial_id: str, parameters: Mapping[str, Any], seed: int) -> Proposal:
-    """A trial of `space` with these values of what is searched.
-
-    Raises:
-        ConfigError: they do not fit.
-    """
-    config = space.config(parameters, seed)
+    """A trial of `space` with these values of what is searched."""
+    config = space.hyperparameters(parameters, seed)
     active = space.active(parameters)
-    named = {name: getattr(config, name) for name in space.searched() if name in active or name not in space.parameters}
+    named = {name: config[name] for name in space.searched() if name in active or name not in space.parameters}
     return Proposal(trial_id, named, config, seed)
 
 
@@ -72,10 +68,6 @@ def make_searcher(space: SearchSpace, seed: int) -> "Searcher":
         trials=space.trials,
         objectives=2 if space.against else 1,
     )
-
-
-def _always(_name: str, _values: Mapping[str, Any]) -> bool:
-    return True
 
 
 class Searcher:
@@ -104,7 +96,7 @@ class Searcher:
         *,
         seed: int,
         start_from: Sequence[Mapping[str, Any]] = (),
-        active: Active = _always,
+        active: Active = always,
         defaults: Mapping[str, Any] | None = None,
         trials: int = 3 * STARTUP,
         objectives: int = 1,
@@ -148,6 +140,13 @@ class Searcher:
         self._asked = (trial_id, self._changes)
         return self._answer and dict(self._answer)
 
+    def left(self, most: int) -> int:
+        """How many configurations have not been tried yet, counted up to `most`."""
+        if self._all is None:
+            return most
+        points = (left_open(self._parameters, self._active, point) for point in self._points[len(self._trials) :])
+        return count_untried(self._all(), points, self._key, self._known, most)
+
     def adopt(self, trial_id: str, parameters: Mapping[str, Any]) -> None:
         """A trial with these values is running: what a resumed search had proposed before."""
         if trial_id not in self._trials:
@@ -164,9 +163,9 @@ class Searcher:
         for trial in earlier:
             told = Told(dict(trial.parameters), ended=True)
             for rung, score in trial.scores.items():
-                _add(told, rung, score)
+                told.add(rung, score)
             if trial.state == "finished" and trial.scores:
-                _add(told, FINISHED, trial.scores[max(trial.scores)])
+                told.add(FINISHED, trial.scores[max(trial.scores)])
             told.lost |= trial.state in LOST
             self._earlier.append(told)
             self._known.add(self._key(trial.parameters))
@@ -182,7 +181,7 @@ class Searcher:
             cost: the second objective, lower is better.
         """
         if trial := self._trials.get(trial_id):
-            _add(trial, rung, score)
+            trial.add(rung, score)
             trial.cost = trial.cost if cost is None else cost
             self._changes += 1
 
@@ -201,7 +200,7 @@ class Searcher:
             if values is not None:
                 score, trial.cost = values
             if state == "finished":
-                _add(trial, FINISHED, score)
+                trial.add(FINISHED, score)
             self._changes += 1
 
     def _candidates(self, number: int) -> Iterator[Values]:
@@ -221,6 +220,18 @@ class Searcher:
             case "tpe" | "gp":
                 yield from self._learnt(number)
         yield from self._draws(number, {})
+        if self._all is not None:  # draws may miss the last ones
+            yield from self._all()
+
+    @cached_property
+    def _all(self) -> Callable[[], Iterable[Values]] | None:
+        """Lists all that can be proposed beside the points; None where that has no end, or is a very long grid."""
+        if not self._parameters:
+            return tuple
+        if self._method == "grid":
+            points = self._grid.points
+            return None if points is None else lambda: points
+        return partial(left_open, self._parameters, self._active, {}) if has_end(self._parameters) else None
 
     def _draws(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
         """`point`, with what it leaves out drawn again and again."""
@@ -288,10 +299,3 @@ class Searcher:
             values = self._fill(point, drawn.append)
             distinct.setdefault(number if drawn else self._key(values), point)
         return [*distinct.values()]
-
-
-def _add(trial: Told, rung: float, score: float) -> None:
-    if math.isfinite(score):
-        trial.scores[rung] = score
-    else:
-        trial.lost = True

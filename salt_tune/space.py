@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,13 +14,14 @@ from pydantic import (
     PlainSerializer,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from salt_tune.objective import TRAIN_LOSS_DEPENDS_ON, Objective
-from salt_tune.parameters import Choice, Int, Parameter, Scalar
+from salt_tune.parameters import Bounded, Choice, Int, Number, Parameter, Scalar
 from salt_tune.schedule import Schedule
 from trainable.config import Masking, TrialConfig
-from trainable.errors import UserError
+from trainable.errors import ConfigError, UserError
 
 Searcher = Literal["random", "grid", "sobol", "tpe", "gp"]
 Against = Literal["parameters", "step_seconds"]
@@ -28,9 +29,10 @@ Against = Literal["parameters", "step_seconds"]
 # Who can rank by two numbers at once.
 WITH_AGAINST = {"searcher": ("random", "grid", "sobol", "tpe"), "scheduler": ("asha", "none")}
 
-DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+MOST_TRIALS = 1_000_000
+SECTIONS = ("fixed", "parameters", "start_from", "schedule", "evaluation", "promotion")
 
-MOST_CORNERS = 20_000
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
 
 
 class SpaceError(UserError):
@@ -44,18 +46,18 @@ class _Model(BaseModel):
 class EvaluationSpec(_Model):
     """What all trials are judged on; see `trainable.objective.EvaluationConfig`."""
 
-    clips: int = Field(default=2048, ge=2)
-    mask_ratio: float = Field(default=0.75, gt=0, lt=1)
+    clips: Bounded = Field(default=2048, ge=2)
+    mask_ratio: Number = Field(default=0.75, gt=0, lt=1)
     masking: Masking = "multiblock"
-    seed: int = Field(default=0, ge=0)
-    probe_clips: int = Field(default=2048, ge=2)
-    batch_size: int = Field(default=64, ge=1)
+    seed: Bounded = Field(default=0, ge=0)
+    probe_clips: Bounded = Field(default=2048, ge=2)
+    batch_size: Bounded = Field(default=64, ge=1)
 
 
 class Promotion(_Model):
     """The final run of the winner."""
 
-    epochs: int = Field(default=10, ge=1)
+    epochs: Bounded = Field(default=10, ge=1)
 
 
 class SearchSpace(_Model):
@@ -88,8 +90,16 @@ class SearchSpace(_Model):
     schedule: Schedule = Schedule()
     against: Against | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
-    trials: int = Field(ge=1)
+    trials: Bounded = Field(ge=1, le=MOST_TRIALS)
     promotion: Promotion = Promotion()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, entries: Any) -> Any:
+        """A section with nothing in it is as if it were not there."""
+        if not isinstance(entries, dict):
+            return entries
+        return {name: entry for name, entry in entries.items() if entry is not None or name not in SECTIONS}
 
     @field_validator("objective")
     @classmethod
@@ -121,10 +131,20 @@ class SearchSpace(_Model):
         Raises:
             ConfigError: they do not fit.
         """
+        return TrialConfig.from_dict(self._hyperparameters(values, seed))
+
+    def hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """All fields of `config`, even where they do not fit: then as they stand in the space."""
+        try:
+            return self.config(values, seed).to_dict()
+        except ConfigError:
+            return {**DEFAULTS, **self._hyperparameters(values, seed)}
+
+    def _hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
         active = self.active(values)
         given = {name: value for name, value in values.items() if name in active or name not in self.parameters}
         epochs = {} if self.schedule.epochs is None else {"epochs": self.schedule.epochs}
-        return TrialConfig.from_dict({**self.fixed, **given, **epochs, "seed": seed})
+        return {**self.fixed, **given, **epochs, "seed": seed}
 
     def applies(self, name: str, values: Mapping[str, Any]) -> bool:
         """Whether the conditions of a searched parameter hold.
@@ -164,29 +184,6 @@ class SearchSpace(_Model):
     def constant(self, name: str) -> Any:
         """The value of a hyperparameter that is not searched: fixed, or the default."""
         return self.fixed.get(name, DEFAULTS.get(name))
-
-    def corners(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The ends of all ranges with all choices, as far as conditions hold, and the points to start from.
-
-        Yields:
-            Where the values stand ("parameters" or "start_from[2]"), and the values.
-        """
-        for values in itertools.islice(self._grid({}, [*self.parameters]), MOST_CORNERS):
-            yield "parameters", values
-        for number, point in enumerate(self.start_from):
-            yield f"start_from[{number}]", self.fill(point, lambda _, parameter: parameter.corners()[0])
-
-    def _grid(self, values: dict[str, Any], names: list[str]) -> Iterator[dict[str, Any]]:
-        """All corners of the parameters called `names`, each with `values` of the parameters before them."""
-        if not names:
-            yield values
-            return
-        name, rest = names[0], names[1:]
-        if not self.applies(name, values):
-            yield from self._grid(values, rest)
-            return
-        for value in self.parameters[name].corners():
-            yield from self._grid({**values, name: value}, rest)
 
     def searched(self) -> dict[str, Literal["linear", "log", "category"]]:
         """The hyperparameters that differ between trials, and the scale to plot them on."""

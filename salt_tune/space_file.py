@@ -1,26 +1,27 @@
 """Reads a search-space file: YAML in, a validated `SearchSpace` out, or one line that says what is wrong.
 
-The format is taught in search_spaces/README.md. Every corner of the space is tried as a `TrialConfig` before anything
-runs, so that no trial dies of a combination that could have been refused at once.
+The format is taught in search_spaces/README.md. Every value is tried as a `TrialConfig` before anything runs, so that
+no trial dies of a combination that could have been refused at once.
 """
 
 import re
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from salt_tune.parameters import Choice, Int, Range, Scalar
+from salt_tune import yaml12
+from salt_tune.parameters import Choice, Int, Range
 from salt_tune.schedule import Schedule
 from salt_tune.space import EvaluationSpec, Promotion, SearchSpace, SpaceError
-from trainable.config import FIELD_NAMES, TrialConfig, nearest
-from trainable.errors import ConfigError
+from salt_tune.space_checks import check_corners, check_hyperparameters
+from trainable.config import FIELD_NAMES, nearest
 
-# Hyperparameters that a space sets in another place.
-ELSEWHERE = {"epochs": "schedule.epochs", "seed": "the flag --seed"}
+_SHORT = reprlib.Repr()  # of what stands in a file, which may be long, or hold itself
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 
 
 def load_space(name: str, overrides: Mapping[str, Any]) -> SearchSpace:
@@ -38,12 +39,33 @@ def load_space(name: str, overrides: Mapping[str, Any]) -> SearchSpace:
     content = read_yaml(path, "`name` and `parameters`")
     for key, value in overrides.items():
         content = _override(path, content, key, value)
+    space = _validated(path, content)
+    check_hyperparameters(path, space)
+    check_corners(path, space, lambda _: None)
+    return space
+
+
+def reload_space(path: Path) -> SearchSpace:
+    """The space of a run that was begun with it.
+
+    Its values are not tried again: the run has trials to show, whatever this version thinks of those to come.
+
+    Raises:
+        SpaceError: no such file, not YAML, or an entry that is unknown or impossible.
+    """
+    return _validated(path, read_yaml(path, "`name` and `parameters`"))
+
+
+def dump_space(space: SearchSpace) -> str:
+    """The file of a space, which reads the same again."""
+    return yaml12.dump(space.model_dump(mode="json"))
+
+
+def _validated(path: Path, content: dict[str, Any]) -> SearchSpace:
     try:
-        space = SearchSpace.model_validate(content)
+        return SearchSpace.model_validate(content)
     except ValidationError as error:
         raise SpaceError(_explain(path, error)) from error
-    _check_hyperparameters(path, space)
-    return space
 
 
 def read_yaml(path: Path, entries: str) -> dict[str, Any]:
@@ -57,11 +79,13 @@ def read_yaml(path: Path, entries: str) -> dict[str, Any]:
         SpaceError: no such file, not YAML, or no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12)  # noqa: S506 - a SafeLoader
+        content = yaml12.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SpaceError(f"{path}: there is no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SpaceError(f"{path}: not YAML: {error}") from error
+    except yaml12.YamlError as error:
+        raise SpaceError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise SpaceError(f"{path}: must be a mapping with entries such as {entries}")
     return content
@@ -83,21 +107,12 @@ def parse_value(text: str) -> Any:
     """A value as it would stand in a space file.
 
     Raises:
-        SpaceError: not YAML.
+        SpaceError: not YAML, or a key that stands twice.
     """
     try:
-        return yaml.load(text, Loader=_Yaml12)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise SpaceError(f"--set {text}: not a YAML value") from error
-
-
-class _Yaml12(yaml.SafeLoader):
-    """Reads 3e-4 as a number, as YAML 1.2 does; PyYAML's 1.1 wants 3.0e-4 and makes a text of it otherwise."""
-
-
-_Yaml12.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+        return yaml12.load(text)
+    except yaml12.YamlError as error:
+        raise SpaceError(f"--set {text}: {error}") from error
 
 
 def _override(path: Path, content: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -120,7 +135,7 @@ def _fix(content: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
             return [without(entry) for entry in entries]
         return {key: entry for key, entry in entries.items() if key != name} if isinstance(entries, dict) else entries
 
-    fixed = content.get("fixed", {})
+    fixed = _section(content, "fixed")
     freed: dict[str, Any] = {}
     for place in {"parameters", "start_from"} & content.keys():
         freed[place] = without(content[place])
@@ -132,10 +147,16 @@ def _replace(path: Path, content: dict[str, Any], key: str, within: str, value: 
     first, _, rest = within.partition(".")
     if not rest:
         return {**content, first: value}
-    inner = content.get(first, {})
+    inner = _section(content, first)
     if not isinstance(inner, dict):
         raise SpaceError(f"{path}: --set {key}: {first!r} has no entries of its own")
     return {**content, first: _replace(path, inner, key, rest, value)}
+
+
+def _section(content: dict[str, Any], name: str) -> Any:
+    """The entries under a name; none where nothing stands behind it."""
+    entries = content.get(name)
+    return {} if entries is None else entries
 
 
 def _explain(path: Path, error: ValidationError) -> str:
@@ -149,6 +170,7 @@ def _explain(path: Path, error: ValidationError) -> str:
     ]
     place = [part for part in place if part not in ("bool", "int", "float", "str") or len(place) == 1]
     where, value = ".".join(place), first["input"]
+    shown = _SHORT.repr(value)
     match first["type"]:
         case "extra_forbidden":
             return f"{path}: {where}: unknown entry; {nearest(place[-1], _siblings(first['loc']))}"
@@ -157,21 +179,27 @@ def _explain(path: Path, error: ValidationError) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             kind = value.get("type") if isinstance(value, dict) else value
             return f"{path}: {where}.type = {kind!r}: must be uniform, log_uniform, int or choice"
+        case "string_type":
+            return f"{path}: {where} = {shown}: must be a text; put it in quotes"
         case "too_short":
             return f"{path}: {where} = []: must name at least one value"
         case "tuple_type":
-            return f"{path}: {where} = {value!r}: must be a list, such as [{value!r}]"
+            return f"{path}: {where} = {shown}: must be a list, such as [{shown}]"
         case "greater_than_equal":
-            return f"{path}: {where} = {value!r}: must be at least {first['ctx']['ge']:g}"
+            return f"{path}: {where} = {shown}: must be at least {_bound(first['ctx']['ge'])}"
         case "less_than_equal":
-            return f"{path}: {where} = {value!r}: must be at most {first['ctx']['le']:g}"
+            return f"{path}: {where} = {shown}: must be at most {_bound(first['ctx']['le'])}"
         case "greater_than":
-            return f"{path}: {where} = {value!r}: must be above {first['ctx']['gt']:g}"
+            return f"{path}: {where} = {shown}: must be above {_bound(first['ctx']['gt'])}"
         case "literal_error":
             names = re.findall(r"'([^']+)'", first["ctx"]["expected"])
-            return f"{path}: {where} = {value!r}: {nearest(str(value), tuple(names))}"
+            return f"{path}: {where} = {shown}: {nearest(str(value), tuple(names))}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{path}: {where} = {value!r}: {message[:1].lower()}{message[1:]}"
+    return f"{path}: {where} = {shown}: {message[:1].lower()}{message[1:]}"
+
+
+def _bound(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _siblings(location: tuple[int | str, ...]) -> tuple[str, ...]:
@@ -187,79 +215,3 @@ def _siblings(location: tuple[int | str, ...]) -> tuple[str, ...]:
     }
     parent = location[-2] if len(location) > 1 else None
     return tuple(models.get(parent, SearchSpace).model_fields)
-
-
-def _check_hyperparameters(path: Path, space: SearchSpace) -> None:
-    places: list[tuple[str, Mapping[str, Any]]] = [("fixed", space.fixed), ("parameters", space.parameters)]
-    places += [(f"start_from[{number}]", point) for number, point in enumerate(space.start_from)]
-    for place, entries in places:
-        for name in entries:
-            if name in ELSEWHERE:
-                raise SpaceError(f"{path}: {place}.{name}: is set by {ELSEWHERE[name]}")
-            if name not in FIELD_NAMES:
-                raise SpaceError(f"{path}: {place}.{name}: unknown hyperparameter; {nearest(name, FIELD_NAMES)}")
-    for name, parameter in space.parameters.items():
-        if name in space.fixed and not parameter.when:
-            raise SpaceError(f"{path}: parameters.{name}: stands under fixed too; keep one of the two")
-    _check_conditions(path, space)
-    if not space.parameters and len(space.start_from) < space.trials:
-        raise SpaceError(
-            f"{path}: trials = {space.trials}: there are no parameters to draw and only "
-            f"{len(space.start_from)} points in start_from"
-        )
-    check_corners(path, space, lambda _: None)
-
-
-def _check_conditions(path: Path, space: SearchSpace) -> None:
-    for name, parameter in space.parameters.items():
-        for other, allowed in parameter.when.items():
-            if complaint := _about_condition(space, name, other, allowed):
-                raise SpaceError(f"{path}: parameters.{name}.when.{other}{complaint}")
-            for number, point in enumerate(space.start_from):
-                known = other in point or other not in space.parameters  # otherwise it is drawn
-                value = point.get(other, space.constant(other))
-                if name in point and known and value not in allowed:
-                    raise SpaceError(
-                        f"{path}: start_from[{number}].{name} = {point[name]!r}: is set only where {other} is "
-                        f"{_either(allowed)}, and here it is {value!r}"
-                    )
-
-
-def _about_condition(space: SearchSpace, name: str, other: str, allowed: tuple[Scalar, ...]) -> str | None:
-    """What is wrong with the condition that parameter `name` is set where `other` has one of the `allowed` values."""
-    if other not in FIELD_NAMES:
-        return f": unknown hyperparameter; {nearest(other, FIELD_NAMES)}"
-    if other in ELSEWHERE:
-        return f": is set by {ELSEWHERE[other]}, the same in all trials"
-    condition = space.parameters.get(other)
-    if condition is None:
-        values = [space.constant(other), *(point[other] for point in space.start_from if other in point)]
-        if not any(value in allowed for value in values):
-            return f" = {_either(allowed)}: never holds, {other} is {' or '.join(dict.fromkeys(map(repr, values)))}"
-        return None
-    names = [*space.parameters]
-    if names.index(other) >= names.index(name):
-        return f": must stand before {name} under parameters" if other != name else ": is the parameter itself"
-    if isinstance(condition, Range):
-        return f" = {_either(allowed)}: {other} is drawn from a range; only an int or a choice can be a condition"
-    never = [value for value in allowed if not condition.can_be(value)]
-    return f" = {never[0]!r}: is no value that parameters.{other} can take" if never else None
-
-
-def _either(values: tuple[Scalar, ...]) -> str:
-    return " or ".join(map(repr, values))
-
-
-def check_corners(path: Path, space: SearchSpace, check: Callable[[TrialConfig], None]) -> None:
-    """Runs `check` on the configuration of every corner.
-
-    Raises:
-        SpaceError: a corner is no valid configuration, or `check` raises a `ConfigError` for it.
-    """
-    for place, values in space.corners():
-        try:
-            check(space.config(values, seed=0))
-        except ConfigError as error:
-            given = {"parameters": space.parameters}.get(place, values)
-            where = place if error.field in given else "fixed" if error.field in space.fixed else "default"
-            raise SpaceError(f"{path}: {where}.{error}") from error

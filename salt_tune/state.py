@@ -15,8 +15,7 @@ from salt_tune.records import ENDED, Listener, TrialRecord
 from salt_tune.rungs import Scheduler
 from salt_tune.searcher import Proposal, Searcher
 from salt_tune.space import SearchSpace
-from trainable.config import TrialConfig
-from trainable.errors import ConfigError, UserError
+from trainable.errors import UserError
 
 
 class View(Protocol):
@@ -30,6 +29,9 @@ class View(Protocol):
 
     def end(self, trial_id: str, state: str, score: float, error: str | None = None) -> None:
         """A trial has ended."""
+
+    def close(self) -> None:
+        """Nothing more will be told."""
 
 
 @dataclass
@@ -150,7 +152,7 @@ class SearchState:
             dropped += self.scheduler.drop()  # what came of it stands in the next lines
 
     def _read_start(self, entry: dict[str, Any]) -> Proposal:
-        config = TrialConfig.from_dict(entry["hyperparameters"])
+        config = dict(entry["hyperparameters"])
         if entry["replicate_of"] is None:
             self.searcher.adopt(entry["trial"], entry["parameters"])
         return Proposal(entry["trial"], entry["parameters"], config, entry["seed"], entry["replicate_of"])
@@ -220,6 +222,6 @@ def _line(journal: Journal, number: int) -> Iterator[None]:
     """Names a line that cannot be followed."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UserError(f"{journal.path}: line {number} is damaged: {what}") from error

@@ -61,9 +61,8 @@ class Steering(SearchState):
         if name in self.records:
             return name, move.to, move.why
         parameters = self.searcher.propose(name)
-        if parameters is None:  # all configurations of the space have been tried; the schedule goes on with those
-            self._write("exhausted", None, trials=number)
-            self.scheduler.trials = number
+        if parameters is None:
+            self._exhausted(number)
             return self._choose()
         seed = self.options.seed + (number if self.options.vary_seeds else 0)
         return proposal(self.space, name, parameters, seed), move.to, move.why
@@ -115,10 +114,32 @@ class Steering(SearchState):
             listener.on_end(record)
         self._tidy()
 
-    def extend(self, trials: int) -> None:
-        """More trials may be started."""
-        self._write("extend", None, trials=trials)
-        self.scheduler.trials += trials
+    def extend(self, trials: int) -> int:
+        """More trials may be started, as far as there are configurations left for them; how many."""
+        most = self.scheduler.trials + trials - self.begun
+        more = max(0, trials - most + self.searcher.left(most))
+        if more:
+            self._write("extend", None, trials=more)
+            self.scheduler.trials += more
+        return more
+
+    def limit(self) -> int:
+        """Takes back the trials that there is no configuration left for; how many can be started in all."""
+        most = self.scheduler.trials - self.begun
+        left = self.searcher.left(most)
+        if left < most:
+            self._exhausted(self.begun + left)
+        return self.scheduler.trials
+
+    @property
+    def begun(self) -> int:
+        """Trials that have been proposed, replicates apart."""
+        return sum(record.proposal.replicate_of is None for record in self.records.values())
+
+    def _exhausted(self, trials: int) -> None:
+        """All configurations of the space are or will be tried; the schedule goes on with those."""
+        self._write("exhausted", None, trials=trials)
+        self.scheduler.trials = trials
 
     def close(self, seconds: float, *, ended: bool) -> None:
         """The process leaves the search, at its end or before it.
@@ -127,7 +148,6 @@ class Steering(SearchState):
             seconds: how long it ran it.
             ended: whether nothing is left to do: no paused trial will go on, and only the winner's checkpoint stays.
         """
-        self._write("session", None, seconds=seconds)
         self.seconds += seconds
         for record in self.records.values():
             if record.state == "paused" and ended:
@@ -136,6 +156,9 @@ class Steering(SearchState):
                 record.state = "interrupted"
         if ended:
             self.delete_checkpoints(kept=())
+        if self.view:
+            self.view.close()
+        self._write("session", None, seconds=seconds)  # last: where it cannot be written, all else is done
 
     def _tidy(self) -> None:
         """Gives up trials that cannot go on, and deletes checkpoints that nobody will read again."""
@@ -159,7 +182,7 @@ class Steering(SearchState):
 def _start_entry(trial: Proposal) -> dict[str, Any]:
     return {
         "parameters": trial.parameters,
-        "hyperparameters": trial.config.to_dict(),
+        "hyperparameters": trial.config,
         "seed": trial.seed,
         "replicate_of": trial.replicate_of,
     }

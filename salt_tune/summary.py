@@ -105,7 +105,7 @@ def _trial(record: TrialRecord, rank: int | None, against_winner: dict[str, floa
         "state": STATES_AT_THE_END.get(record.state, record.state),
         "rank": rank,
         "score": record.score if record.score < NO_SCORE else None,
-        "config": record.proposal.config.to_dict(),
+        "config": record.proposal.config,
         "parameters": record.proposal.parameters,
         "seed": record.proposal.seed,
         "replicate_of": record.proposal.replicate_of,

@@ -46,6 +46,13 @@ class Told:
         """Whether nothing is known of it yet."""
         return not self.scores and not self.lost
 
+    def add(self, rung: float, score: float) -> None:
+        """It has come to a rung."""
+        if math.isfinite(score):
+            self.scores[rung] = score
+        else:
+            self.lost = True
+
 
 class Surrogate:
     """A model of the scores, by Optuna.

@@ -10,15 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from salt_tune.console import console
 from salt_tune.journal import Journal
 from salt_tune.run import FORMAT_VERSION, RunDirectory, read_manifest
 from salt_tune.schedulers import make_scheduler
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
-from salt_tune.space_file import load_space
+from salt_tune.space_file import dump_space, reload_space
 from salt_tune.state import Options
 from salt_tune.steering import Steering
 from salt_tune.study import StudyView
@@ -59,7 +57,7 @@ def create(
     partial.path.mkdir(parents=True)
     try:
         with atomic_write(partial.space) as temporary:
-            temporary.write_text(yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+            temporary.write_text(dump_space(space), encoding="utf-8")
         write_json(partial.manifest, manifest)
         partial.path.rename(run.path)
     except BaseException:
@@ -103,7 +101,7 @@ def reopen(run: RunDirectory) -> tuple[dict[str, Any], SearchSpace, ClipStore]:
     if not run.path.exists():
         raise UserError(f"{run.path}: there is no such run")
     manifest = read_manifest(run)
-    space = load_space(str(run.space), {})
+    space = reload_space(run.space)
     if space_hash(space) != manifest["space_hash"]:
         raise UserError(f"{run.space}: has changed since the run began; put it back, or start a run of another name")
     store = ClipStore.open(Path(manifest["store"]["path"]))
@@ -128,6 +126,7 @@ def take_up(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> 
     options = Options(**{name: manifest[name] for name in Options.__dataclass_fields__})
     searcher = make_searcher(space, options.seed)
     searcher.warm([_earlier(entry) for entry in manifest["warm_start"]])
+    view = StudyView(run.study, run.path.name, space)
     steering = Steering(
         space=space,
         options=options,
@@ -136,9 +135,10 @@ def take_up(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> 
         journal=Journal(run.decisions),
         reports=Journal(run.reports),
         checkpoints=run.checkpoints,
-        view=StudyView.create(run.study, run.path.name, space),
+        view=view,
     )
     steering.replay()
+    view.show()
     return steering
 
 

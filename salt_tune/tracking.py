@@ -87,9 +87,8 @@ class WandbTracker(contextlib.AbstractContextManager["WandbTracker"]):
         """A trial starts, or goes on after a pause."""
         self._paused.discard(record.id)
         if record.id not in self._open:
-            config = record.proposal.config.to_dict()
             self._open[record.id] = WandbRun(
-                self._mode, self._folder, self._group, record.id, config, resume=self._resume
+                self._mode, self._folder, self._group, record.id, record.proposal.config, resume=self._resume
             )
             self._logged.setdefault(record.id, record.resource)
 

@@ -9,10 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from salt_tune.console import duration
-from salt_tune.progress import amount, heading, quantity, short
+from salt_tune.progress import amount, counted, heading, quantity, short
 from trainable.references import REFERENCE_NAMES, References
 
 RIVALS = 3  # that are named: those that came closest
+DECIMALS = 4  # of losses
+MOST_DECIMALS = 8
 
 Summary = dict[str, Any]
 
@@ -55,8 +57,8 @@ def without_learning(references: References) -> str:
 def standing(val_loss: float, references: References) -> str:
     """How a held-out loss stands against the best of the predictors that learned nothing."""
     best = references.to_dict()[references.best]
-    if val_loss < best:
-        return f"{1 - val_loss / best:.1%} below the best of them"
+    if val_loss < best and (share := f"{1 - val_loss / best:.1%}") != "0.0%":
+        return f"{share} below the best of them"
     return f"not better than the {REFERENCE_NAMES[references.best]}, which takes no training"
 
 
@@ -88,8 +90,10 @@ def _against_rivals(summary: Summary) -> Iterator[str]:
     for trial in compared[:RIVALS]:
         found = trial["against_winner"]
         early = f" after {amount(found['rung'], summary['resource'])}" if found["rung"] < summary["full"] else ""
-        yield f"  {measure}{_comparison(trial['id'], found['difference'], found['low'], found['high'])}{early}{note}"
-        note = ""
+        words = _comparison(trial["id"], found["difference"], found["low"], found["high"], "on every clip")
+        interval = "[" in words
+        yield f"  {measure}{words}{early}{note if interval else ''}"
+        note = "" if interval else note
 
 
 def _over_seeds(summary: Summary) -> Iterator[str]:
@@ -101,27 +105,43 @@ def _over_seeds(summary: Summary) -> Iterator[str]:
     if summary["objective"]["mode"] == "max":
         mean, low, high = -mean, None if high is None else -high, None if low is None else -low
     interval = "" if low is None else f" [{low:.4f}, {high:.4f}] (95%)"
-    yield f"  over {_counted(best['seeds'], 'seed')}: {summary['objective']['metric']} {mean:.4f}{interval}"
+    yield f"  over {counted(best['seeds'], 'seed')}: {summary['objective']['metric']} {mean:.4f}{interval}"
     for other in others[:RIVALS]:
         behind = other["behind"]
         if behind is not None:
-            rival = f"{other['id']} ({_counted(other['seeds'], 'seed')})"
-            yield f"  over seeds, {_comparison(rival, behind['mean'], behind['low'], behind['high'])}"
+            rival = f"{other['id']} ({counted(other['seeds'], 'seed')})"
+            words = _comparison(rival, behind["mean"], behind["low"], behind["high"], "with every seed")
+            yield f"  over seeds, {words}"
         elif other["mean"] is None:
             yield f"  over seeds, better than {other['id']}, which lost one"
 
 
-def _comparison(rival: str, difference: float, low: float, high: float) -> str:
-    """The winner beside a rival that is `difference` behind, with the ends of its interval."""
-    if low <= 0 <= high:
-        return f"cannot be told from {rival}, which is {difference:.4f} [{low:.4f}, {high:.4f}] behind"
-    if low > 0:
-        return f"better than {rival} by {difference:.4f} [{low:.4f}, {high:.4f}]"
-    return f"not as good as {rival}, by {-difference:.4f} [{-high:.4f}, {-low:.4f}]"
+def _comparison(rival: str, difference: float, low: float, high: float, everywhere: str) -> str:
+    """The winner beside a rival that is `difference` behind, with the ends of its interval.
+
+    Args:
+        rival: its name.
+        difference: of the two means.
+        low: the lower end of the interval.
+        high: its upper end.
+        everywhere: where they are equal if there is no difference at all: "on every clip".
+    """
+    if difference == low == high == 0:
+        return f"equal to {rival} {everywhere}"
+    if not any(round(value, DECIMALS) for value in (difference, low, high)):
+        return f"equal to {rival} to {DECIMALS} decimals"
+    near = min(abs(low), abs(high))
+    if low <= 0 <= high or not round(near, MOST_DECIMALS):
+        return f"cannot be told from {rival}, which is {_digits(difference)} [{_digits(low)}, {_digits(high)}] behind"
+    # An end that is not zero must not look like it.
+    decimals = next(count for count in range(DECIMALS, MOST_DECIMALS + 1) if round(near, count))
+    ends = sorted((abs(low), abs(high)))
+    shown = f"{_digits(abs(difference), decimals)} [{', '.join(_digits(end, decimals) for end in ends)}]"
+    return f"better than {rival} by {shown}" if low > 0 else f"not as good as {rival}, by {shown}"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _digits(value: float, decimals: int = DECIMALS) -> str:
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0000"
 
 
 def pareto_table(summary: Summary) -> Table:
@@ -145,7 +165,7 @@ def _cost(trial: dict[str, Any], against: str) -> str:
 
 def reliability_lines(summary: Summary) -> Iterator[str]:
     """Whether what a rung says of trials holds to the end, and what seeds alone make of a score."""
-    from analysis.correlation import RungCorrelation  # with pandas, which takes most of a second
+    from analysis.correlation import FEWEST, RungCorrelation  # with pandas, which takes most of a second
 
     found = [RungCorrelation(**entry) for entry in summary["rung_correlations"]]
     for each in found:
@@ -153,7 +173,11 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
             interval = f"{each.spearman:.2f} [{each.low:.2f}, {each.high:.2f}]"
             other = f"rung {quantity(each.deepest)} over {each.trials} trials"
             yield f"Rung {quantity(each.rung)}: rank correlation {interval} with {other}"
-    if few := [each for each in found if each.verdict == "too few"]:
+    few = [each for each in found if each.verdict == "too few"]
+    for each in (each for each in few if each.trials >= FEWEST):
+        other = f"rung {quantity(each.deepest)}"
+        yield f"Rung {quantity(each.rung)}: all scores are equal there or at {other}, so nothing is ranked"
+    if few := [each for each in few if each.trials < FEWEST]:
         names = ", ".join(quantity(each.rung) for each in few)
         yield f"Rung {names}: too few trials came to rung {quantity(few[0].deepest)} to tell how well it ranks them"
     if found and found[0].verdict == "too short":
@@ -167,7 +191,7 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
             if noise["between_sd"] is None
             else (f", {noise['between_sd']:.4f} between the {noise['trials']} configurations that finished")
         )
-        replicates = _counted(noise["replicates"], "replicate")
+        replicates = counted(noise["replicates"], "replicate")
         yield f"Seeds: sd {noise['within_sd']:.4f} between seeds of a configuration ({replicates}){spread}"
 
 
@@ -184,7 +208,7 @@ def cost_lines(summary: Summary, concurrent: int | None) -> Iterator[str]:
     yield f"Cost: {amount(trained, summary['resource'])} of {whole}{share}"
     wall, training = summary["wall_seconds"], summary["training_seconds"]
     if concurrent and wall:
-        share = f"{training / (wall * concurrent):.0%} of the time of {_counted(concurrent, 'worker')}"
+        share = f"{training / (wall * concurrent):.0%} of the time of {counted(concurrent, 'worker')}"
         yield f"Time: {duration(wall)}; {duration(training)} of training in all trials, {share}"
     else:
         yield f"Time: {duration(wall)}, with {duration(training)} of training in all trials"

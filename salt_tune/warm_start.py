@@ -10,7 +10,7 @@ from salt_tune.draws import fits
 from salt_tune.run import RunDirectory, read_manifest
 from salt_tune.schedule import SAME_POINT
 from salt_tune.space import SearchSpace
-from salt_tune.space_file import load_space
+from salt_tune.space_file import reload_space
 from trainable.config import FIELD_NAMES
 from trainable.errors import UserError
 
@@ -59,7 +59,7 @@ def earlier_trials(run_dir: Path, store_facts: dict[str, Any], space: SearchSpac
             length of a trial.
     """
     run = RunDirectory(run_dir)
-    there = _meaning(read_manifest(run)["store"], load_space(str(run.space), {}))
+    there = _meaning(read_manifest(run)["store"], reload_space(run.space))
     for name, here in _meaning(store_facts, space).items():
         if there[name] != here:
             raise UserError(

@@ -5,16 +5,28 @@ on Something-Something v2), *V-JEPA* its published code. Imports neither torch n
 thousands of configurations at once; what only timm can tell is checked by `trainable.student`.
 """
 
+import math
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from trainable.data.view import View
 from trainable.errors import ConfigError
 
 HEAD_WIDTH = 64
+WIDEST = 2**16  # layers and heads beyond these bounds are slips of the finger that no machine could build
+DEEPEST = 2**10
+LARGEST_BATCH = 2**20
+
+# Widths, and the heads that must divide them.
+HEADS = (("predictor_dim", "predictor_num_heads"), ("student_dim", "student_heads"))
+
+# Fields that are checked against each other, here or by timm; all others are right or wrong by themselves.
+CHECKED_TOGETHER = (*HEADS, ("student", "student_dim", "student_heads"), ("lr", "min_lr"))
 
 Masking = Literal["multiblock", "tube", "random"]
 Loss = Literal["mse", "l1", "smooth_l1"]
@@ -83,7 +95,7 @@ class TrialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
+        for name, hint in _hints().items():
             object.__setattr__(self, name, _as_type(name, getattr(self, name), hint))
         self._check_ranges()
         self._check_heads()
@@ -91,16 +103,9 @@ class TrialConfig:
             raise ConfigError("min_lr", self.min_lr, f"must not be above lr = {self.lr}")
 
     def _check_ranges(self) -> None:
-        for name in (
-            "student_dim",
-            "student_depth",
-            "student_heads",
-            "predictor_dim",
-            "predictor_depth",
-            "predictor_num_heads",
-            "batch_size",
-        ):
+        for name, most in MOST.items():
             self._require(name, lambda v: v >= 1, "must be at least 1")
+            self._require(name, lambda v, most=most: v <= most, f"must be at most {most}")
         for name in ("lr", "grad_clip", "epochs"):
             self._require(name, lambda v: 0 < v < float("inf"), "must be above 0 and finite")
         for name in ("min_lr", "weight_decay", "weight_decay_end"):
@@ -108,7 +113,7 @@ class TrialConfig:
         for name in ("warmup", "beta1", "beta2"):
             self._require(name, lambda v: 0 <= v < 1, "must be at least 0 and below 1")
         self._require("mask_ratio", lambda v: 0 < v < 1, "must be between 0 and 1")
-        self._require("seed", lambda v: 0 <= v < 2**63, "must be at least 0")
+        self._require("seed", lambda v: 0 <= v < 2**63, "must be at least 0 and below 2^63")
 
     def _require(self, name: str, holds: Any, otherwise: str) -> None:
         value = getattr(self, name)
@@ -116,14 +121,15 @@ class TrialConfig:
             raise ConfigError(name, value, otherwise)
 
     def _check_heads(self) -> None:
-        for dim_name, heads_name in (("predictor_dim", "predictor_num_heads"), ("student_dim", "student_heads")):
+        for dim_name, heads_name in HEADS:
             dim, heads = getattr(self, dim_name), getattr(self, heads_name)
             if dim is None:
                 continue
             if heads is None and dim % HEAD_WIDTH:
-                raise ConfigError(dim_name, dim, f"must be divisible by {HEAD_WIDTH} (a head), or give {heads_name}")
+                words = f"{_divisible(dim, HEAD_WIDTH, f'{HEAD_WIDTH} (a head)')}, or give {heads_name}"
+                raise ConfigError(dim_name, dim, f"{words} = {_fitting_heads(dim)}")
             if heads is not None and dim % heads:
-                raise ConfigError(dim_name, dim, f"must be divisible by {heads_name} = {heads}")
+                raise ConfigError(dim_name, dim, _divisible(dim, heads, f"{heads_name} = {heads}"))
 
     @property
     def predictor_heads(self) -> int:
@@ -183,6 +189,35 @@ class TrialConfig:
 
 FIELD_NAMES = tuple(field.name for field in fields(TrialConfig))
 
+# Whole numbers from 1 on, and the largest.
+MOST = {
+    "student_dim": WIDEST,
+    "student_depth": DEEPEST,
+    "student_heads": WIDEST,
+    "predictor_dim": WIDEST,
+    "predictor_depth": DEEPEST,
+    "predictor_num_heads": WIDEST,
+    "batch_size": LARGEST_BATCH,
+}
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    """The types of the fields; looking them up takes as long as all checks together."""
+    return get_type_hints(TrialConfig)
+
+
+def _divisible(width: int, heads: int, named: str) -> str:
+    """What a width that `heads` does not divide should be."""
+    nearby = [number * heads for number in (width // heads, width // heads + 1) if number]
+    return f"must be divisible by {named}, such as {' or '.join(map(str, nearby))}"
+
+
+def _fitting_heads(width: int) -> int:
+    """The number of heads that makes them closest to their usual width."""
+    divisors = (number for number in range(1, width + 1) if width % number == 0)
+    return min(divisors, key=lambda heads: abs(math.log(width / heads / HEAD_WIDTH)))
+
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
     """The end of a sentence that says which of the `known` names was probably meant."""
@@ -213,6 +248,8 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
             return value
         raise ConfigError(name, value, f"must be one of {', '.join(map(str, get_args(wanted)))}")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > sys.float_info.max:
+            raise ConfigError(name, value, "must be a number below 1.8e308")
         return float(value)
     if wanted is int and isinstance(value, float) and value.is_integer():
         return int(value)

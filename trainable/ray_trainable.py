@@ -108,15 +108,26 @@ class VJepaTrainable(Trainable):
             self._judge.close()
 
 
-def measure_models(hyperparameters: list[dict[str, Any]], view: View, target_dim: int) -> list[ModelSize] | ConfigError:
-    """What each configuration costs; runs in a worker, since it needs torch and timm.
-
-    Returns:
-        A size for each, or the error of the first one that cannot be built.
-    """
+def measure_models(hyperparameters: list[dict[str, Any]], view: View, target_dim: int) -> list[ModelSize | ConfigError]:
+    """What each configuration costs, or why it cannot be built; runs in a worker, since it needs torch and timm."""
     from trainable.flops import measure_model
 
-    try:
-        return [measure_model(TrialConfig.from_dict(values), view, target_dim) for values in hyperparameters]
-    except ConfigError as error:
-        return error
+    def measure(values: dict[str, Any]) -> ModelSize | ConfigError:
+        try:
+            return measure_model(TrialConfig.from_dict(values), view, target_dim)
+        except ConfigError as error:
+            return error
+
+    return [measure(values) for values in hyperparameters]
+
+
+def check_students(hyperparameters: list[dict[str, Any]]) -> tuple[int, ConfigError] | None:
+    """The first configuration whose student cannot be built, and why; runs in a worker, as `measure_models` does."""
+    from trainable.student import check_student
+
+    for number, values in enumerate(hyperparameters):
+        try:
+            check_student(TrialConfig.from_dict(values))
+        except ConfigError as error:
+            return number, error
+    return None

@@ -1,6 +1,8 @@
 """The student: timm's Vision Transformer blocks over the visible tokens of a clip."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, cast
 
 import timm
@@ -12,10 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from trainable.config import HEAD_WIDTH, TrialConfig
 from trainable.data.view import View
 from trainable.errors import ConfigError
+from trainable.memory import is_out_of_memory
 from trainable.positions import init_linear, init_transformer, sincos_positions
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PLAIN = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224")
 
 
 class Student(nn.Module):
@@ -79,24 +83,57 @@ def run_blocks(blocks: nn.ModuleList, x: torch.Tensor, grad_checkpointing: bool)
     return x
 
 
+def check_student(config: TrialConfig) -> None:
+    """Builds the student of a configuration without its weights.
+
+    Raises:
+        ConfigError: see `Student`.
+    """
+    with torch.device("meta"):
+        _timm_model(config)
+
+
 def _timm_model(config: TrialConfig) -> VisionTransformer:
     """The timm model that lends its blocks."""
-    if not timm.is_model(config.student):
-        close = get_close_matches(config.student, timm.list_models("vit_*"), n=1) or ["vit_base_patch16_224"]
-        raise ConfigError("student", config.student, f"is no timm model; did you mean {close[0]!r}?")
-    overrides: dict[str, Any] = {
-        name: value
-        for name, value in {
-            "embed_dim": config.student_dim,
-            "depth": config.student_depth,
-            "num_heads": config.student_heads or (config.student_dim and config.student_dim // HEAD_WIDTH),
-        }.items()
-        if value is not None
-    }
+    width, heads = _sizes(config.student)
+    width = config.student_dim or width
+    heads = config.student_heads or (config.student_dim // HEAD_WIDTH if config.student_dim else heads)
+    if width % heads:
+        raise ConfigError("student_heads", heads, f"must divide the width {width} of {config.student}")
+    depth = {} if config.student_depth is None else {"depth": config.student_depth}
     try:
-        model = timm.create_model(config.student, pretrained=False, num_classes=0, **overrides)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise ConfigError("student", config.student, f"timm cannot build it with {overrides}: {error}") from error
-    if type(model) is not VisionTransformer:
-        raise ConfigError("student", config.student, "must be a plain Vision Transformer, such as vit_base_patch16_224")
-    return model
+        return _create(config.student, embed_dim=width, num_heads=heads, **depth)
+    except Exception as error:  # of whatever timm's constructors run into
+        if is_out_of_memory(error):
+            raise
+        sizes = f"{width} wide, with {heads} heads"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError("student", config.student, f"timm cannot build it {sizes}: {reason}") from error
+
+
+@cache
+def _sizes(name: str) -> tuple[int, int]:
+    """Width and heads of a timm model, where that is a plain Vision Transformer."""
+    if not timm.is_model(name):
+        raise ConfigError("student", name, f"is no timm model; {_nearest(name, timm.list_models('vit_*'))}")
+    architecture, _, tag = name.partition(".")
+    if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+        raise ConfigError("student", name, f"timm has no such weights; {_nearest(name, [architecture, *tagged])}")
+    try:
+        with torch.device("meta"):
+            model = _create(name)
+    except (TypeError, ValueError, RuntimeError, AssertionError):
+        model = None
+    attention = getattr(model.blocks[0], "attn", None) if type(model) is VisionTransformer else None
+    if attention is None:
+        raise ConfigError("student", name, f"must be a plain Vision Transformer, such as {PLAIN[-1]}")
+    return model.embed_dim, attention.num_heads
+
+
+def _create(name: str, **sizes: int) -> Any:
+    return timm.create_model(name, pretrained=False, num_classes=0, **sizes)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name.lower(), known, n=len(PLAIN)) or PLAIN
+    return f"did you mean {' or '.join(map(repr, close))}?"

@@ -54,7 +54,7 @@ class Trial:
     ) -> None:
         self.id: str = trial["id"]
         self.known: float = trial["known"]
-        self._config = TrialConfig.from_dict(trial["hyperparameters"])
+        self._hyperparameters: dict[str, Any] = trial["hyperparameters"]
         self._budget = Budget(**task["resource"])
         self._checkpoint = Path(task["checkpoints"]) / f"{self.id}.safetensors"
         self._clip_losses: str = task["clip_losses"]
@@ -71,7 +71,8 @@ class Trial:
         has finished or diverged, gives its last report again if asked.
 
         Raises:
-            UserError: the disk is full or broken, the checkpoint is damaged, or the student cannot be built.
+            UserError: the disk is full or broken, the checkpoint is damaged, the hyperparameters do not fit, or the
+                student cannot be built.
         """
         report = self._report_unless_out_of_memory()
         if report is None:  # whatever the error held on to is free now
@@ -126,6 +127,10 @@ class Trial:
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             save_checkpoint(self._checkpoint, self._training, {"cost": self._cost, "report": report})
         return report
+
+    @cached_property
+    def _config(self) -> TrialConfig:
+        return TrialConfig.from_dict(self._hyperparameters)
 
     @cached_property
     def _size(self) -> ModelSize:

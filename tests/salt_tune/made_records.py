@@ -51,7 +51,7 @@ def make_record(
 ) -> TrialRecord:
     """The record of a trial after its reports."""
     parameters = {"lr": 1e-3}
-    given = {"parameters": parameters, "config": space.config(parameters, 0), "seed": 0, **proposal}
+    given = {"parameters": parameters, "config": space.hyperparameters(parameters, 0), "seed": 0, **proposal}
     record = TrialRecord(Proposal(id=name, **given))
     for report in reports:
         record.add(report, space)

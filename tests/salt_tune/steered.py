@@ -36,7 +36,7 @@ class World:
     def loss(self, record: TrialRecord, point: float) -> float:
         """A formula of the hyperparameters, the seed and the point."""
         config = record.proposal.config
-        quality = abs(math.log10(config.lr) + 3) / 10 + config.predictor_depth / 100 + (config.seed % 7) / 1000
+        quality = abs(math.log10(config["lr"]) + 3) / 10 + config["predictor_depth"] / 100 + (config["seed"] % 7) / 1000
         loss: float = 0.4 + quality + 0.2 * point**-0.5
         return loss
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from salt_tune.conditions import corners, largest
 from salt_tune.space import SearchSpace, SpaceError
 from salt_tune.space_file import load_space
 from tests.salt_tune.space_files import Edit, put, write
@@ -31,12 +32,79 @@ def space(tmp_path: Path) -> SearchSpace:
     return load_space(str(write(tmp_path, content())), {})
 
 
-def test_corners_set_a_parameter_only_where_its_conditions_hold(space: SearchSpace) -> None:
-    corners = [values for _, values in space.corners()]
+def tried(space: SearchSpace) -> list[dict[str, Any]]:
+    """The values that are tried, wherever they stand."""
+    return [values for _, values in corners(space)]
+
+
+def test_a_parameter_is_tried_only_where_its_conditions_hold(space: SearchSpace) -> None:
     depths = [{"predictor_dim": dim, "predictor_depth": depth} for dim in (64, 128) for depth in (2, 4, 6)]
     heads: list[dict[str, Any]] = [{"predictor_dim": 96, "predictor_num_heads": 3}]
     heads += [{"predictor_dim": 96, "predictor_num_heads": 6, "warmup": warmup} for warmup in (0.1, 0.2)]
-    assert corners == [*depths[:3], *heads, *depths[3:]]
+    found = tried(space)
+    assert all(values in [*depths, *heads] for values in found)
+    for name, parameter in space.parameters.items():
+        assert {values[name] for values in found if name in values} == {*parameter.corners()}
+    assert {(values["predictor_dim"], values.get("predictor_num_heads")) for values in found} == {
+        (64, None), (128, None), (96, 3), (96, 6),
+    }  # fmt: skip
+
+
+WIDE = {
+    "lr": {"type": "log_uniform", "low": 1e-4, "high": 1e-2},
+    "predictor_depth": {"type": "int", "low": 1, "high": 32},
+    "student_depth": {"type": "int", "low": 1, "high": 32},
+    "batch_size": {"type": "int", "low": 1, "high": 8},
+    "mask_ratio": {"type": "uniform", "low": 0.4, "high": 0.7},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"predictor_dim": {"type": "choice", "values": [64, 100]}}, "parameters.predictor_dim = 100: must be div"),
+        ({"predictor_dim": {"type": "int", "low": 64, "high": 6400, "step": 32}}, "parameters.predictor_dim = 96: "),
+        ({"predictor_dim": {"type": "int", "low": 1, "high": 65536}}, "parameters.predictor_dim = 1: "),
+        (
+            {
+                "predictor_dim": {"type": "choice", "values": [64, 96]},
+                "predictor_num_heads": {"type": "choice", "values": [4, 5], "when": {"predictor_dim": 96}},
+            },
+            "parameters.predictor_dim = 96: must be divisible by predictor_num_heads = 5",
+        ),
+        (
+            {
+                "loss": {"type": "choice", "values": ["mse", "l1"]},
+                "predictor_num_heads": {"type": "choice", "values": [1, 2], "when": {"loss": "l1"}},
+                "predictor_dim": {"type": "choice", "values": [64, 96]},
+            },
+            "parameters.predictor_dim = 96: must be divisible by 64",
+        ),
+        ({"min_lr": {"type": "uniform", "low": 0, "high": 1e-3}}, "parameters.min_lr = 0.001: must not be above lr"),
+    ],
+)
+def test_a_value_is_found_however_many_combinations_there_are(tmp_path: Path, more: dict[str, Any], words: str) -> None:
+    path = write(tmp_path, {"name": "wide", "parameters": {**WIDE, **more}, "trials": 8})
+    with pytest.raises(SpaceError, match=words.replace("[", r"\[")):
+        load_space(str(path), {})
+
+
+def test_few_configurations_are_tried(tmp_path: Path) -> None:
+    """A number, not a time: each takes a tenth of a millisecond."""
+    heads = {"predictor_dim": {"type": "choice", "values": [*range(64, 4096, 64)]}}
+    path = write(tmp_path, {"name": "wide", "parameters": {**WIDE, **heads}, "trials": 8})
+    assert len(tried(load_space(str(path), {}))) < 300
+
+
+def test_a_point_is_tried_with_all_that_may_be_drawn_beside_it(tmp_path: Path) -> None:
+    parameters = {"predictor_dim": {"type": "choice", "values": [320, 64]}}
+    space = {"name": "points", "parameters": parameters, "trials": 2, "start_from": [{"lr": 1e-3}, {"beta1": 0.8}]}
+    load_space(str(write(tmp_path, space)), {})
+    path = write(tmp_path, {**space, "start_from": [{"lr": 1e-3}, {"predictor_num_heads": 5}]})
+    with pytest.raises(
+        SpaceError, match=r"start_from\[1\]\.predictor_dim = 64: must be divisible by predictor_num_heads"
+    ):
+        load_space(str(path), {})
 
 
 def test_what_is_not_set_has_its_default_and_asks_for_no_draw(space: SearchSpace) -> None:
@@ -83,9 +151,13 @@ def test_a_space_with_conditions_reads_the_same_again(space: SearchSpace, tmp_pa
 
 def test_a_point_may_leave_the_condition_to_the_draw(tmp_path: Path) -> None:
     path = write(tmp_path, {**content(), "start_from": [{"predictor_num_heads": 6}, {"loss": "mse"}]})
-    places = [values for place, values in load_space(str(path), {}).corners() if place != "parameters"]
-    drawn = {"predictor_dim": 64, "predictor_depth": 2}
-    assert places == [drawn, {"loss": "mse", **drawn}]
+    places: dict[str, list[dict[str, Any]]] = {}
+    for place, values in corners(load_space(str(path), {})):
+        places.setdefault(place, []).append(values)
+    assert {"predictor_dim": 64, "predictor_depth": 2} in places["start_from[0]"]
+    assert {"predictor_dim": 96, "predictor_num_heads": 6, "warmup": 0.1} in places["start_from[0]"]
+    assert {values["loss"] for values in places["start_from[1]"]} == {"mse"}
+    assert not any("warmup" in values for values in places["start_from[1]"])
 
 
 MISTAKES: dict[str, tuple[Edit, list[str]]] = {
@@ -153,7 +225,7 @@ def test_a_mistake_is_told_in_one_line(tmp_path: Path, edit: Edit, words: list[s
 def test_a_hyperparameter_that_only_points_vary_can_be_a_condition(tmp_path: Path) -> None:
     edited = put("start_from", [{"loss": "mse"}])(put("parameters.warmup.when", {"loss": "mse"})(content()))
     space = load_space(str(write(tmp_path, edited)), {})
-    assert [("warmup" in values) for _, values in space.corners()] == [False] * 8 + [True]
+    assert {("warmup" in values, values.get("loss")) for values in tried(space)} == {(False, None), (True, "mse")}
 
 
 def test_fixing_what_a_condition_asks_for_decides_it(tmp_path: Path) -> None:
@@ -161,4 +233,32 @@ def test_fixing_what_a_condition_asks_for_decides_it(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match=r"predictor_depth\.when\.predictor_dim = 64 or 128: never holds"):
         load_space(path, {"predictor_dim": 96})
     space = load_space(path, {"predictor_dim": 96, "predictor_depth": 2})
-    assert all("predictor_num_heads" in values for _, values in space.corners())
+    assert all("predictor_num_heads" in values for values in tried(space))
+
+
+def test_the_largest_models_are_few(tmp_path: Path) -> None:
+    students = {"student": {"type": "choice", "values": ["vit_tiny_patch16_224", "vit_small_patch16_224"]}}
+    more = {
+        **students,
+        "predictor_dim": {"type": "choice", "values": [256, 64, 128]},
+        "masking": {"type": "choice", "values": ["tube", "random"]},
+        "student_dim": {"type": "int", "low": 64, "high": 640, "step": 64, "when": {"masking": "tube"}},
+    }
+    path = write(tmp_path, {"name": "wide", "parameters": {**WIDE, **more}, "trials": 8})
+    found = [*largest(load_space(str(path), {}))]
+    names = ("student", "student_dim", "student_depth", "predictor_dim", "predictor_depth")
+    assert {tuple(values.get(name) for name in names) for values in found} == {
+        (student, dim, 32, 256, 32) for student in students["student"]["values"] for dim in (640, None)
+    }
+    assert len(found) == 4
+
+
+def test_what_makes_a_model_smaller_does_not_hide_where_it_is_largest(tmp_path: Path) -> None:
+    parameters = {
+        "predictor_dim": {"type": "choice", "values": [64, 512]},
+        "predictor_depth": {"type": "int", "low": 1, "high": 24, "when": {"predictor_dim": 64}},
+    }
+    path = write(tmp_path, {"name": "two", "fixed": {"predictor_depth": 2}, "parameters": parameters, "trials": 2})
+    space = load_space(str(path), {})
+    configs = [space.config(values, seed=0) for values in largest(space)]
+    assert {(config.predictor_dim, config.predictor_depth) for config in configs} == {(64, 24), (512, 2)}

@@ -100,12 +100,12 @@ class Bench:
         report: dict[str, Any] = {
             "resource": point,
             "epoch": point,
-            "val_loss": 1 / config.predictor_depth + config.seed / 9 - point / 9,
+            "val_loss": 1 / config["predictor_depth"] + config["seed"] / 9 - point / 9,
         }
         report |= {"status": "finished" if point == points[-1] else "running", "val_r2": 0.0}
-        if config.lr > 0.05:
+        if config["lr"] > 0.05:
             report |= {"status": "diverged", "val_loss": math.nan}
-        elif config.lr > 0.02 and point > 1:
+        elif config["lr"] > 0.02 and point > 1:
             return {**report, "status": "out_of_memory", "val_loss": math.nan, "resource": last["resource"]}
         self.trained.append((trial, point))
         self._checkpoints[trial] = report

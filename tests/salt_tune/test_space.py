@@ -9,9 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from salt_tune.conditions import corners
 from salt_tune.parameters import Parameter
 from salt_tune.space import SpaceError
-from salt_tune.space_file import check_corners, load_space, parse_value
+from salt_tune.space_checks import check_corners
+from salt_tune.space_file import dump_space, load_space, parse_value, reload_space
+from salt_tune.yaml12 import dump
 from tests.salt_tune.space_files import content, write
 from trainable.config import TrialConfig
 from trainable.errors import ConfigError
@@ -51,7 +54,7 @@ def test_an_override_replaces_an_entry(
 
 def test_a_hyperparameter_fixed_by_an_override_is_fixed_in_every_trial(tmp_path: Path) -> None:
     space = load_space(str(write(tmp_path, content())), {"lr": 1e-3})
-    assert {space.config(values, seed=0).lr for _, values in space.corners()} == {1e-3}
+    assert {space.config(values, seed=0).lr for _, values in corners(space)} == {1e-3}
     assert "lr" not in space.searched()
 
 
@@ -88,6 +91,41 @@ def test_a_space_that_was_resolved_reads_the_same_again(tmp_path: Path) -> None:
     space = load_space("demo", {"lr": 1e-3, "schedule.epochs": 2})
     path = write(tmp_path, space.model_dump(mode="json"))
     assert load_space(str(path), {}) == space
+
+
+@pytest.mark.parametrize("text", ["3e-4", "5e1", "1e5", "2E3", "yes", "010", "1.5", "null", "2020-01-01"])
+def test_a_text_that_looks_like_something_else_stays_a_text(tmp_path: Path, text: str) -> None:
+    space = load_space(str(write(tmp_path, f"{dump({**content(), 'description': text, 'name': text})}")), {})
+    assert (space.name, space.description) == (text, text)
+    path = write(tmp_path, dump_space(space))
+    assert load_space(str(path), {}) == reload_space(path) == space
+
+
+@pytest.mark.parametrize("section", ["fixed", "start_from", "schedule", "evaluation", "promotion"])
+def test_a_section_left_empty_is_as_if_it_were_not_there(tmp_path: Path, section: str) -> None:
+    left_out = {name: entries for name, entries in content().items() if name != section}
+    expected = load_space(str(write(tmp_path, left_out)), {})
+    assert load_space(str(write(tmp_path, dump(left_out) + f"{section}:\n")), {}) == expected
+    path = str(write(tmp_path, dump(left_out) + f"{section}:\n"))
+    assert load_space(path, {"fixed.batch_size": 8, "schedule.reports": 3}).fixed["batch_size"] == 8
+
+
+def test_a_condition_left_empty_is_none(tmp_path: Path) -> None:
+    space = content()
+    space["parameters"]["lr"]["when"] = None
+    assert load_space(str(write(tmp_path, space)), {}) == load_space(str(write(tmp_path, content())), {})
+
+
+def test_a_run_reads_its_space_again_whatever_is_thought_of_it_now(tmp_path: Path) -> None:
+    path = write(tmp_path, {**content(), "fixed": {"predictor_num_heads": 5}})
+    with pytest.raises(SpaceError, match="predictor_num_heads = 5"):
+        load_space(str(path), {})
+    assert reload_space(path).fixed == {"predictor_num_heads": 5}
+
+
+def test_a_setting_names_no_key_twice() -> None:
+    with pytest.raises(SpaceError, match=r"^--set \{epochs: 1, epochs: 2\}: epochs stands twice \(line 1\)$"):
+        parse_value("{epochs: 1, epochs: 2}")
 
 
 def test_a_trial_has_the_epochs_of_a_schedule_that_counts_in_them(tmp_path: Path) -> None:
@@ -169,12 +207,13 @@ def test_a_space_is_refused_or_every_trial_of_it_is_valid(tmp_path: Path, lr: fl
     assert refused == any(dim % 64 for dim in dims)
 
 
-def test_a_check_of_the_corners_sees_all_ends(tmp_path: Path) -> None:
+def test_a_check_sees_all_values(tmp_path: Path) -> None:
     path = write(tmp_path, content())
     space = load_space(str(path), {})
-    seen = set()
-    check_corners(path, space, lambda config: seen.add((config.lr, config.predictor_dim, config.predictor_depth)))
-    assert {(lr, dim, depth) for lr in (1e-4, 1e-2) for dim in (64, 128) for depth in (1, 2, 3, 4)} <= seen
+    seen: list[TrialConfig] = []
+    check_corners(path, space, seen.append)
+    for name, values in {"lr": {1e-4, 1e-2, 3e-4}, "predictor_dim": {64, 128}, "predictor_depth": {1, 2, 3, 4}}.items():
+        assert {getattr(config, name) for config in seen} == values
 
     def refuse(config: Any) -> None:
         if config.predictor_depth == 4:

@@ -100,11 +100,66 @@ MISTAKES: dict[str, tuple[Edit, list[str]]] = {
     "a number": (lambda _: "3", ["mapping"]),
     "broken": (lambda _: "name: [1, 2\ntrials: 3", ["not YAML"]),
     "parameters as a list": (put("parameters", ["lr"]), ["parameters", "lr"]),
-    "parameters empty": (put("parameters", None), ["parameters", "None"]),
+    "parameters empty": (put("parameters", None), ["trials = 4", "no parameters"]),
+    "an entry empty": (put("trials", None), ["trials = None", "integer"]),
+    "a whole number beyond all": (
+        put("parameters.predictor_depth.high", 9223372036854775808),
+        ["parameters.predictor_depth.high = 9223372036854775808: must be at most 9007199254740992"],
+    ),
+    "a fixed number beyond all": (put("fixed.batch_size", 2**63), ["fixed.batch_size", "must be at most 1048576"]),
+    "a fixed rate beyond all": (put("fixed.min_lr", 10**90), ["fixed.min_lr = 1e+90", "must not be above lr"]),
+    "trials beyond all": (put("trials", 2**63), ["trials = 9223372036854775808: must be at most 1000000"]),
+    "a seed beyond all": (put("evaluation.seed", 2**63), ["evaluation.seed", "must be at most 9007199254740992"]),
+    "reports beyond all": (put("schedule.reports", 2**70), ["schedule.reports", "must be at most 100000"]),
+    "infinitely many": (put("parameters.predictor_depth.high", float("inf")), ["predictor_depth.high = inf"]),
+    "no number at all": (put("parameters.lr.high", float("nan")), ["parameters.lr.high = nan", "finite"]),
+    "a fixed rate that is no number": (put("fixed.min_lr", float("nan")), ["fixed.min_lr = nan", "at least 0"]),
+    "true for a number": (put("parameters.lr.high", True), ["parameters.lr.high = True: must be a number"]),
+    "true for a whole number": (put("trials", True), ["trials = True: must be a number"]),
+    "true for epochs": (put("schedule.epochs", True), ["schedule.epochs = True: must be a number"]),
+    "true for a fixed number": (put("fixed.batch_size", True), ["fixed.batch_size = True: must be a whole number"]),
+    "a number for a text": (put("name", 3e-4), ["name = 0.0003: must be a text; put it in quotes"]),
+    "a long list for a text": (put("name", ["x" * 1000] * 1000), ["name = [", "...]: must be a text"]),
     "start_from as a mapping": (put("start_from", {"lr": 1e-3}), ["start_from"]),
     "a list in fixed": (put("fixed.lr", [1, 2]), ["fixed.lr = [1, 2]"]),
     "number as a hyperparameter": (put("fixed", {3: 4}), ["fixed"]),
 }
+
+
+# As people type them, where a dump of what they mean would hide the mistake.
+TYPED: dict[str, tuple[str, list[str]]] = {
+    "a parameter twice": (
+        "parameters:\n  lr: {type: uniform, low: 0, high: 1}\n  loss: mse\n  lr: {type: uniform, low: 0, high: 1}\n",
+        ["space.yaml: parameters.lr stands twice (lines 2 and 4)"],
+    ),
+    "a section twice": ("schedule: {}\ntrials: 3\nschedule: {epochs: 3}\n", ["schedule stands twice (lines 1 and 3)"]),
+    "three times": ("trials: 3\ntrials: 3\n\ntrials: 3\n", ["trials stands 3 times (lines 1, 2 and 4)"]),
+    "in one line": ("fixed: {batch_size: 8, batch_size: 16}\n", ["fixed.batch_size stands twice (line 1)"]),
+    "in a list": ("start_from:\n- {lr: 1}\n- {lr: 1, lr: 2}\n", ["start_from[1].lr stands twice (line 3)"]),
+    "in quotes": ("trials: 3\n'trials': 3\n", ["trials stands twice (lines 1 and 2)"]),
+    "minutes": ("name: a\ntrials: 1:30\n", ["trials = '1:30': must be a number"]),
+    "yes for a number": ("name: a\ntrials: yes\n", ["trials = 'yes': must be a number"]),
+    "a number in quotes": ("name: a\ntrials: '3'\n", ["trials = '3': must be a number"]),
+    "thousands": ("name: a\ntrials: 1_000\n", ["trials = '1_000': must be a number"]),
+    "a number without end": (f"name: a\ntrials: {'9' * 5000}\n", ["line 2, column 9: a number of 5000 digits"]),
+    "two documents": ("name: a\n---\nname: b\n", ["not YAML: line 2, column 1: ", "found another document"]),
+    "a tab": ("name:\n\ttrials: 3\n", ["not YAML: line 2, column 1: found character '\\t'"]),
+    "a tag": ("name: !!python/name:os.system\n", ["line 1, column 7: could not determine a constructor"]),
+    "a tag that lies": ("trials: !!int three\n", ["line 1, column 9: 'three' is no int"]),
+    "too deep": (f"name: {'[' * 5000}", ["nested too deeply"]),
+    "an alias of itself": ("name: &x [*x]\n", ["[...]", "must be a text"]),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), TYPED.values(), ids=TYPED.keys())
+def test_what_was_typed_wrong_is_told_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path), {})
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < 400
+    for word in words:
+        assert word in message
 
 
 @pytest.mark.parametrize(("edit", "words"), MISTAKES.values(), ids=MISTAKES.keys())

@@ -88,16 +88,61 @@ def test_common_and_varied_seeds(tmp_path: Path) -> None:
         world = asha(trials=3, options=Options(seed=7, vary_seeds=vary))
         steering = world.run(world.steering(tmp_path / str(vary)))
         assert [record.proposal.seed for record in steering.records.values()] == seeds
-        assert [record.proposal.config.seed for record in steering.records.values()] == seeds
+        assert [record.proposal.config["seed"] for record in steering.records.values()] == seeds
 
 
 def test_the_end_of_a_finite_space_is_the_end_of_the_search(tmp_path: Path) -> None:
     world = asha(parameters={"predictor_depth": DEPTH}, trials=9)
     steering = world.run(world.steering(tmp_path))
-    assert sorted(record.proposal.config.predictor_depth for record in steering.records.values()) == [1, 2, 3, 4]
+    assert sorted(record.proposal.config["predictor_depth"] for record in steering.records.values()) == [1, 2, 3, 4]
     assert [record.state for record in steering.records.values()].count("finished") == 1
-    steering.extend(3)
+    assert steering.extend(3) == 0
     assert steering.next() is None and steering.over
+    assert world.steering(tmp_path).scheduler.trials == 4
+
+
+@pytest.mark.parametrize("searcher", ["random", "grid", "sobol", "tpe"])
+def test_trials_without_a_configuration_are_taken_back_before_the_first(tmp_path: Path, searcher: str) -> None:
+    world = asha(parameters={"predictor_depth": DEPTH}, trials=9, searcher=searcher)
+    steering = world.steering(tmp_path)
+    assert (steering.limit(), steering.limit()) == (4, 4)
+    world.run(steering, reports=2)
+    again = world.steering(tmp_path)
+    assert (again.limit(), again.begun) == (4, len(steering.records))
+    world.run(again)
+    assert sorted(record.proposal.config["predictor_depth"] for record in again.records.values()) == [1, 2, 3, 4]
+    assert [entry["trials"] for entry in decisions(again, "exhausted")] == [4]
+    assert again.searcher.left(1) == 0
+
+
+def test_no_more_is_added_than_there_is(tmp_path: Path) -> None:
+    world = asha(parameters={"predictor_depth": DEPTH}, trials=2)
+    steering = world.run(world.steering(tmp_path))
+    assert steering.limit() == 2
+    assert (steering.extend(1), steering.extend(9), steering.extend(9)) == (1, 1, 0)
+    world.run(steering)
+    assert steering.begun == 4
+    endless = asha(trials=2)
+    steering = endless.run(endless.steering(tmp_path / "endless"))
+    assert steering.extend(10**6) == 10**6
+
+
+def test_a_configuration_that_does_not_fit_is_a_trial_that_fails(tmp_path: Path) -> None:
+    """Its worker would say so; here, as a search that is taken up again meets it in its journal."""
+    dims = {"type": "choice", "values": [64, 100]}
+    world = asha(parameters={"predictor_dim": dims, "lr": LR}, trials=4, searcher="random")
+    steering = world.steering(tmp_path)
+    unfit = []
+    while (record := steering.next()) is not None:
+        if record.proposal.config["predictor_dim"] == 100:
+            unfit.append(record.id)
+            steering.end(record.id, "failed", "predictor_dim = 100: must be divisible by 64")
+        else:
+            steering.report(record.id, world.report(steering, record) or {})
+        steering = world.steering(tmp_path)
+    assert unfit and len(unfit) < 4
+    assert [record.id for record in steering.records.values() if record.state == "failed"] == unfit
+    assert steering.over and winner(steering) not in unfit
 
 
 def test_draining_starts_nothing(tmp_path: Path) -> None:
@@ -176,7 +221,7 @@ def test_finalists_are_trained_again_with_other_seeds(tmp_path: Path) -> None:
             assert again.proposal == Proposal(
                 again.id,
                 record.proposal.parameters,
-                record.proposal.config.replace(seed=3 + number),
+                {**record.proposal.config, "seed": 3 + number},
                 3 + number,
                 record.id,
             )

@@ -1,6 +1,7 @@
 """The end of a search: what summary.json holds, what the console says of it, and what the card of its encoder does."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,66 @@ def test_those_that_cannot_be_told_apart_are_told_so(run: RunDirectory, capsys: 
     records = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.420), ("T1", 0.4201))]
     lines = printed(run, summarize(run, space, records), capsys)
     assert "which is 0.0001 [-0.00" in starting(lines, "cannot be told from T1")
+
+
+def test_trials_that_are_equal_on_every_clip_are_told_so(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    space = make_space()
+    records = [trained(run, space, name, {3.0: 0.42}) for name in ("T0", "T1", "T2")]
+    shutil.copy(run.clip_losses("T0", 3.0), run.clip_losses("T1", 3.0))
+    summary = summarize(run, space, records)
+    lines = printed(run, summary, capsys)
+    assert "equal to T1 on every clip" in lines
+    assert starting(lines, "cannot be told from T2").endswith("(95%, clip by clip, one seed each)")
+
+
+INTERVALS = [
+    ((0.0, 0.0, 0.0), "equal to T1 on every clip"),
+    ((1e-6, 2e-7, 2e-6), "equal to T1 to 4 decimals"),
+    ((-1e-6, -2e-6, -2e-7), "equal to T1 to 4 decimals"),
+    ((1e-6, 1e-6, 1e-6), "equal to T1 to 4 decimals"),
+    ((0.01, 0.01, 0.01), "better than T1 by 0.0100 [0.0100, 0.0100]"),
+    ((1e-4, 2e-5, 2e-4), "better than T1 by 0.00010 [0.00002, 0.00020]"),
+    ((0.5, 1e-12, 1.0), "cannot be told from T1, which is 0.5000 [0.0000, 1.0000] behind"),
+    ((-1e-4, -2e-4, -2e-5), "not as good as T1, by 0.00010 [0.00002, 0.00020]"),
+    ((-0.02, -0.03, -0.01), "not as good as T1, by 0.0200 [0.0100, 0.0300]"),
+    ((-1e-6, -0.01, 0.01), "cannot be told from T1, which is 0.0000 [-0.0100, 0.0100] behind"),
+    ((1e-6, -1e-6, 0.01), "cannot be told from T1, which is 0.0000 [0.0000, 0.0100] behind"),
+    ((0.01, 0.0, 0.02), "cannot be told from T1, which is 0.0100 [0.0000, 0.0200] behind"),
+]
+
+
+@pytest.mark.parametrize(("interval", "words"), INTERVALS)
+def test_an_interval_never_says_that_nothing_is_something(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str], interval: tuple[float, float, float], words: str
+) -> None:
+    space = make_space()
+    records = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.42), ("T1", 0.43))]
+    summary = summarize(run, space, records)
+    difference, low, high = interval
+    by_id(summary)["T1"]["against_winner"] |= {"difference": difference, "low": low, "high": high}
+    assert any(
+        line.removesuffix(" (95%, clip by clip, one seed each)") == words for line in printed(run, summary, capsys)
+    )
+
+
+def test_seeds_that_are_equal_are_told_so(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    space = make_space()
+    records = [trained(run, space, name, {3.0: 0.42}) for name in ("T0", "T1")]
+    records += [trained(run, space, f"{name}-seed1", {3.0: 0.42}, replicate_of=name) for name in ("T0", "T1")]
+    lines = printed(run, summarize(run, space, records), capsys)
+    assert "over seeds, equal to T1 (2 seeds) with every seed" in lines
+
+
+def test_equal_scores_rank_nothing(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    space = make_space()
+    records = [trained(run, space, f"T{number}", {0.5: 0.5, 1.0: 0.5, 3.0: 0.4}) for number in range(5)]
+    lines = printed(run, summarize(run, space, records), capsys)
+    assert "Rung 0.5: all scores are equal there or at rung 3, so nothing is ranked" in lines
+    assert not any("too few" in line for line in lines)
+
+
+def test_a_loss_that_is_lower_by_nothing_is_no_better() -> None:
+    assert standing(0.61 * 0.9999, REFERENCES) == "not better than the mean per position, which takes no training"
 
 
 def test_the_interval_is_said_to_be_of_the_loss_where_that_is_not_the_objective(

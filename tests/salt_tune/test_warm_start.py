@@ -51,7 +51,7 @@ def write(folder: Path, searched: SearchSpace, trials: dict[str, dict[str, Any]]
     for name, values in trials.items():
         made = proposal(searched, name, values, seed=3)
         start = {"event": "start", "trial": name, "parameters": made.parameters, "seed": 3}
-        starts.append({**start, "hyperparameters": made.config.to_dict(), "replicate_of": None})
+        starts.append({**start, "hyperparameters": made.config, "replicate_of": None})
     lines = [json.dumps(entry) + "\n" for entry in (*starts, *events)]
     run.decisions.write_text("".join(lines), encoding="utf-8")
     return run.path

@@ -2,6 +2,8 @@
 
 import math
 import pickle
+import re
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.config import FIELD_NAMES, TrialConfig
+from trainable.config import CHECKED_TOGETHER, FIELD_NAMES, TrialConfig
 from trainable.data.view import View
 from trainable.errors import ConfigError
 
@@ -35,11 +37,14 @@ SEED = {  # the best configuration found by hand
 
 WRONG = [
     ("student", 5, "must be a text"),
-    ("student_dim", 100, "must be divisible by 64 (a head), or give student_heads"),
+    ("student_dim", 100, "must be divisible by 64 (a head), such as 64 or 128, or give student_heads = 2"),
+    ("student_dim", 8, "must be divisible by 64 (a head), such as 64, or give student_heads = 1"),
+    ("student_dim", 10**20, "must be at most 65536"),
     ("student_dim", 0, "must be at least 1"),
     ("student_depth", 0, "must be at least 1"),
     ("student_heads", 0, "must be at least 1"),
-    ("predictor_dim", 100, "must be divisible by 64 (a head), or give predictor_num_heads"),
+    ("predictor_dim", 100, "must be divisible by 64 (a head), such as 64 or 128, or give predictor_num_heads = 2"),
+    ("predictor_depth", 10**9, "must be at most 1024"),
     ("predictor_dim", None, "must be a whole number"),
     ("predictor_depth", 1.5, "must be a whole number"),
     ("predictor_num_heads", -1, "must be at least 1"),
@@ -67,7 +72,10 @@ WRONG = [
     ("grad_checkpointing", 1, "must be true or false"),
     ("precision", "fp16", "must be one of auto, bf16, fp32"),
     ("compile", "yes", "must be true or false"),
-    ("seed", -1, "must be at least 0"),
+    ("seed", -1, "must be at least 0 and below 2^63"),
+    ("seed", 2**63, "must be at least 0 and below 2^63"),
+    ("lr", 10**400, "must be a number below 1.8e308"),
+    ("epochs", 10**400, "must be a number below 1.8e308"),
 ]
 
 
@@ -97,10 +105,55 @@ def test_every_field_has_a_value_that_is_refused() -> None:
 def test_heads_follow_from_the_width_or_are_given() -> None:
     assert TrialConfig(predictor_dim=192).predictor_heads == 3
     assert TrialConfig(predictor_dim=100, predictor_num_heads=4).predictor_heads == 4
-    with pytest.raises(ConfigError, match=r"^predictor_dim = 100: must be divisible by predictor_num_heads = 3$"):
+    words = "must be divisible by predictor_num_heads = 3, such as 99 or 102"
+    with pytest.raises(ConfigError, match=rf"^predictor_dim = 100: {words}$"):
         TrialConfig(predictor_dim=100, predictor_num_heads=3)
-    with pytest.raises(ConfigError, match=r"^student_dim = 100: must be divisible by student_heads = 3$"):
-        TrialConfig(student_dim=100, student_heads=3)
+    with pytest.raises(ConfigError, match=r"^student_dim = 2: must be divisible by student_heads = 3, such as 3$"):
+        TrialConfig(student_dim=2, student_heads=3)
+
+
+@given(width=st.integers(1, 600), heads=st.none() | st.integers(1, 600))
+def test_what_a_refusal_of_a_width_names_is_right(width: int, heads: int | None) -> None:
+    try:
+        TrialConfig(student_dim=width, student_heads=heads)
+    except ConfigError as error:
+        words = error.reason
+    else:
+        return
+    if heads is None:
+        assert TrialConfig(student_dim=width, student_heads=int(words.split()[-1]))
+    for other in re.findall(r"\d+", words.split("such as ")[1].split(", or give")[0]):
+        assert TrialConfig(student_dim=int(other), student_heads=heads)
+
+
+SINGLE: dict[str, list[Any]] = {
+    "student": ["vit_tiny_patch16_224", 5],
+    "student_dim": [None, 64, 96, 100, 0],
+    "student_heads": [None, 1, 3, 5],
+    "predictor_dim": [64, 96, 100],
+    "predictor_num_heads": [None, 2, 3],
+    "lr": [1e-4, 1e-2, -1],
+    "min_lr": [None, 1e-3, 0],
+    "batch_size": [8, 0],
+    "mask_ratio": [0.5, 1],
+    "warmup": [0.1, 1],
+}
+
+
+@given(values=st.fixed_dictionaries({}, optional={name: st.sampled_from(some) for name, some in SINGLE.items()}))
+def test_what_is_wrong_together_is_named_as_checked_together(values: dict[str, Any]) -> None:
+    """A search tries each field alone, and these fields together: nothing else can be wrong with a configuration."""
+
+    def right(names: Iterable[str]) -> bool:
+        try:
+            TrialConfig(**{name: values[name] for name in names if name in values})
+        except ConfigError:
+            return False
+        return True
+
+    # A default may not go with a value: that is tried where the other field is left out.
+    parts = [(name,) for name in values if not any(name in fields for fields in CHECKED_TOGETHER)]
+    assert right(values) == all(right(names) for names in (*parts, *CHECKED_TOGETHER))
 
 
 @pytest.mark.parametrize("make", [TrialConfig.from_dict, lambda values: TrialConfig().replace(**values)])

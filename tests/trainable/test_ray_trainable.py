@@ -101,6 +101,21 @@ def test_what_another_process_could_not_do_either_is_a_result(actor: Actor, tmp_
     assert running.train()["val_loss"] == first["val_loss"]
 
 
+def test_hyperparameters_that_do_not_fit_are_a_result_of_the_first_and_of_later_trials(
+    actor: Actor, tmp_path: Path, store: ClipStore
+) -> None:
+    wrong = make_trial("T0")
+    wrong["hyperparameters"] |= {"predictor_dim": 100}
+    running = actor(wrong)
+    for _ in range(2):
+        result = running.train()
+        assert (result["status"], result["resource"], result["done"]) == ("failed", 0.0, True)
+        assert result["report"]["error"].startswith("predictor_dim = 100: must be divisible by 64 (a head), such as")
+        assert running.reset({"trial": make_trial("T1"), "task": make_task(tmp_path, store)})
+        assert running.train()["status"] == "running"
+        assert running.reset({"trial": {**wrong, "id": "T2"}, "task": make_task(tmp_path, store)})
+
+
 # In one actor, with 600 MB of memory: a trial that fits; one whose weights fit, but not their gradients and moments;
 # one whose weights do not; then one that fits again.
 CROWDED = """

@@ -11,7 +11,7 @@ from tests.trainable.small import SMALL
 from trainable.data.view import View
 from trainable.errors import ConfigError
 from trainable.predictor import VJepa
-from trainable.student import IMAGENET_MEAN, IMAGENET_STD, Student
+from trainable.student import IMAGENET_MEAN, IMAGENET_STD, Student, check_student
 
 VIEW = View(frames=4, size=32, patch=8)  # 2 x 4 x 4 tokens
 CONFIG = SMALL.replace(student_depth=2)
@@ -110,9 +110,15 @@ def test_checkpointing_recomputes_and_gives_the_same_gradients(part: str, pixels
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("vit_tiny_patch16_244", r"is no timm model; did you mean 'vit_tiny_patch16_224'\?"),
+        ("vit_tiny_patch16_244", r"is no timm model; did you mean 'vit_tiny_patch16_224' or '"),
+        ("vit_tiny_patch16_224x", r"is no timm model; did you mean 'vit_tiny_patch16_224' or '"),
+        ("VIT_Tiny_Patch16_224", r"is no timm model; did you mean 'vit_tiny_patch16_224' or '"),
         ("ViT-B", r"is no timm model; did you mean 'vit_"),
-        ("resnet18", "timm cannot build it with .*embed_dim|must be a plain Vision Transformer"),
+        ("", r"is no timm model; did you mean 'vit_tiny_patch16_224' or 'vit_small_"),
+        ("hf-hub:some/model", r"is no timm model; did you mean 'vit_"),
+        ("vit_tiny_patch16_224.nope", r"timm has no such weights; did you mean 'vit_tiny_patch16_224' or 'vit_tiny_"),
+        ("resnet18", "must be a plain Vision Transformer"),
+        ("vit_small_patch16_18x2_224", "must be a plain Vision Transformer"),
         ("deit_tiny_distilled_patch16_224", "must be a plain Vision Transformer, such as vit_base_patch16_224"),
     ],
 )
@@ -123,10 +129,20 @@ def test_what_is_no_plain_vision_transformer_is_refused(name: str, reason: str) 
 
 
 def test_a_width_that_the_models_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^student = 'vit_tiny_patch16_224': timm cannot build it with .*'num_heads': 5"
-    ):
+    with pytest.raises(ConfigError, match=r"^student_heads = 5: must divide the width 192 of vit_tiny_patch16_224$"):
         Student(SMALL.replace(student_dim=None, student_heads=5), VIEW)
+
+
+def test_a_name_with_the_tag_of_weights_is_the_same_model() -> None:
+    check_student(SMALL.replace(student="vit_tiny_patch16_224.augreg_in21k"))
+
+
+def test_what_timm_itself_cannot_build_is_told_in_one_line() -> None:
+    config = SMALL.replace(student="vit_giant_patch14_dinov2", student_dim=4, student_heads=1)
+    words = r"^student = 'vit_giant_patch14_dinov2': timm cannot build it 4 wide, with 1 heads: \S+"
+    with pytest.raises(ConfigError, match=words) as caught:
+        check_student(config)
+    assert "\n" not in str(caught.value)
 
 
 def test_timms_own_sizes_are_kept_where_none_are_given() -> None:

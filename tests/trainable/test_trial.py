@@ -15,12 +15,16 @@ from tests.trainable.trials import (
     assert_same_files,
     checkpoint_of,
     clip_losses,
+    make_task,
+    make_trial,
     to_the_end,
     told,
 )
 from trainable.checkpoint import read_note
 from trainable.data.store import ClipStore
+from trainable.errors import ConfigError
 from trainable.flops import measure_model
+from trainable.trial import Trial
 
 
 def test_a_trial_reports_at_its_points_and_probes_where_asked(
@@ -154,3 +158,28 @@ def test_a_divergence_is_reported_once_at_the_point_it_was_on_the_way_to(start: 
     again = start(**wild)
     assert told(again.next_report()) == told(again.next_report()) == told(lost)
     assert not (tmp_path / "clip_losses").exists()
+
+
+# Of student and predictor: widths and their heads.
+WIDTHS = [(8, 1, 72, 9), (12, 3, 48, 3), (16, 2, 24, 3), (24, 3, 16, 1), (48, 3, 12, 3), (72, 9, 8, 8), (1, 1, 25, 5)]
+
+
+@pytest.mark.parametrize(("student_dim", "student_heads", "predictor_dim", "predictor_num_heads"), WIDTHS)
+def test_any_width_that_its_heads_divide_can_be_trained(
+    start: Start, student_dim: int, student_heads: int, predictor_dim: int, predictor_num_heads: int
+) -> None:
+    students = {"student_dim": student_dim, "student_heads": student_heads}
+    trial = start(**students, predictor_dim=predictor_dim, predictor_num_heads=predictor_num_heads)
+    reports = [trial.next_report(), trial.next_report()]
+    assert [report["status"] for report in reports] == ["running"] * 2
+    measures = ("val_loss", "train_loss", "effective_rank", "probe_top1")
+    assert np.isfinite([reports[-1][name] for name in measures]).all()
+
+
+def test_hyperparameters_that_do_not_fit_are_told_when_a_report_is_asked_for(tmp_path: Path, store: ClipStore) -> None:
+    made = make_trial()
+    made["hyperparameters"] |= {"predictor_dim": 100}
+    trial = Trial(made, make_task(tmp_path, store), store, lambda: pytest.fail("needs no judge"))
+    with pytest.raises(ConfigError, match=r"^predictor_dim = 100: must be divisible by 64"):
+        trial.next_report()
+    trial.close()
