@@ -1,7 +1,10 @@
 """What all commands share: the console, one-line errors with exit code 2, and progress bars."""
 
+import _thread
 import errno
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +32,20 @@ from trainable.errors import UserError
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, which squeezes tables for no reason
 
 
+class Deserted(KeyboardInterrupt):
+    """Whoever read the output has left: the command ends as after Ctrl-C."""
+
+
 class PlainConsole(Console):
-    """A console that shows the texts it is given letter by letter: their control characters become visible."""
+    """A console that shows the texts it is given letter by letter: their control characters become visible.
+
+    Its reader may leave; what is said last then goes to the standard error.
+
+    Attributes:
+        deserted: whether the reader has left.
+    """
+
+    deserted = False
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **settings)
@@ -39,6 +54,46 @@ class PlainConsole(Console):
         """Makes a text of ours of what is printed, stands in a table or names a stage; see `Console.render_str`."""
         return super().render_str(printable(text), **settings)
 
+    def on_broken_pipe(self) -> None:
+        """See `rich.console.Console`, which exits at once.
+
+        Raises:
+            Deserted: in the main thread; from another, the main one is interrupted.
+        """
+        self.deserted = self.quiet = True
+        _to_nowhere()
+        if threading.current_thread() is threading.main_thread():
+            raise Deserted
+        _thread.interrupt_main()
+
+    def last_words(self, text: str) -> None:
+        """Prints how to go on, for whoever is still there to read it."""
+        if self.deserted:
+            print(text, file=sys.stderr)
+        else:
+            self.print(text)
+
+
+def _to_nowhere() -> None:
+    """Lets the standard output go nowhere, so that Python can flush it as it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _closed_streams() -> tuple[str, ...]:
+    """The standard streams that the command was started without; in their place, what is written goes nowhere.
+
+    Otherwise the next file that is opened would be the standard output of all that the command starts.
+    """
+    closed = tuple(name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None)
+    for name in closed:
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for good
+    return closed
+
+
+CLOSED = _closed_streams()
 
 console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
@@ -59,6 +114,8 @@ class OneLineErrors(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command; exits with 2 after a user error, 130 after Ctrl-C, 143 after SIGTERM."""
+        if "stdout" in CLOSED:
+            fail("the standard output is closed; send it to a file, or to /dev/null")
         try:
             with obeyed():
                 result = super().main(*args, **{**kwargs, "standalone_mode": False})
@@ -72,13 +129,21 @@ class OneLineErrors(click.Command):
         except (click.Abort, KeyboardInterrupt) as error:
             if isinstance(stopped := error.__cause__ if isinstance(error, click.Abort) else error, Stopped):
                 leave(stopped.number)  # without the interpreter's own end, which may wait for threads
-            print("interrupted", file=sys.stderr)
+            deserted = ", as its output is read no more; the same command goes on" if console.deserted else ""
+            print(f"interrupted{deserted}", file=sys.stderr)
             sys.exit(INTERRUPTED)
         except OSError as error:
             hint = "; free some space, then run the same command again" if error.errno == errno.ENOSPC else ""
             where = f"{error.filename}: " if error.filename else ""
             fail(f"{where}{error.strerror or error}{hint}")
         sys.exit(result if isinstance(result, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the body of the command; see `click.Command`, whose `main` adds an empty line to a KeyboardInterrupt."""
+        try:
+            return super().invoke(ctx)
+        except Deserted as error:
+            raise click.Abort from error
 
 
 class OneLineErrorsGroup(OneLineErrors, click.Group):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from salt_tune.console import console
 from salt_tune.packing import measure_packing
+from salt_tune.ray_folder import keep_out_of_home, ray_folder
 from salt_tune.run import RunDirectory
 from salt_tune.searcher import make_searcher
 from salt_tune.space import SearchSpace
@@ -41,6 +42,7 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the search remembers by its journal
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they come from `ray_loggers`
 }
 
 
@@ -53,30 +55,67 @@ class Resources:
     gpus: float
 
 
-@contextmanager
-def ray_session(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | None) -> Iterator[Resources]:
-    """Starts Ray on this machine, for as long as the search takes."""
-    if concurrent == "auto":
-        concurrent = None  # see `packed`
+def share_out(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | None) -> Resources:
+    """What each trial gets of this machine, before anything is started.
+
+    Args:
+        concurrent: trials at a time; "auto": see `packed`, which begins with what None gives.
+        gpus_per_trial: GPUs of each; None: all, shared evenly.
+
+    Raises:
+        UserError: so much is not there.
+    """
+    cores = len(os.sched_getaffinity(0))
+    gpus = count_gpus() if gpus_per_trial != 0 else 0
+    return _share(cores, gpus, None if concurrent == "auto" else concurrent, gpus_per_trial)
+
+
+def count_gpus() -> int:
+    """The GPUs that Ray will find: those of the machine that this process may see."""
+    _set_ray_environment()
+    from ray._private.accelerators import get_accelerator_manager_for_resource
+
+    manager = get_accelerator_manager_for_resource("GPU")
+    visible = manager.get_current_process_visible_accelerator_ids()
+    found = int(manager.get_current_node_num_accelerators())
+    return found if visible is None else min(found, len(visible))
+
+
+def _set_ray_environment() -> None:
+    """Ray reads it as it is imported."""
     os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})
+    keep_out_of_home()
+
+
+@contextmanager
+def ray_session(resources: Resources) -> Iterator[None]:
+    """Starts Ray on this machine, for as long as the search takes.
+
+    Raises:
+        UserError: Ray cannot be started.
+    """
+    _set_ray_environment()
     import ray
 
     # A trial that fails gets a line of ours; its traceback lies in ray/.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    cores = len(os.sched_getaffinity(0))
-    ray.init(
-        num_cpus=max(cores, concurrent or 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        configure_logging=True,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        yield _share(cores, int(ray.cluster_resources().get("GPU", 0)), concurrent, gpus_per_trial)
-    finally:
-        ray.shutdown()
+    with ray_folder() as folder:
+        ray.init(
+            address="local",  # whatever RAY_ADDRESS says
+            num_cpus=max(len(os.sched_getaffinity(0)), resources.concurrent),
+            num_gpus=count_gpus(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            configure_logging=True,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _share(cores: int, gpus: int, concurrent: int | None, gpus_per_trial: float | None) -> Resources:
@@ -163,6 +202,7 @@ def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resource
     """
     from ray import tune
 
+    from salt_tune.ray_loggers import onlookers
     from salt_tune.ray_schedulers import make_ray_scheduler, remind
     from salt_tune.scheduler import Dispatch, Following, Pausing, Proposer
     from trainable.ray_trainable import VJepaTrainable
@@ -186,7 +226,7 @@ def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resource
         run_config=tune.RunConfig(
             name=f"session-{len(list(run.ray.glob('session-*')))}",
             storage_path=str(run.ray),
-            callbacks=[Following(dispatch)],
+            callbacks=[Following(dispatch), *onlookers()],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MOST_RESTARTS),
         ),

@@ -1,5 +1,6 @@
 """`python -m salt_tune.promote`: the winner of a search, trained from scratch for longer, and its encoder written."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,31 +13,33 @@ from typing import Any
 import click
 
 from salt_tune.card import write_card
-from salt_tune.console import INTERRUPTED, OneLineErrors, console
+from salt_tune.console import INTERRUPTED, Deserted, OneLineErrors, console
+from salt_tune.lock import locked
+from salt_tune.options import Folder, shell_command
 from salt_tune.progress import short
 from salt_tune.records import append_report
 from salt_tune.run import FinalDirectory, RunDirectory, read_summary
+from salt_tune.same_store import reopen_store
 from salt_tune.space import SearchSpace
 from salt_tune.space_file import reload_space
-from salt_tune.tracking import MODES, Mode, WandbRun
+from salt_tune.tracking import MODES, Mode, WandbFollower, check_wandb
 from trainable.config import TrialConfig
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
 from trainable.files import atomic_write
 from trainable.references import References
 
+BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 
 
 @click.command(cls=OneLineErrors)
-@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_path", metavar="RUN", type=Folder())
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
 )
 @click.option("--trial", help="Trial to promote [default: the winner].")
-@click.option(
-    "--store", "store_path", type=click.Path(path_type=Path), help="Where the clip store lies now, if it was moved."
-)
+@click.option("--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
 @click.option(
     "--wandb", "wandb_mode", type=click.Choice(MODES), default="off", show_default=True, help="Log to Weights & Biases."
 )
@@ -50,24 +53,39 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     chosen = _choose(run, summary, trial)
     space = reload_space(run.space)
     config = TrialConfig.from_dict({**chosen["config"], "epochs": epochs or space.promotion.epochs})
-    store = _open_store(run, summary, store_path)
+    store = reopen_store(run, summary["store"], store_path)
     final = run.final(chosen["id"], config.epochs)
-    if final.card.exists():
-        console.print(f"{final.path}: this run is finished; nothing to do")
+    if _is_finished(final):
         return 0
+    check_wandb(wandb_mode)
     final.path.mkdir(parents=True, exist_ok=True)
-    console.print(f"{chosen['id']} of {run.path.name}: {config.epochs} epochs on {store.path}, from scratch")
-    last = _train(final, config, space, store, chosen["id"], wandb_mode, run.path.name)
-    if last is None:
-        console.print(f"Interrupted; the same command goes on from here: {final.path}")
-        return INTERRUPTED
-    write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
+    with locked(final.lock, BUSY):
+        if _is_finished(final):  # by the process that held the lock before
+            return 0
+        last = None
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
+            console.print(f"{chosen['id']} of {run.path.name}: {config.epochs} epochs on {store.path}, from scratch")
+            last = _train(final, config, space, store, chosen["id"], wandb_mode, run.path.name)
+        if last is None:
+            moved = ("--store", store.path) if store_path else ()
+            logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
+            which = ("--trial", chosen["id"], "--epochs", config.epochs)
+            command = shell_command("salt_tune.promote", run.path, *which, *moved, *logged)
+            console.last_words(f"Interrupted; the same command goes on from here: {command}")
+            return INTERRUPTED
+        write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
     measures = ", ".join(f"{name} {short(last.get(name))}" for name in ("val_loss", "val_r2", "probe_top1"))
     searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
     console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
     console.print(f"Use it: trainable.load_encoder({str(final.path)!r})")
     return 0
+
+
+def _is_finished(final: FinalDirectory) -> bool:
+    if final.card.exists():
+        console.print(f"{final.path}: this run is finished; nothing to do")
+    return final.card.exists()
 
 
 def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> dict[str, Any]:
@@ -78,15 +96,6 @@ def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> di
     if chosen not in trials:
         raise UserError(f"--trial = {chosen!r}: {run.path.name} has {', '.join(trials)}")
     return trials[chosen]
-
-
-def _open_store(run: RunDirectory, summary: dict[str, Any], path: Path | None) -> ClipStore:
-    store = ClipStore.open(path or summary["store"]["path"])
-    facts = {"view_hash": store.view.hash, "teacher_sha256": store.teacher.sha256}
-    for name, value in facts.items():
-        if value != summary["store"][name]:
-            raise UserError(f"{store.path}: {name} = {value!r}: {run.path.name} searched on {summary['store'][name]!r}")
-    return store
 
 
 def _train(
@@ -111,25 +120,24 @@ def _train(
     training = Training(config, store)
     evaluator = Evaluator(store, EvaluationConfig(**space.evaluation.model_dump()), device=training.device)
     logged = _logged_epochs(final)
-    wandb_run = None
-    if wandb_mode != "off":
-        wandb_run = WandbRun(wandb_mode, final.path, group, final.path.name, config.to_dict(), resume=True)
+    followed = WandbFollower(wandb_mode, final.path, group, final.path.name, config.to_dict())
 
     def on_report(report: dict[str, Any]) -> None:
         if report["epoch"] in logged:  # the process died between this line and its checkpoint
             return
         append_report(final.reports, {"trial": trial, **report})
-        if wandb_run:
-            wandb_run.log(report)
-        console.print(
-            f"epoch {report['epoch']:6.2f}  val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}  "
-            f"probe_top1 {short(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
-        )
+        followed.log(report)
+        try:
+            console.print(
+                f"epoch {report['epoch']:6.2f}  val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}  "
+                f"probe_top1 {short(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
+            )
+        except Deserted:  # the step ends and is saved, as after Ctrl-C
+            training.stop.set()
 
     with _stoppable(training.stop):
         last = run_to_end(training, evaluator, final.checkpoint, _reports_per_epoch(space), on_report)
-    if wandb_run:
-        wandb_run.finish(0 if last else 1)
+    followed.finish(0 if last else 1)
     if last is not None:
         provenance = {
             "run": group,

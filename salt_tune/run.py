@@ -12,7 +12,7 @@
       summary.json        trials, ranking, winner, statistics, cost (written last)
       ray/                Ray's own results and state
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
+      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
 
 Imports the standard library alone, so that the analysis can use it without Ray or torch.
 """
@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class RunDirectory:
@@ -66,6 +66,7 @@ class FinalDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = path / "lock"
         self.reports = path / "reports.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.encoder = path / "encoder.safetensors"

@@ -3,17 +3,18 @@
 import contextlib
 import time
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from salt_tune.asking import check_store, check_students, largest_models, open_store, parse_settings, references_of
-from salt_tune.console import INTERRUPTED, OneLineErrors, console
+from salt_tune.console import INTERRUPTED, Deserted, OneLineErrors, console
 from salt_tune.disk import check_disk, disk_bound
-from salt_tune.engine import Resources, first_unbuildable, measure_sizes, packed, ray_session, run_trials
+from salt_tune.engine import Resources, first_unbuildable, measure_sizes, packed, ray_session, run_trials, share_out
+from salt_tune.held_out import few_clips
 from salt_tune.lock import locked
+from salt_tune.options import Finite, Folder, shell_command
 from salt_tune.progress import LiveTable, amount, counted
 from salt_tune.replicates import MOST_FINALISTS
 from salt_tune.run import RunDirectory
@@ -22,13 +23,13 @@ from salt_tune.space_file import find_space, load_space
 from salt_tune.state import Options
 from salt_tune.steering import Steering
 from salt_tune.summary import print_summary, write_summary
-from salt_tune.taking_up import create, reopen, take_up, warm_trials
-from salt_tune.tracking import MODES, Mode, WandbTracker
+from salt_tune.taking_up import claimed, comparable_runs, created, new_run, remember_store, reopen, take_up, warm_trials
+from salt_tune.tracking import MODES, Mode, WandbTracker, check_wandb
 from trainable.data.store import ClipStore
 from trainable.errors import UserError
 from trainable.references import References
 
-FIXED_BY_THE_RUN = ("space_name", "store", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
+FIXED_BY_THE_RUN = ("space_name", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
                     "keep_checkpoints", "settings", "warm_start")  # fmt: skip
 
 
@@ -46,21 +47,18 @@ class Concurrency(click.ParamType[Any]):
 @click.option(
     "--space", "space_name", default="demo", show_default=True, help="Search-space file, or the name of a shipped one."
 )
-@click.option("--store", type=click.Path(path_type=Path), help="Clip store [default: stores/demo, made on first use].")
+@click.option(
+    "--store", type=Folder(),
+    help="Clip store [default: stores/demo, made on first use]. With --resume: where it lies now, if it was moved.",
+)  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=1), help="Number of trials [default: the space's].")
-@click.option(
-    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Epochs of a full trial [default: the space's]."
-)
+@click.option("--epochs", type=Finite(min=0, min_open=True), help="Epochs of a full trial [default: the space's].")
 @click.option("--name", help="Name of the run [default: from the space and the time].")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the runs."
-)
-@click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run that was stopped or killed."
-)
+@click.option("--runs", type=Folder(), default=Path("runs"), show_default=True, help="Folder of the runs.")
+@click.option("--resume", type=Folder(), metavar="RUN", help="Go on with a run that was stopped or killed.")
 @click.option("--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
 @click.option(
-    "--warm-start", type=click.Path(path_type=Path), multiple=True, metavar="RUN",
+    "--warm-start", type=Folder(), multiple=True, metavar="RUN",
     help="Let proposals learn from an earlier run; can be given several times.",
 )  # fmt: skip
 @click.option(
@@ -88,7 +86,7 @@ class Concurrency(click.ParamType[Any]):
 )  # fmt: skip
 @click.option(
     "--gpus-per-trial",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     help="GPUs of a trial, fractions allowed [default: all GPUs shared evenly].",
 )
 @click.option(
@@ -97,7 +95,7 @@ class Concurrency(click.ParamType[Any]):
 )  # fmt: skip
 @click.option(
     "--disk-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     metavar="GB",
     help="Refuse to start where more may be needed.",
 )
@@ -122,7 +120,7 @@ def main(context: click.Context, /, resume: Path | None, extend: int | None, **f
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             flag = {"space_name": "--space", "settings": "--set"}.get(name, f"--{name.replace('_', '-')}")
             raise click.UsageError(f"{flag}: is settled by the run that --resume names; leave it out")
-    return _resume(RunDirectory(resume), extend or 0, flags)
+    return _resume(RunDirectory(resume), extend or 0, **flags)
 
 
 def _begin(
@@ -144,30 +142,34 @@ def _begin(
 ) -> int:
     given = {name: value for name, value in {"trials": trials, "schedule.epochs": epochs}.items() if value}
     space = load_space(space_name, {**parse_settings(settings), **given})
-    if name and Path(name).name != name:
-        raise UserError(f"--name = {name!r}: must be a plain name; --runs says in which folder")
-    run = RunDirectory(runs / (name or f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"))
-    if run.path.exists():
-        raise UserError(f"{run.path}: this run exists; --resume {run.path} goes on with it, or give another --name")
-    clips = open_store(store)
-    check_store(find_space(space_name), space, clips)
-    references = references_of(space, clips)
-    earlier = warm_trials(warm_start, space, clips)
+    run = new_run(runs, name, space)
+    comparable_runs(warm_start, space)
+    shared = share_out(machine["concurrent"], machine["gpus_per_trial"])
+    check_wandb(machine["wandb_mode"])
     options = Options(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints)
-    with ray_session(machine["concurrent"], machine["gpus_per_trial"]) as shared:
-        check_students(find_space(space_name), space, first_unbuildable)
-        resources = _settle(run, space, clips, options, shared, machine, space.trials)
-        manifest = create(run, space, clips, options, references, earlier, asdict(resources))
-        with locked(run.lock):
-            return _search(run, manifest, take_up(run, manifest, space), clips, resources, machine["wandb_mode"])
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(claimed(run))
+        clips = open_store(store)
+        check_store(find_space(space_name), space, clips)
+        references = references_of(space, clips)
+        earlier = warm_trials(warm_start, space, clips)
+        with ray_session(shared):
+            check_students(find_space(space_name), space, first_unbuildable)
+            resources = _settle(run, space, clips, options, shared, machine, space.trials)
+            with created(run, space, clips, options, references, earlier, asdict(resources)) as manifest:
+                starting.close()
+                return _search(run, manifest, take_up(run, manifest, space), clips, resources, machine["wandb_mode"])
 
 
-def _resume(run: RunDirectory, extend: int, machine: dict[str, Any]) -> int:
-    manifest, space, clips = reopen(run)
+def _resume(run: RunDirectory, extend: int, *, store: Path | None, **machine: Any) -> int:
+    manifest, space, clips = reopen(run, store)
+    concurrent = machine["concurrent"] or manifest["resources"]["concurrent"]
+    shared = share_out(concurrent, machine["gpus_per_trial"])
+    check_wandb(machine["wandb_mode"])
     with locked(run.lock):
+        manifest = remember_store(run, manifest, clips)
         steering = take_up(run, manifest, space)
-        concurrent = machine["concurrent"] or manifest["resources"]["concurrent"]
-        with ray_session(concurrent, machine["gpus_per_trial"]) as shared:
+        with ray_session(shared):
             trials = steering.scheduler.trials + extend
             resources = _settle(run, space, clips, steering.options, shared, machine, trials)
             if extend and (more := steering.extend(extend)) < extend:
@@ -212,57 +214,40 @@ def _search(
     resume: bool = False,
 ) -> int:
     """Runs the search to its end or until it is told to stop, and says what came of it."""
-    started, space = time.perf_counter(), steering.space
-    asked = steering.scheduler.trials
-    if (trials := steering.limit()) < asked:
-        console.print(f"trials = {asked}: {_what_is_left(trials - steering.begun, steering, manifest)}")
-    begun = f" ({steering.begun} of them begun)" if resume else ""
-    length = amount(space.schedule.full, space.schedule.resource)
-    console.print(
-        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
-        f"({len(store.train)} training clips), {resources.concurrent} at a time"
-    )
-    if over := steering.over:
-        remedy = (
-            "; --extend N starts N trials more."
-            if steering.searcher.left(1)
-            else f": {_all_tried(steering, manifest)}."
-        )
-        console.print(f"Nothing is left to do{remedy}")
-    interrupted, failure = False, None
-    with contextlib.ExitStack() as stack:
-        steering.listeners.append(stack.enter_context(LiveTable(steering.records, space)))
-        if wandb_mode != "off":
-            tracker = WandbTracker(wandb_mode, run.path, run.path.name, resume=resume)
-            steering.listeners.append(stack.enter_context(tracker))
+    started = time.perf_counter()
+    interrupted, failure, best = False, None, None
+    with contextlib.ExitStack() as followers:
         try:
-            interrupted = not run_trials(run, store, steering, resources)
+            _say_beginning(run, manifest, steering, store, resources, resume=resume)
+            if wandb_mode != "off":
+                tracker = WandbTracker(wandb_mode, run.path, run.path.name, resume=resume)
+                steering.listeners.append(followers.enter_context(tracker))
+            with LiveTable(steering.records, steering.space) as table:
+                steering.listeners.append(table)
+                interrupted = not run_trials(run, store, steering, resources)
         except KeyboardInterrupt:
             interrupted = True
         except Exception as error:  # whatever it is, there are trials to show
             failure = error
-    summary: dict[str, Any] = {}
-    known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
-    with contextlib.suppress(*known):
-        steering.close(time.perf_counter() - started, ended=not (interrupted or failure))
-    with contextlib.suppress(*known):
-        summary = _sum_up(run, manifest, steering)
-    if failure is None:
-        console.print()
-        print_summary(run, summary, concurrent=resources.concurrent)
-        if not (over or interrupted or steering.searcher.left(1)):
-            words = _all_tried(steering, manifest)
-            console.print(f"{words[:1].upper()}{words[1:]}.")
+        # What has ended the search may stand in the way of its summary too.
+        with contextlib.suppress(*((OSError, UserError) if failure else ())):
+            steering.close(time.perf_counter() - started, ended=not (interrupted or failure))
+            best = _sum_up(run, manifest, steering, None if failure else resources)
     if interrupted or failure:
-        console.print(f"Not finished. To go on: python -m salt_tune.search --resume {run.path}")
+        console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
+    elif console.deserted:
+        console.last_words(f"All of it: {run.path}")
+    elif not steering.searcher.left(1):
+        words = _all_tried(steering, manifest)
+        console.print(f"{words[:1].upper()}{words[1:]}.")
     if failure:
         raise failure
-    return INTERRUPTED if interrupted else 0 if summary["best"] else 1
+    return INTERRUPTED if interrupted or console.deserted else 0 if best else 1
 
 
-def _sum_up(run: RunDirectory, manifest: dict[str, Any], steering: Steering) -> dict[str, Any]:
-    """Writes summary.json and returns its content."""
-    return write_summary(
+def _sum_up(run: RunDirectory, manifest: dict[str, Any], steering: Steering, resources: Resources | None) -> str | None:
+    """Writes summary.json and prints it, but for a search that failed; returns the winner."""
+    summary = write_summary(
         run,
         steering.space,
         list(steering.records.values()),
@@ -271,6 +256,38 @@ def _sum_up(run: RunDirectory, manifest: dict[str, Any], steering: Steering) -> 
         seed=manifest["seed"],
         wall_seconds=steering.seconds,
     )
+    if resources is not None:
+        with contextlib.suppress(Deserted):  # `_search` says where all of it is
+            console.print()
+            print_summary(run, summary, concurrent=resources.concurrent)
+    best: str | None = summary["best"]
+    return best
+
+
+def _say_beginning(
+    run: RunDirectory,
+    manifest: dict[str, Any],
+    steering: Steering,
+    store: ClipStore,
+    resources: Resources,
+    *,
+    resume: bool,
+) -> None:
+    """Says how many trials there will be, and of what little use some of it may be."""
+    asked = steering.scheduler.trials
+    if (trials := steering.limit()) < asked:
+        console.print(f"trials = {asked}: {_what_is_left(trials - steering.begun, steering, manifest)}")
+    begun = f" ({steering.begun} of them begun)" if resume else ""
+    length = amount(steering.space.schedule.full, steering.space.schedule.resource)
+    console.print(
+        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
+        f"({len(store.train)} training clips), {resources.concurrent} at a time"
+    )
+    if warning := few_clips(min(len(store.val), steering.space.evaluation.clips)):
+        console.print(warning)
+    if steering.over:
+        more = steering.searcher.left(1)
+        console.print(f"Nothing is left to do{'; --extend N starts N trials more.' if more else '.'}")
 
 
 def _what_is_left(trials: int, steering: Steering, manifest: dict[str, Any]) -> str:

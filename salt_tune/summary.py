@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from salt_tune.console import console
+from salt_tune.options import shell_command
 from salt_tune.progress import UNITS, heading, quantity, short
 from salt_tune.records import NO_SCORE, TrialRecord, ranking
 from salt_tune.run import FORMAT_VERSION, RunDirectory
@@ -143,7 +144,7 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
         console.print(line)
     console.print(f"All of it: {run.path}")
     if summary["best"]:
-        console.print(f"Next: python -m salt_tune.promote {run.path}")
+        console.print(f"Next: {shell_command('salt_tune.promote', run.path)}")
 
 
 def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:

@@ -10,7 +10,6 @@ from salt_tune.draws import fits
 from salt_tune.run import RunDirectory, read_manifest
 from salt_tune.schedule import SAME_POINT
 from salt_tune.space import SearchSpace
-from salt_tune.space_file import reload_space
 from trainable.config import FIELD_NAMES
 from trainable.errors import UserError
 
@@ -58,14 +57,8 @@ def earlier_trials(run_dir: Path, store_facts: dict[str, Any], space: SearchSpac
         UserError: no run, or one whose scores mean something else: another store, teacher, objective, evaluation or
             length of a trial.
     """
+    check_comparable(run_dir, space, store_facts)
     run = RunDirectory(run_dir)
-    there = _meaning(read_manifest(run)["store"], reload_space(run.space))
-    for name, here in _meaning(store_facts, space).items():
-        if there[name] != here:
-            raise UserError(
-                f"{run.path}: its scores cannot be compared with this search's: "
-                f"{name} = {there[name]!r} there, and {here!r} here"
-            )
     trials: list[EarlierTrial] = []
     left_out: Counter[str] = Counter()
     for trial in _read_trials(run.decisions, space.schedule.full):
@@ -78,6 +71,25 @@ def earlier_trials(run_dir: Path, store_facts: dict[str, Any], space: SearchSpac
         else:
             trials.append(EarlierTrial(parameters, scores, trial.state))
     return Earlier(trials, dict(left_out))
+
+
+def check_comparable(run_dir: Path, space: SearchSpace, store_facts: dict[str, Any] | None = None) -> None:
+    """Refuses a run whose scores mean something else; see `earlier_trials`.
+
+    Args:
+        run_dir: its directory.
+        space: what this search varies.
+        store_facts: of the store of this search; None: not known yet.
+    """
+    run = RunDirectory(run_dir)
+    of_store = read_manifest(run)["store"]
+    there = _meaning(of_store, reload_space(run.space))
+    for name, here in _meaning(store_facts or of_store, space).items():
+        if there[name] != here:
+            raise UserError(
+                f"{run.path}: its scores cannot be compared with this search's: "
+                f"{name} = {there[name]!r} there, and {here!r} here"
+            )
 
 
 def _meaning(store_facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What users get wrong: one clear line, exit code 2, and nothing left behind."""
 
+import importlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 import yaml
 
 from salt_tune.lock import locked
+from salt_tune.run import FORMAT_VERSION
 from tests.conftest import Command
 from tests.salt_tune.conftest import Ended
+from tests.small_store import build_store
 
 
 @pytest.fixture
@@ -190,6 +194,77 @@ def test_a_run_that_exists(refused: Refused, finished_run: Path, store_path: Pat
     assert listing(finished_run) == before
 
 
+NOT_UTF8 = os.fsdecode(b"r/k\xfcche")
+BEFORE_THE_STORE: list[tuple[str, tuple[object, ...], str]] = [
+    ("search", ("--gpus-per-trial", "nan"), "nan: must be a finite number"),
+    ("search", ("--gpus-per-trial", "inf"), "inf: must be a finite number"),
+    ("search", ("--gpus-per-trial", -1), "-1.0 is not in the range"),
+    ("search", ("--disk-limit", "nan"), "nan: must be a finite number"),
+    ("search", ("--epochs", "inf"), "inf: must be a finite number"),
+    ("search", ("--wandb", "maybe"), "'maybe' is not one of"),
+    ("search", ("--warm-start", "nowhere"), "nowhere: no such run"),
+    ("search", ("--set", "x"), "--set x: must be KEY=VALUE"),
+    ("search", ("--name", ".hidden"), "--name = '.hidden'"),
+    ("search", ("--name", "a/b"), "--name = 'a/b'"),
+    ("search", ("--runs", NOT_UTF8), r"r/k\xfcche: is not UTF-8"),
+    ("search", ("--store", NOT_UTF8), r"r/k\xfcche: is not UTF-8"),
+    ("search", ("--resume", NOT_UTF8), r"r/k\xfcche: is not UTF-8"),
+    ("search", ("--warm-start", NOT_UTF8), r"r/k\xfcche: is not UTF-8"),
+    ("promote", (NOT_UTF8,), r"r/k\xfcche: is not UTF-8"),
+    ("promote", ("run", "--store", NOT_UTF8), r"r/k\xfcche: is not UTF-8"),
+]
+
+
+@pytest.fixture
+def refused_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs a command in this process, which must be refused with nothing begun, not even the demo's store."""
+
+    def run(module: str, *arguments: object) -> str:
+        main = importlib.import_module(f"salt_tune.{module}").main
+        monkeypatch.chdir(tmp_path)
+        before = listing(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            main.main(args=[*map(str, arguments)])
+        output, errors = capfd.readouterr()
+        assert (ended.value.code, output) == (2, ""), errors
+        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        assert listing(tmp_path) == before
+        return str(errors)
+
+    return run
+
+
+@pytest.mark.parametrize(("module", "flags", "words"), BEFORE_THE_STORE, ids=lambda value: str(value)[:40])
+def test_what_can_be_refused_is_refused_before_a_store_is_made(
+    refused_here: Refused, module: str, flags: tuple[object, ...], words: str
+) -> None:
+    assert words in refused_here(module, *flags)
+
+
+def test_gpus_that_are_not_there_are_refused_before_a_store_is_made(
+    refused_here: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "--gpus-per-trial = 1: this machine has none" in refused_here("search", "--gpus-per-trial", 1)
+
+
+def test_a_run_that_exists_is_refused_before_a_store_is_made(refused_here: Refused, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "it's").mkdir(parents=True)
+    line = refused_here("search", "--name", "it's")
+    place = str(tmp_path / "runs" / "it's")
+    assert line.startswith(f"error: {place}: this run exists; ")
+    assert shlex.split(line.partition("go on with it: ")[2])[-2:] == ["--resume", place]
+
+
+def test_an_earlier_run_of_another_objective_is_refused_before_a_store_is_made(
+    refused_here: Refused, finished_run: Path
+) -> None:
+    line = refused_here("search", "--warm-start", finished_run, "--set", "objective=probe_top1", "--epochs", 2)
+    assert "its scores cannot be compared with this search's: objective = " in line
+
+
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of a finished run, to be resumed."""
@@ -229,7 +304,7 @@ def test_resuming_what_is_no_run(refused: Refused, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--space", "demo"), ("--store", "store"), ("--trials", 3), ("--epochs", 2), ("--name", "other"), ("--seed", 0),
+        ("--space", "demo"), ("--trials", 3), ("--epochs", 2), ("--name", "other"), ("--seed", 0),
         ("--seeds", "common"), ("--replicates", 1), ("--oom-retries", 1), ("--set", "lr=1"), ("--warm-start", "run"),
     ],
     ids=lambda flags: flags[0],
@@ -245,7 +320,7 @@ def test_extending_what_is_not_resumed(refused: Refused, store_path: Path) -> No
 def test_resuming_a_run_of_another_format(resumed: Refused, run: Path) -> None:
     manifest = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**manifest, "format_version": 1}))
-    assert "run.json: has format_version 1, and this version of salt_tune reads 2" in resumed()
+    assert f"run.json: has format_version 1, and this version of salt_tune reads {FORMAT_VERSION}" in resumed()
 
 
 def test_resuming_after_the_space_has_changed(resumed: Refused, run: Path) -> None:
@@ -268,7 +343,13 @@ def test_resuming_after_the_store_has_gone(resumed: Refused, run: Path) -> None:
     manifest = json.loads((run / "run.json").read_text())
     manifest["store"]["path"] = str(run.parent / "gone")
     (run / "run.json").write_text(json.dumps(manifest))
-    assert "gone: no such clip store" in resumed()
+    assert "gone: no such clip store; where it was moved, say where to with --store PATH" in resumed()
+    assert "elsewhere: no such clip store" in resumed("--store", "elsewhere")
+
+
+def test_resuming_on_another_store(resumed: Refused, run: Path, videos: Path) -> None:
+    build_store(run.parent / "other", videos)
+    assert "other: is another store than run's: teacher = 'random'" in resumed("--store", "other")
 
 
 def test_resuming_what_another_process_runs(resumed: Refused, run: Path) -> None:

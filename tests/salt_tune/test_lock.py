@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from salt_tune.lock import locked
+from salt_tune.lock import locked, locked_folder, sweep
 from trainable.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from salt_tune.lock import locked
+from salt_tune.lock import locked, locked_folder, sweep
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -90,3 +90,81 @@ def test_programs_that_the_holder_starts_do_not_hold_it(tmp_path: Path) -> None:
         child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     with child, locked(path):
         child.kill()
+
+
+FOLDER_HOLDER = """
+import sys
+from pathlib import Path
+from salt_tune.lock import locked_folder
+with locked_folder(Path(sys.argv[1]), "left-") as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_folder_holder(parent: Path) -> tuple[subprocess.Popen[str], Path]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FOLDER_HOLDER, str(parent)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_a_lock_can_say_what_it_is_of_and_leave_nothing(tmp_path: Path) -> None:
+    path, run = tmp_path / ".run.lock", tmp_path / "run"
+    with locked(path, "is being started by {holder}", of=run, remove=True):
+        with pytest.raises(UserError) as caught, locked(path, "is being started by {holder}", of=run, remove=True):
+            pass
+        assert str(caught.value) == f"{run}: is being started by {os.getpid()}"
+        assert path.exists()  # who was refused has taken nothing away
+    assert not path.exists()
+
+
+def test_a_folder_goes_with_its_block_and_is_its_users_alone(tmp_path: Path) -> None:
+    with locked_folder(tmp_path, "left-") as folder:
+        (folder / "some" / "thing").mkdir(parents=True)
+        assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
+        sweep(tmp_path, "left-")
+        assert (folder / "some" / "thing").exists()
+    assert not folder.exists()
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    alive, held = start_folder_holder(tmp_path)
+    dead, left = start_folder_holder(tmp_path)
+    with alive, dead:
+        dead.kill()
+        dead.wait()
+        others = [tmp_path / "left-without-a-lock", tmp_path / "another"]
+        for folder in others:
+            folder.mkdir()
+        (others[1] / "lock").touch()
+        (tmp_path / "left-link").symlink_to(others[1])
+        sweep(tmp_path, "left-", keep="run.json")
+        assert not left.exists()
+        assert held.exists() and all(folder.exists() for folder in others)
+        alive.communicate("")
+    assert not held.exists()
+
+
+def test_what_holds_a_run_is_never_swept(tmp_path: Path) -> None:
+    dead, left = start_folder_holder(tmp_path)
+    (left / "run.json").touch()
+    with dead:
+        dead.kill()
+    sweep(tmp_path, "left-", keep="run.json")
+    assert (left / "run.json").exists()
+
+
+def test_many_sweepers_and_makers_do_not_disturb_each_other(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from salt_tune.lock import locked_folder, sweep\n"
+        "for _ in range(100):\n"
+        "    sweep(Path(sys.argv[1]), 'left-')\n"
+        "    with locked_folder(Path(sys.argv[1]), 'left-') as folder: (folder / 'x').write_text('x')\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 3
+    assert list(tmp_path.iterdir()) == []

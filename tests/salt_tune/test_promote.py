@@ -1,5 +1,6 @@
 """The winner, trained from scratch for longer: what is written, and that no interruption changes it."""
 
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -140,3 +141,31 @@ def test_a_store_that_was_moved_is_named_by_a_flag(
     assert "/gone" in refused.stderr
     assert not (run / "final").exists()
     assert command("promote", run, "--epochs", 1, "--store", moved).returncode == 0
+
+
+def test_of_two_at_once_one_goes_on(run: Path) -> None:
+    processes = [start(run.parent, "promote", run, "--epochs", 4) for _ in range(2)]
+    ended = sorted((process.wait(), *process.communicate()) for process in processes)
+    assert [code for code, *_ in ended] == [0, 2], ended
+    final = next((run / "final").iterdir())
+    errors = ended[1][2]
+    assert errors.startswith(f"error: {final}: process ") and errors.endswith(
+        "trains this model; wait for it, or stop it\n"
+    )
+    epochs = [report["epoch"] for report in read_reports(final / "reports.jsonl")]
+    assert epochs == sorted(set(epochs)) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_reader_that_leaves_stops_it_and_it_goes_on(run: Path) -> None:
+    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--trial", "T0")
+    assert process.stdout is not None and process.stderr is not None
+    assert "from scratch" in process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait() == 130
+    assert errors.count("\n") == 1 and errors.startswith("Interrupted; the same command goes on from here: ")
+    command = shlex.split(errors.partition("here: ")[2])
+    assert command == ["python", "-m", "salt_tune.promote", str(run), "--trial", "T0", "--epochs", str(FINAL_EPOCHS)]
+    final = run / "final" / f"T0-{FINAL_EPOCHS}epochs"
+    assert len(read_reports(final / "reports.jsonl")) >= 1 and not (final / "encoder.safetensors").exists()
+    assert (final / "checkpoint.safetensors").exists()

@@ -1,7 +1,13 @@
 """What Weights & Biases was told, read back from the files of its offline mode."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
+from hypothesis import given
+from hypothesis import strategies as st
 from wandb.proto import wandb_internal_pb2
 
 from salt_tune.records import TrialRecord
-from salt_tune.tracking import WandbTracker
+from salt_tune.tracking import WandbTracker, check_wandb, plain_name
+from tests.conftest import ROOT
 from tests.salt_tune.conftest import Ended, read_json, read_reports
 from tests.salt_tune.made_records import make_record, make_report, make_space
 
@@ -169,3 +179,125 @@ def test_a_search_that_is_resumed_logs_on_under_the_same_id(tmp_path: Path) -> N
 
 def test_nothing_is_logged_unless_asked_for(finished_run: Path) -> None:
     assert not (finished_run / "wandb").exists()
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_every_name_becomes_one_that_wandb_takes(name: str, other: str) -> None:
+    plain = plain_name(name)
+    assert wandb.Settings(run_id=f"{plain}-T0").run_id == f"{plain}-T0"
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", plain)
+    assert plain_name(plain) == plain
+    assert name == other or plain_name(other) != plain
+
+
+def test_a_name_that_wandb_takes_stays() -> None:
+    assert plain_name("demo-20260101.x_1") == "demo-20260101.x_1"
+    assert plain_name("a: b").startswith("a-b-")
+
+
+def test_a_run_of_any_name_is_logged(tmp_path: Path) -> None:
+    record = make_record("T0", space=make_space())
+    with WandbTracker("offline", tmp_path, "a: b/#?'") as tracker:
+        log(tracker, record, 0.5)
+        end(tracker, record, "finished")
+    (run,) = written(tmp_path)
+    plain = plain_name("a: b/#?'")
+    assert (run.name, run.id, run.group, run.exit_code) == ("T0", f"{plain}-T0", plain, 0)
+
+
+def without_wandb() -> dict[str, str]:
+    """This process's environment, but W&B's: with it, another would log through the process that this one started."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+
+
+def on_a_terminal(folder: Path, *arguments: object, **environment: str) -> tuple[int, str]:
+    """The exit code of a search on a terminal where nobody types, and all that it drew."""
+    terminal, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "salt_tune.search", *map(str, arguments)],
+        cwd=folder, env={**without_wandb(), "PYTHONPATH": str(ROOT), "HOME": str(folder), **environment},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        drawn = b""
+        with contextlib.suppress(OSError):  # Linux says so when the other side is closed
+            while more := os.read(terminal, 65536):
+                drawn += more
+        os.close(terminal)
+        return process.wait(60), drawn.decode()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "there is no key for W&B; run `wandb login`, set WANDB_API_KEY"),
+        ({"WANDB_MODE": "offline"}, "there is no key for W&B"),
+        ({"WANDB_API_KEY": "short"}, "W&B does not let you in: "),
+        ({"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}, "127.0.0.1:9"),
+    ],
+    ids=["no key", "no key, offline by default", "a bad key", "no network"],
+)
+def test_what_wandb_would_refuse_is_refused_before_anything_starts(
+    tmp_path: Path, environment: dict[str, str], words: str
+) -> None:
+    code, drawn = on_a_terminal(tmp_path, "--wandb", "online", "--name", "a: b", **environment)
+    assert code == 2
+    assert drawn.count("\n") == 1 and drawn.startswith("error: --wandb online: ") and words in drawn, drawn
+    assert "--wandb offline" in drawn
+    assert not (tmp_path / "stores").exists() and not (tmp_path / "runs").exists()
+
+
+def test_offline_asks_for_no_key() -> None:
+    check_wandb("offline")
+    check_wandb("off")
+
+
+LOSES_WANDB = """
+import sys
+from pathlib import Path
+import psutil
+from salt_tune.tracking import WandbFollower, WandbTracker
+from tests.salt_tune.made_records import make_record, make_space
+from tests.salt_tune.test_tracking import end, log
+
+def kill():
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+        child.wait()
+
+folder = Path(sys.argv[1])
+first, second = (make_record(f"T{number}", space=make_space()) for number in range(2))
+if sys.argv[2] == "search":
+    with WandbTracker("offline", folder, "s") as tracker:
+        log(tracker, first, 0.5)
+        kill()
+        log(tracker, first, 1.0, 2.0, 3.0)
+        end(tracker, first, "finished")
+        log(tracker, second, 0.5)
+else:
+    follower = WandbFollower("offline", folder, "s", "T0-3epochs", {"lr": 1e-3})
+    kill()
+    for epoch in range(3):
+        follower.log({"epoch": epoch})
+    follower.finish(0)
+print("ended well")
+"""
+
+
+@pytest.mark.parametrize("command", ["search", "promote"])
+def test_where_wandb_dies_one_line_says_so_and_the_training_goes_on(tmp_path: Path, command: str) -> None:
+    words = [sys.executable, "-c", LOSES_WANDB, str(tmp_path), command]
+    done = subprocess.run(words, cwd=ROOT, env=without_wandb(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    warning, ended = done.stdout.splitlines()
+    assert warning.startswith("warning: W&B has failed (") and warning.endswith("the training goes on")
+    assert ended == "ended well"
+
+
+def test_a_folder_that_wandb_cannot_make_is_no_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").touch()
+    record = make_record("T0", space=make_space())
+    with WandbTracker("offline", tmp_path / "run", "s") as tracker:
+        log(tracker, record, 0.5, 1.0)
+        end(tracker, record, "finished")
+    assert capsys.readouterr().out.count("warning: W&B has failed") == 1

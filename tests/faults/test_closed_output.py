@@ -1,0 +1,30 @@
+"""A search whose output nobody reads any more stops as on SIGTERM, says how to go on, and goes on."""
+
+import json
+import shlex
+from pathlib import Path
+
+from tests.faults.searching import MINUTES, begin, ended, resume
+
+
+def test_a_reader_that_leaves_stops_it_and_it_goes_on(store_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    process = begin(folder, store_path, "left", trials=3, schedule={"scheduler": "none", "epochs": 2, "reports": 2})
+    assert process.stdout is not None and process.stderr is not None
+    while "T0   starts" not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(MINUTES) == 130
+    assert errors.count("\n") == 1 and errors.startswith("Not finished. To go on: "), errors
+    run = folder / "left"
+    command = shlex.split(errors.partition("To go on: ")[2])
+    assert command == ["python", "-m", "salt_tune.search", "--resume", str(run)]
+    states = [trial["state"] for trial in json.loads((run / "summary.json").read_text())["trials"]]
+    assert "interrupted" in states
+    done = ended(resume(run))
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    states = [trial["state"] for trial in json.loads((run / "summary.json").read_text())["trials"]]
+    assert states == ["finished"] * 3
+    assert f"Next: python -m salt_tune.promote {shlex.quote(str(run))}\n" in done.stdout
