@@ -10,6 +10,7 @@ from salt_tune.draws import fits
 from salt_tune.run import RunDirectory, read_manifest
 from salt_tune.schedule import SAME_POINT
 from salt_tune.space import SearchSpace
+from salt_tune.space_file import reload_space
 from trainable.config import FIELD_NAMES
 from trainable.errors import UserError
 
