@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from salt_tune.console import OneLineErrors, console, duration, progress
+from salt_tune.options import Finite, Folder
 from trainable.data.codecs import LatentFormat, PixelFormat, TargetNorm, check_pixel_format
 from trainable.data.view import Flips, View
 from trainable.videomae_sizes import VIDEOMAE_TEACHERS
@@ -28,8 +29,7 @@ DEMO_VIEW = View(frames=8, size=48, patch=8, tubelet=2)
 DEMO_CLIPS = 480
 DEMO_STORE = Path("stores/demo")
 
-FOLDER = click.Path(path_type=Path)
-# In the words of the system, as safetensors repeats them, or of np.save.
+FOLDER = Folder()
 
 GEOMETRY = ("frames", "size", "patch", "tubelet")
 
@@ -179,13 +179,13 @@ class Options:
 )
 @click.option(
     "--clip-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     metavar="SECONDS",
     help="Skip a clip that takes longer to decode [default: as its length and size need].",
 )
 @click.option(
     "--clip-memory",
-    type=click.FloatRange(min=0.05),
+    type=Finite(min=0.05),
     default=4.0,
     show_default=True,
     metavar="GB",

@@ -35,15 +35,17 @@ class Stopped(KeyboardInterrupt):
 def obeyed() -> Iterator[None]:
     """Raises `Stopped` in the main thread at Ctrl-C and SIGTERM, and ends the process where that has no effect.
 
-    A handler that is set within the block takes over, as long as it is set. Does nothing in any other thread than the
-    main one, which alone is told of signals.
+    A handler that is set within the block takes over, as long as it is set. A signal that the command was started to
+    ignore (nohup, a job in the background of a script) stays ignored. Does nothing in any other thread than the main
+    one, which alone is told of signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = {number: signal.signal(number, _stop) for number in WORDS}
+    heard = [number for number in WORDS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in heard}
     told = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     over = threading.Event()
     threading.Thread(target=_watch, args=(reader, over), name="signals", daemon=True).start()

@@ -11,7 +11,7 @@ from trainable.data.repair import check_latents_again, repair
 from trainable.data.reread import accept, read_again
 from trainable.data.rows import BadRow
 from trainable.data.sources import Source
-from trainable.data.store import READ_BY_RANDOM_ACCESS, ClipStore
+from trainable.data.store import ClipStore
 from trainable.data.subset import subset
 from trainable.data.verify import bytes_to_verify, verify
 from trainable.errors import UserError
@@ -31,10 +31,10 @@ def verify_store(path: Path, decoders: Decoders) -> int:
     store = ClipStore.open(path, whole=False)
     bad = _verify(store, decoders)
     if bad:
-        console.print(f"Rebuild them: python -m salt_tune.prepare --repair {path}")
-    if not store.read_in_order:
-        console.print(f"{path}: {READ_BY_RANDOM_ACCESS} python -m salt_tune.prepare --repair {path}")
-    return DAMAGED if bad or not store.read_in_order else 0
+        console.print(f"Rebuild them: {store.repair_command}")
+    if store.reading_complaint:
+        console.print(f"{path}: {store.reading_complaint}")
+    return DAMAGED if bad or store.reading_complaint else 0
 
 
 def repair_store(path: Path, weights: Path | None, decoders: Decoders) -> int:

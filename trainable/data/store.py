@@ -15,6 +15,7 @@ on one machine share them through the page cache.
 """
 
 import resource
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,11 +39,6 @@ Half = Literal["pixels", "latents"]
 
 
 OTHER_FILES = 512  # that a process may have open beside the shards
-
-READ_BY_RANDOM_ACCESS = (
-    "its frames were read by random access, which gives other frames than the video's own in some containers; "
-    "read them again by"
-)
 
 RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
 
@@ -120,14 +116,29 @@ class ClipStore:
         """Whether its frames are those that decoding in order gives; older stores were read by random access."""
         return bool(self.manifest["format_version"] != RANDOM_ACCESS_VERSION)
 
+    @property
+    def reading_complaint(self) -> str:
+        """What is wrong with how its frames were read, and what mends it; empty where nothing is."""
+        if self.read_in_order:
+            return ""
+        return (
+            "its frames were read by random access, which gives other frames than the video's own in some containers; "
+            f"read them again: {self.repair_command}"
+        )
+
+    @property
+    def repair_command(self) -> str:
+        """What rebuilds what is not as it should be."""
+        return f"python -m salt_tune.prepare --repair {shlex.quote(str(self.path))}"
+
     def check_reading(self) -> None:
         """Refuses a store whose frames were read by random access.
 
         Raises:
             StoreError: they were.
         """
-        if not self.read_in_order:
-            raise StoreError(f"{self.path}: {READ_BY_RANDOM_ACCESS}: python -m salt_tune.prepare --repair {self.path}")
+        if self.reading_complaint:
+            raise StoreError(f"{self.path}: {self.reading_complaint}")
 
     @property
     def videos(self) -> Path:
@@ -237,10 +248,10 @@ class ClipStore:
         what = f"clip {clips.ids[clip]!r}" + (f", view {view}" if view else "")
         if half == "pixels" and self.pixel_format == "none":
             changed = "decodes to other pixels than when it was prepared"
-            mend = "" if self.read_in_order else f"; {READ_BY_RANDOM_ACCESS} --repair {self.path}"
+            mend = f"; {self.reading_complaint}" if self.reading_complaint else ""
             return f"{self.videos / clips.videos[clip]}: {what}: {changed}{mend}"
         file = shard_file(self.path, clips.shards[clip], half)
-        remedy = f"rebuild it with `python -m salt_tune.prepare --repair {self.path}`"
+        remedy = f"rebuild it with `{self.repair_command}`"
         return f"{file}: {what}, row {clips.rows[clip] + view}: {half} differ from their checksum; {remedy}"
 
     def parts(self, name: str) -> Iterator[tuple[Part, tuple[int, ...], npt.DTypeLike]]:

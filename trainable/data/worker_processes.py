@@ -181,7 +181,7 @@ class _Process:
                 left -= TICK
                 if left <= 0:
                     self.kill()
-                    raise JobLost(f"takes longer than {seconds:.0f} s", self._death().said)
+                    raise JobLost(f"takes longer than {seconds:.3g} s", self._death().said)
             return self._jobs.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
