@@ -52,7 +52,7 @@ def test_a_name_is_drawn_as_it_is(name: str) -> None:
     title = ax.title if ax.title.get_text() else next(t for t in ax.findobj(Text) if t.get_text() == drawn(name))
     shown, kind = title._preprocess_math(title.get_text())  # type: ignore[attr-defined]
     assert kind is False, "no formula"
-    if name.isascii() and name == printable(name):
+    if name.isascii() and name == printable(name) and len(name) < 40:  # a longer one is shortened
         assert shown == name
 
 
