@@ -30,7 +30,7 @@ def ray_folder() -> Iterator[Path]:
         UserError: no folder with a short path can be written.
     """
     named = (os.environ.get(name, "") for name in ("RAY_TMPDIR", "TMPDIR"))
-    tried = list(dict.fromkeys(name for name in (*named, *ANYWHERE) if name.startswith("/")))
+    tried = list(dict.fromkeys(name for name in (*named, *ANYWHERE) if name.startswith("/") and name.isprintable()))
     most = LONGEST_SOCKET - len(f"/{PREFIX}") - RANDOM - BELOW
     with contextlib.ExitStack() as stack:
         for parent in (Path(name) for name in tried if len(os.fsencode(name)) <= most):

@@ -48,7 +48,7 @@ def test_it_is_below_tmpdir_where_that_is_short(short_folder: Path, monkeypatch:
     assert list(short_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("value", ["long", "relative", "/nowhere", "/proc"])
+@pytest.mark.parametrize("value", ["long", "relative", "/nowhere", "/proc", os.fsdecode(b"/tmp/k\xfcche")])
 def test_it_is_elsewhere_where_tmpdir_is_of_no_use(
     long_folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
