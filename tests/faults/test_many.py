@@ -39,7 +39,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], dict[
     good = [write_video(folder / f"good{n}.webm", 2 + n) for n in range(GOOD - 1)]
     good.append(write_video(folder / "one frame.mp4", 1, codec="mpeg4"))
     whole = good[-2].read_bytes()
-    contents = {"is not a readable video": b"", "Invalid data": b"just text\n" * 50, "is cut off": whole[:-200]}
+    contents = {"is not a readable video": b"", "Invalid data": b"just text\n" * 50, "is cut short": whole[:-200]}
     bad = {reason: folder / f"bad{number}.webm" for number, reason in enumerate(contents)}
     for reason, path in bad.items():
         path.write_bytes(contents[reason])
