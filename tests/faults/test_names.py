@@ -85,7 +85,7 @@ def test_from_videos_to_a_damaged_row(here: Run, made: Path, store_path: Path, t
         (("--inspect", "a\x07\x9b1mb"), r"a\x07\x9b1mb: no such clip store"),
         (("--\x1b[2Jflag",), r"\x1b[2Jflag"),
         (("x", "--group-by", "\x1b[2J("), r"'\x1b[2J('"),
-        (("--verify", b"caf\xe9\xff"), r"caf\udce9\udcff: no such clip store"),
+        (("--verify", b"caf\xe9\xff"), r"caf\xe9\xff: is not UTF-8"),
     ],
 )
 def test_an_error_shows_what_it_names(refused: Callable[..., str], arguments: tuple[object, ...], said: str) -> None:
