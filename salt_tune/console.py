@@ -1,8 +1,8 @@
 """What all commands share: the console, one-line errors with exit code 2, and progress bars."""
 
-import _thread
 import errno
 import os
+import signal
 import sys
 import threading
 import time
@@ -64,7 +64,7 @@ class PlainConsole(Console):
         _to_nowhere()
         if threading.current_thread() is threading.main_thread():
             raise Deserted
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it where it waits
 
     def last_words(self, text: str) -> None:
         """Prints how to go on, for whoever is still there to read it."""
@@ -127,7 +127,8 @@ class OneLineErrors(click.Command):
         except UserError as error:
             fail(str(error))
         except (click.Abort, KeyboardInterrupt) as error:
-            if isinstance(stopped := error.__cause__ if isinstance(error, click.Abort) else error, Stopped):
+            stopped = error.__cause__ if isinstance(error, click.Abort) else error
+            if isinstance(stopped, Stopped) and not console.deserted:
                 leave(stopped.number)  # without the interpreter's own end, which may wait for threads
             deserted = ", as its output is read no more; the same command goes on" if console.deserted else ""
             print(f"interrupted{deserted}", file=sys.stderr)
