@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from analysis.text import printable
-from salt_tune.signals import Stopped, leave, obeyed
+from salt_tune.signals import WORDS, Stopped, obeyed
 from trainable.errors import UserError
 
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, which squeezes tables for no reason
@@ -109,6 +109,18 @@ def fail(message: str) -> NoReturn:
     sys.exit(USER_ERROR)
 
 
+def _parting(number: int) -> str:
+    """What is said when a signal, or a reader that has left, ends a command."""
+    deserted = ", as its output is read no more; the same command goes on" if console.deserted else ""
+    return f"{WORDS[signal.Signals(number)]}{deserted}"
+
+
+def _leave(number: int) -> NoReturn:
+    """Ends the command at once, without the interpreter's own end."""
+    print(_parting(number), file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
 class OneLineErrors(click.Command):
     """A click command whose errors are one line, without usage or traceback."""
 
@@ -117,7 +129,7 @@ class OneLineErrors(click.Command):
         if "stdout" in CLOSED:
             fail("the standard output is closed; send it to a file, or to /dev/null")
         try:
-            with obeyed():
+            with obeyed(_leave):
                 result = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
             print(error.format_message(), file=sys.stderr)
@@ -128,10 +140,9 @@ class OneLineErrors(click.Command):
             fail(str(error))
         except (click.Abort, KeyboardInterrupt) as error:
             stopped = error.__cause__ if isinstance(error, click.Abort) else error
-            if isinstance(stopped, Stopped) and not console.deserted:
-                leave(stopped.number)  # without the interpreter's own end, which may wait for threads
-            deserted = ", as its output is read no more; the same command goes on" if console.deserted else ""
-            print(f"interrupted{deserted}", file=sys.stderr)
+            if isinstance(stopped, Stopped):
+                _leave(stopped.number)  # without the interpreter's own end, which may wait for threads
+            print(_parting(signal.SIGINT), file=sys.stderr)
             sys.exit(INTERRUPTED)
         except OSError as error:
             hint = "; free some space, then run the same command again" if error.errno == errno.ENOSPC else ""
@@ -143,7 +154,7 @@ class OneLineErrors(click.Command):
         """Runs the body of the command; see `click.Command`, whose `main` adds an empty line to a KeyboardInterrupt."""
         try:
             return super().invoke(ctx)
-        except Deserted as error:
+        except KeyboardInterrupt as error:
             raise click.Abort from error
 
 

@@ -7,12 +7,11 @@ What a command writes is whole at any moment, so nothing is lost either way.
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 SECONDS = 0.7  # that a command has to end by itself
 
@@ -32,12 +31,15 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def obeyed() -> Iterator[None]:
+def obeyed(leave: Callable[[int], NoReturn]) -> Iterator[None]:
     """Raises `Stopped` in the main thread at Ctrl-C and SIGTERM, and ends the process where that has no effect.
 
     A handler that is set within the block takes over, as long as it is set. A signal that the command was started to
     ignore (nohup, a job in the background of a script) stays ignored. Does nothing in any other thread than the main
     one, which alone is told of signals.
+
+    Args:
+        leave: ends the process at once; called with the number of the signal, from another thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,7 +50,7 @@ def obeyed() -> Iterator[None]:
     before = {number: signal.signal(number, _stop) for number in heard}
     told = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     over = threading.Event()
-    threading.Thread(target=_watch, args=(reader, over), name="signals", daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, over, leave), name="signals", daemon=True).start()
     try:
         yield
     finally:
@@ -59,17 +61,11 @@ def obeyed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def leave(number: int) -> None:
-    """Says that a signal ends the command, and ends it at once."""
-    print(WORDS[signal.Signals(number)], file=sys.stderr, flush=True)
-    os._exit(128 + number)
-
-
 def _stop(number: int, _: FrameType | None) -> None:
     raise Stopped(number)
 
 
-def _watch(reader: int, over: threading.Event) -> None:
+def _watch(reader: int, over: threading.Event, leave: Callable[[int], NoReturn]) -> None:
     """Runs in a thread: the system tells it of a signal by the pipe, also while the interpreter is busy."""
     try:
         while arrived := os.read(reader, 1):
