@@ -214,7 +214,7 @@ def _search(
     resume: bool = False,
 ) -> int:
     """Runs the search to its end or until it is told to stop, and says what came of it."""
-    started = time.perf_counter()
+    started, over = time.perf_counter(), steering.over
     interrupted, failure, best = False, None, None
     with contextlib.ExitStack() as followers:
         try:
@@ -229,15 +229,16 @@ def _search(
             interrupted = True
         except Exception as error:  # whatever it is, there are trials to show
             failure = error
-        # What has ended the search may stand in the way of its summary too.
-        with contextlib.suppress(*((OSError, UserError) if failure else ())):
+        known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
+        with contextlib.suppress(*known):
             steering.close(time.perf_counter() - started, ended=not (interrupted or failure))
+        with contextlib.suppress(*known):
             best = _sum_up(run, manifest, steering, None if failure else resources)
     if interrupted or failure:
         console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
     elif console.deserted:
         console.last_words(f"All of it: {run.path}")
-    elif not steering.searcher.left(1):
+    elif not (over or steering.searcher.left(1)):
         words = _all_tried(steering, manifest)
         console.print(f"{words[:1].upper()}{words[1:]}.")
     if failure:
@@ -286,8 +287,10 @@ def _say_beginning(
     if warning := few_clips(min(len(store.val), steering.space.evaluation.clips)):
         console.print(warning)
     if steering.over:
-        more = steering.searcher.left(1)
-        console.print(f"Nothing is left to do{'; --extend N starts N trials more.' if more else '.'}")
+        more = (
+            "; --extend N starts N trials more" if steering.searcher.left(1) else f": {_all_tried(steering, manifest)}"
+        )
+        console.print(f"Nothing is left to do{more}.")
 
 
 def _what_is_left(trials: int, steering: Steering, manifest: dict[str, Any]) -> str:

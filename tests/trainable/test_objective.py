@@ -85,7 +85,7 @@ def test_the_choice_of_clips_says_nothing_about_their_masks() -> None:
         ({"batch_size": 0}, "batch_size = 0: must be at least 1"),
         ({"mask_ratio": 1.5}, "mask_ratio = 1.5: must be between 0 and 1"),
         ({"masking": "blocks"}, "masking = 'blocks': must be one of multiblock, tube, random"),
-        ({"seed": -1}, "seed = -1: must be at least 0"),
+        ({"seed": -1}, "seed = -1: must be at least 0 and below 2^63"),
     ],
 )
 def test_an_evaluation_that_cannot_be_made_is_refused(values: dict[str, Any], message: str) -> None:
