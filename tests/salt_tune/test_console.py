@@ -3,7 +3,6 @@
 import io
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from salt_tune.console import PlainConsole, fail, progress
 from salt_tune.progress import heading
+from tests.conftest import ROOT
 
 HOSTILE = "a\x1b[31m\nb\t\x07\x9b\u202e\ud800"
 SHOWN = r"a\x1b[31m\nb\t\x07\x9b\u202e\ud800"
@@ -58,7 +58,6 @@ def test_an_error_is_one_line_and_names_the_file_as_it_is(message: str, capsys: 
     assert capsys.readouterr().err == f"error: {SHOWN}: no such file\n"
 
 
-ROOT = Path(__file__).parents[2]
 COMMAND = """
 import sys, threading, time
 import click

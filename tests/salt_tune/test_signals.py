@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
 
 # A command that says when it is there; `busy` is one long call into a library, as a teacher's step is.
 COMMAND = """

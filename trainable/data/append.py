@@ -7,7 +7,6 @@ of them is put in the place of the old one: whoever opens the store finds it as 
 
 import re
 from collections.abc import Collection
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -32,10 +31,9 @@ from trainable.data.growing import GIVEN_UP, GrowingFolder, plan_of
 from trainable.data.index import INDEX_SCHEMA, SPLITS, read_index, with_groups
 from trainable.data.manifest import read_manifest
 from trainable.data.notes import Notes
-from trainable.data.pipeline import ahead
 from trainable.data.plan import Plan
 from trainable.data.sources import Source, SourceClip
-from trainable.data.stages import Advance, LatentSource, decode_batches, encode_batches, write_batches
+from trainable.data.stages import Advance, LatentSource, write_shards
 from trainable.data.store import ClipStore
 from trainable.errors import StoreError
 from trainable.files import sync_folder, write_json
@@ -150,22 +148,11 @@ class StoreAppender:
         growing.begin()
         notes = Notes(growing.notes, (name for name, _ in plan.shards()))
         advance(sum(len(clips) for name, clips in plan.shards() if notes.has(name)))
-        self._write_shards(plan, growing.folder, notes, teacher, decoders, advance)
+        copies = Copies(self._shown(plan, notes))
+        write_shards(plan, growing.folder, notes, teacher, decoders, advance, copies.leave_out)
         if not any(notes.shards()):
             return self._give_up(growing, notes)
         return self._commit(growing, notes)
-
-    def _write_shards(
-        self, plan: Plan, folder: Path, notes: Notes, teacher: LatentSource, decoders: Decoders, advance: Advance
-    ) -> None:
-        """Like `stages.write_shards`, but copies are left out before a teacher looks at them."""
-        missing = [(name, clips) for name, clips in plan.shards() if not notes.has(name)]
-        copies = Copies(self._shown(plan, notes))
-        with (
-            closing(ahead(copies.leave_out(decode_batches(plan, missing, teacher, decoders)))) as decoded,
-            closing(ahead(encode_batches(plan, decoded, teacher))) as encoded,
-        ):
-            write_batches(plan, encoded, folder, notes, advance)
 
     def _shown(self, plan: Plan, notes: Notes) -> dict[int, Original]:
         """What the store shows, and what the shards do that an earlier run made."""

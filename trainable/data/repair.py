@@ -108,6 +108,17 @@ def check_latents_again(store: ClipStore, latents: int, teacher: FrozenTeacher |
         raise StoreError(f"{what}: the teacher given has sha256 {teacher.sha256}, the store's {wanted.sha256}")
 
 
+def refuse_rows(refused: list[str], remedy: str) -> None:
+    """Names the first of the rows that cannot be rebuilt, where there are any.
+
+    Raises:
+        StoreError: there are.
+    """
+    if refused:
+        others = f" (so is it with {len(refused) - 1} more rows)" if len(refused) > 1 else ""
+        raise StoreError(f"{refused[0]}{others}; {remedy}")
+
+
 def _named(store: ClipStore, half: Half, bad: Iterable[BadRow]) -> list[Row]:
     """The rows of which one half is among the bad ones, in the order of their clips."""
     named = {(row.split, row.clip, row.view) for row in bad if row.half == half}
@@ -135,9 +146,7 @@ def _repair_pixels(store: ClipStore, rows: list[Row], decoders: Decoders, advanc
         elif isinstance(result, Decoded):
             _write(store, "pixels", row, [result.stored[row.view]])
             advance(1)
-    if refused:
-        others = f" (so is it with {len(refused) - 1} more rows)" if len(refused) > 1 else ""
-        raise StoreError(f"{refused[0]}{others}; {PUT_BACK}")
+    refuse_rows(refused, PUT_BACK)
 
 
 def _repair_latents(

@@ -4,9 +4,7 @@ What differs is put into the index, under which the rows that hold other frames 
 good. So a repair that is killed goes on as any other.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +13,13 @@ from trainable.data.decoding import Decoders
 from trainable.data.finish import fingerprint, index_name, write_index
 from trainable.data.index import INDEX_SCHEMA
 from trainable.data.manifest import FORMAT_VERSION
+from trainable.data.repair import refuse_rows
 from trainable.data.rows import all_rows
 from trainable.data.stages import Advance
 from trainable.data.store import ClipStore
 from trainable.data.verify import decode_rows
 from trainable.data.video.reader import READING
-from trainable.errors import StoreError, VideoError
+from trainable.errors import VideoError
 from trainable.files import write_json
 
 UNKNOWN_LATENTS = 0  # a checksum for latents that are to be computed: as good as none has it
@@ -69,9 +68,7 @@ def read_again(store: ClipStore, decoders: Decoders, advance: Advance) -> Reread
             found.frames[name] = taken
         if (checksum := result.digests[row.view]) != row.pixels:
             found.pixels[name] = checksum, len(result.stored[row.view]) if result.stored else 0
-    if refused:
-        others = f" (so is it with {len(refused) - 1} more rows)" if len(refused) > 1 else ""
-        raise StoreError(f"{refused[0]}{others}; put a whole copy back, or prepare the store again with --overwrite")
+    refuse_rows(refused, "put a whole copy back, or prepare the store again with --overwrite")
     return found
 
 
@@ -79,14 +76,15 @@ def accept(store: ClipStore, found: Reread) -> None:
     """Puts what was found into the index, and into the manifest how it was read; both at once."""
     old, generation = store.path / store.manifest["index"], store.manifest["generation"] + 1
     rows = pq.read_table(old, schema=INDEX_SCHEMA).to_pylist()
-    ends = _ends(rows)
+    shards = (shard["name"] for shard in store.manifest["shards"])
+    ends = {shard: next(store.parts(shard))[1][0] for shard in shards} if store.pixel_format == "jpeg" else {}
     for row in rows:
         name = (row["split"], row["id"], row["view"])
         row["frames"] = found.frames.get(name, row["frames"])
         if name in found.pixels:
             row["pixels_xxh3"], size = found.pixels[name]
             row["latents_xxh3"] = UNKNOWN_LATENTS
-            if store.pixel_format == "jpeg":  # behind the others: it may be longer than the one before
+            if ends:  # behind the others: it may be longer than the one before
                 row["pixels_start"], row["pixels_bytes"] = ends[row["shard"]], size
                 ends[row["shard"]] += size
     index = pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
@@ -99,11 +97,3 @@ def accept(store: ClipStore, found: Reread) -> None:
 
 
 _NAME = ("split", "id", "view")
-
-
-def _ends(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Bytes of the JPEGs of each shard."""
-    ends: dict[str, int] = defaultdict(int)
-    for row in rows:
-        ends[row["shard"]] = max(ends[row["shard"]], (row["pixels_start"] or 0) + (row["pixels_bytes"] or 0))
-    return ends

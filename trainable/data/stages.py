@@ -56,7 +56,13 @@ class Batch:
 
 
 def write_shards(
-    plan: Plan, folder: Path, notes: Notes, latents: LatentSource | None, decoders: Decoders, advance: Advance
+    plan: Plan,
+    folder: Path,
+    notes: Notes,
+    latents: LatentSource | None,
+    decoders: Decoders,
+    advance: Advance,
+    leave_out: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
 ) -> None:
     """Decodes the videos of all shards that are not noted yet, and writes these shards.
 
@@ -67,10 +73,11 @@ def write_shards(
         latents: where the latents come from; None: they are added later.
         decoders: processes that decode.
         advance: called with a number of source clips when that many more are written.
+        leave_out: takes clips out of the batches before a teacher looks at them.
     """
     missing = [(name, clips) for name, clips in plan.shards() if not notes.has(name)]
     with (
-        closing(ahead(decode_batches(plan, missing, latents, decoders))) as decoded,
+        closing(ahead(leave_out(decode_batches(plan, missing, latents, decoders)))) as decoded,
         closing(ahead(encode_batches(plan, decoded, latents))) as encoded,
     ):
         write_batches(plan, encoded, folder, notes, advance)

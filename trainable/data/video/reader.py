@@ -102,7 +102,7 @@ def read_clip(
 def _read(video: "_Video", view: View, cuts: Sequence[Cut]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Nearly always there are as many frames as packets; where there are not, the second reading knows how many."""
     expected = video.extent.packets
-    while True:
+    for _ in range(2):
         indices = view.frame_indices(max(expected, 1))
         wanted = set(indices.tolist())
         taken: dict[int, list[npt.NDArray[np.uint8]]] = {}
@@ -117,6 +117,7 @@ def _read(video: "_Video", view: View, cuts: Sequence[Cut]) -> tuple[npt.NDArray
             clips = (np.stack([taken[index][number] for index in indices.tolist()]) for number in range(len(cuts)))
             return np.stack([view.to_tokens(clip) for clip in clips]), indices
         expected = count
+    raise VideoError("decodes to another number of frames each time")
 
 
 class _Video:
