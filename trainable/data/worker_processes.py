@@ -85,6 +85,8 @@ class WorkerProcesses(Generic[J, R]):
             for process in self._running:
                 process.kill()
         self._threads.shutdown(cancel_futures=True)
+        for process in self._running:
+            process.join()
 
     def _run(self, job: J, seconds: float) -> R:
         """Runs in a thread, which has a process of its own."""
@@ -190,9 +192,13 @@ class _Process:
         """Ends it; the thread that waits for it is told by the end of the pipe."""
         self._process.kill()
 
-    def _death(self) -> _Died:
-        """How it died; a process that the system cannot end is left to itself."""
+    def join(self) -> None:
+        """Waits for its end; a process that the system cannot end is left to itself."""
         self._process.join(timeout=TICK)
+
+    def _death(self) -> _Died:
+        """How it died."""
+        self.join()
         said = b""
         with contextlib.suppress(EOFError, OSError):
             os.set_blocking(self._said.fileno(), False)
