@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.comparison import paired_bootstrap, pareto_front, rank_finalists, seed_noise
-    from analysis.correlation import rung_correlation
     from analysis.errors import RunError
     from analysis.loading import Run, latest_run, load
+    from analysis.statistics.comparison import paired_bootstrap, pareto_front, rank_finalists, seed_noise
+    from analysis.statistics.rung_correlation import rung_correlation
 
 __all__ = [
     "Run",
@@ -22,8 +22,8 @@ __all__ = [
 ]
 
 _PLACES = {
-    **dict.fromkeys(("paired_bootstrap", "pareto_front", "rank_finalists", "seed_noise"), "comparison"),
-    "rung_correlation": "correlation",
+    **dict.fromkeys(("paired_bootstrap", "pareto_front", "rank_finalists", "seed_noise"), "statistics.comparison"),
+    "rung_correlation": "statistics.rung_correlation",
     "RunError": "errors",
     **dict.fromkeys(("Run", "latest_run", "load"), "loading"),
 }

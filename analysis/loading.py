@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.clip_losses import read_clip_losses
 from analysis.errors import RunError, is_number, require_fields, require_numbers
-from analysis.reports import RESOURCE_DECIMALS, as_table, natural, read_reports
-from salt_tune.run import FORMAT_VERSION, FinalDirectory, RunDirectory
+from analysis.run_directory.paths import FORMAT_VERSION, FinalDirectory, RunDirectory
+from analysis.run_directory.reports import RESOURCE_DECIMALS, as_table, natural, read_reports
 
 SUMMARY_FIELDS = (
     "name",
@@ -80,7 +80,7 @@ class Run:
             `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
             (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
             `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
-        reports: one row a report, sorted by trial and resource; see `analysis.reports.read_reports`.
+        reports: one row a report, sorted by trial and resource; see `analysis.run_directory.reports.read_reports`.
         final: the reports of the promoted runs, with the name of the folder as `promotion` in front; none: no rows.
     """
 

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import machine
-from trainable.data.crops import CENTRE, cut_image
-from trainable.data.synthetic import draw_scene, render
+from trainable.data.video.crops import CENTRE, cut_image
 from trainable.data.video.reader import read_clip
-from trainable.data.view import View
+from trainable.data.video.synthetic import draw_scene, render
+from trainable.data.video.view import View
 
 VIEW = View()
 SECONDS = 6  # that each kind of video is measured for, in three rounds at least

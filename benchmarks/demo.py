@@ -21,10 +21,10 @@ import psutil
 from benchmarks import machine
 from salt_tune.prepare import DEMO_CLIPS
 from trainable.config import TrialConfig
-from trainable.data.store import ClipStore
-from trainable.evaluation import Evaluator
-from trainable.loop import Training
-from trainable.objective import EvaluationConfig
+from trainable.data.store.clip_store import ClipStore
+from trainable.evaluate.config import EvaluationConfig
+from trainable.evaluate.evaluator import Evaluator
+from trainable.train.training import Training
 
 
 def main() -> None:

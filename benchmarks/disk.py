@@ -15,12 +15,12 @@ import torch
 
 from benchmarks import machine
 from salt_tune.asking import largest_models
-from salt_tune.disk import GB, DiskBound, disk_bound, folder_bytes
-from salt_tune.space import SearchSpace
-from salt_tune.space_file import load_space
-from trainable.data.store import ClipStore
-from trainable.data.view import View
-from trainable.flops import measure_model
+from salt_tune.resources.disk_budget import GB, DiskBound, disk_bound, folder_bytes
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import load_space
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.view import View
+from trainable.model.flops import measure_model
 
 TEACHER_DIM = 768  # VideoMAEv2-Base
 HELD_OUT = [f"{number:06d}" for number in range(24_777)]  # Something-Something v2

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from trainable.data.build import StoreBuilder
-from trainable.data.codecs import LatentFormat, PixelFormat
-from trainable.data.decoding import Decoders
-from trainable.data.plan import Plan
-from trainable.data.sources import find_source
-from trainable.data.store import ClipStore
-from trainable.data.synthetic import write_dataset
-from trainable.data.view import View
+from trainable.data.build.builder import StoreBuilder
+from trainable.data.build.decoding import Decoders
+from trainable.data.build.plan import Plan
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.video.synthetic import write_dataset
+from trainable.data.video.video_dataset import find_source
+from trainable.data.video.view import View
 
 CLIPS = 128
 DISTINCT = 32  # videos; writing them takes longest
@@ -30,7 +30,7 @@ class ProjectionTeacher:
         self._weight = torch.randn(view.token_values, self.dim, generator=generator)
 
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See `trainable.teacher.FrozenTeacher`."""
+        """See `trainable.teachers.pixel.FrozenTeacher`."""
         return (pixels.float() / 255 - 0.5) @ self._weight
 
 

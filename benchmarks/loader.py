@@ -12,9 +12,9 @@ import torch
 
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
-from trainable.data.loader import Loader
+from trainable.data.store.loader import Loader
 from trainable.data.video.reader import read_clip
-from trainable.masking import Masks
+from trainable.masking.masks import Masks
 
 BATCH = 32
 EPOCHS = 20

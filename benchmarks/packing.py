@@ -13,13 +13,13 @@ import torch
 
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
-from salt_tune.packing import measure_packing
-from salt_tune.space_file import load_space
-from trainable.data.plan import Plan
-from trainable.data.sources import find_source
-from trainable.data.synthetic import write_dataset
-from trainable.data.view import View
-from trainable.flops import measure_model
+from salt_tune.resources.packing import measure_packing
+from salt_tune.space.space_file import load_space
+from trainable.data.build.plan import Plan
+from trainable.data.video.synthetic import write_dataset
+from trainable.data.video.video_dataset import find_source
+from trainable.data.video.view import View
+from trainable.model.flops import measure_model
 
 CLIPS = 256
 MOST = 12

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     from benchmarks.stages import measure
-    from trainable.data.decoding import Decoders
+    from trainable.data.build.decoding import Decoders
 
     measure(arguments.videos, Decoders(arguments.workers))
 

@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 
 from benchmarks import machine
 from benchmarks.full_size import ProjectionTeacher, plan_of, write_videos
-from trainable.data.build import StoreBuilder
-from trainable.data.decoding import Decoded, Decoders, Job, decode_all
-from trainable.data.plan import Plan
-from trainable.data.shards import ShardWriter
-from trainable.data.stages import BATCH_ROWS, as_targets
-from trainable.teacher import FrozenTeacher
-from trainable.videomae import VideoMaeTeacher
-from trainable.videomae_sizes import tensor_shapes
+from trainable.data.build.builder import StoreBuilder
+from trainable.data.build.decoding import Decoded, Decoders, Job, decode_all
+from trainable.data.build.plan import Plan
+from trainable.data.build.shard_writer import ShardWriter
+from trainable.data.build.stages import BATCH_ROWS, as_targets
+from trainable.teachers.pixel import FrozenTeacher
+from trainable.teachers.videomae import VideoMaeTeacher
+from trainable.teachers.videomae_layout import tensor_shapes
 
 TEACHER = "videomaev2_small"
 SOME_CLIPS = 128  # that are kept in memory

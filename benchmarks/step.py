@@ -12,8 +12,8 @@ import torch
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
 from trainable.config import TrialConfig
-from trainable.loop import Training
-from trainable.reports import memory
+from trainable.train.training import Training
+from trainable.trial.report import memory
 
 
 def main() -> None:

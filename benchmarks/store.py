@@ -19,20 +19,20 @@ from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
 from salt_tune.prepare import DEMO_CLIPS, DEMO_VIEW
 from trainable.config import TrialConfig
-from trainable.data.build import StoreBuilder
-from trainable.data.codecs import LatentFormat, PixelFormat
-from trainable.data.decoding import Decoders
-from trainable.data.loader import Loader
-from trainable.data.plan import Plan
-from trainable.data.sources import find_source
-from trainable.data.store import ClipStore
-from trainable.data.synthetic import write_dataset
-from trainable.data.verify import verify
-from trainable.evaluation import Evaluator
-from trainable.loop import Training
-from trainable.masking import Masks
-from trainable.objective import EvaluationConfig
-from trainable.teacher import PIXEL_TEACHER, PixelTeacher, train_pixel_teacher
+from trainable.data.build.builder import StoreBuilder
+from trainable.data.build.decoding import Decoders
+from trainable.data.build.plan import Plan
+from trainable.data.maintain.verify import verify
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.store.loader import Loader
+from trainable.data.video.synthetic import write_dataset
+from trainable.data.video.video_dataset import find_source
+from trainable.evaluate.config import EvaluationConfig
+from trainable.evaluate.evaluator import Evaluator
+from trainable.masking.masks import Masks
+from trainable.teachers.pixel import PIXEL_TEACHER, PixelTeacher, train_pixel_teacher
+from trainable.train.training import Training
 
 PIXELS: tuple[PixelFormat, ...] = ("raw", "jpeg", "none")
 LATENTS: tuple[LatentFormat, ...] = ("float16", "int8")

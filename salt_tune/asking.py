@@ -11,18 +11,18 @@ from typing import Any
 
 import click
 
-from salt_tune.conditions import Values, corners, largest
-from salt_tune.console import console
 from salt_tune.prepare import DEMO_CLIPS, DEMO_STORE
-from salt_tune.space import SearchSpace, SpaceError
-from salt_tune.space_checks import blame, check_corners
-from salt_tune.space_file import parse_value
+from salt_tune.space.checks import blame, check_corners
+from salt_tune.space.conditions import Values, corners, largest
+from salt_tune.space.search_space import SearchSpace, SpaceError
+from salt_tune.space.space_file import parse_value
+from salt_tune.ui.console import console
 from trainable.config import TrialConfig
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 from trainable.errors import ConfigError, UserError
-from trainable.masking import Masks
-from trainable.objective import EvaluationConfig
-from trainable.references import References, reference_losses
+from trainable.evaluate.baselines import References, reference_losses
+from trainable.evaluate.config import EvaluationConfig
+from trainable.masking.masks import Masks
 
 MOST_BUILT = 48  # students, beside one of each name: a second's worth
 

@@ -3,7 +3,7 @@
 import click
 
 from salt_tune import prepare, promote, search
-from salt_tune.console import OneLineErrorsGroup
+from salt_tune.ui.console import OneLineErrorsGroup
 
 
 @click.group(cls=OneLineErrorsGroup)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from salt_tune.console import OneLineErrors, console, duration, progress
 from salt_tune.options import Finite, Folder
-from trainable.data.codecs import LatentFormat, PixelFormat, TargetNorm, check_pixel_format
-from trainable.data.view import Flips, View
-from trainable.videomae_sizes import VIDEOMAE_TEACHERS
+from salt_tune.ui.console import OneLineErrors, console, duration, progress
+from trainable.data.store.codecs import LatentFormat, PixelFormat, TargetNorm, check_pixel_format
+from trainable.data.video.view import Flips, View
+from trainable.teachers.videomae_layout import VIDEOMAE_TEACHERS
 
 if TYPE_CHECKING:
-    from salt_tune.teachers import Teaching
-    from trainable.data.build import StoreBuilder
-    from trainable.data.decoding import Decoders
-    from trainable.data.sources import Source
-    from trainable.data.store import ClipStore
+    from salt_tune.stores.latents import Teaching
+    from trainable.data.build.builder import StoreBuilder
+    from trainable.data.build.decoding import Decoders
+    from trainable.data.store.clip_store import ClipStore
+    from trainable.data.video.video_dataset import Source
 
 # This module is imported again by every decoding worker: what needs torch is imported where it is used.
 
@@ -74,7 +74,7 @@ class Options:
     @property
     def decoders(self) -> "Decoders":
         """The processes asked for, and what a clip may take of them."""
-        from trainable.data.decoding import Decoders
+        from trainable.data.build.decoding import Decoders
 
         return Decoders(self.workers, self.clip_timeout, round(self.clip_memory * 1e9))
 
@@ -220,18 +220,18 @@ def main(**flags: Any) -> int:
 
 
 def _look_after(job: str, store: Path, options: Options) -> int:
-    from salt_tune import inspect, upkeep
+    from salt_tune.stores import inspect, maintain
 
     if job == "inspect":
         inspect.inspect_store(store)
         return 0
     if job == "verify":
-        return upkeep.verify_store(store, options.decoders)
-    return upkeep.repair_store(store, options.teacher_weights, options.decoders)
+        return maintain.verify_store(store, options.decoders)
+    return maintain.repair_store(store, options.teacher_weights, options.decoders)
 
 
 def _take_subset(options: Options) -> int:
-    from salt_tune.upkeep import take_subset
+    from salt_tune.stores.maintain import take_subset
 
     if options.videos is None or options.store is None or options.subset is None:
         raise click.UsageError("--subset N needs the store to take from and --store NAME for the new one")
@@ -240,8 +240,8 @@ def _take_subset(options: Options) -> int:
 
 
 def _append(options: Options) -> int:
-    from salt_tune.splits import find_more_clips
-    from salt_tune.upkeep import append_clips
+    from salt_tune.stores.maintain import append_clips
+    from salt_tune.stores.splits import find_more_clips
 
     if options.videos is None or options.store is None:
         raise click.UsageError("--append needs VIDEOS and the --store that they are added to")
@@ -253,8 +253,8 @@ def _append(options: Options) -> int:
 
 
 def _prepare(options: Options) -> int:
-    from salt_tune.splits import find_clips, warn_of_copies
-    from trainable.data.build import StoreBuilder
+    from salt_tune.stores.splits import find_clips, warn_of_copies
+    from trainable.data.build.builder import StoreBuilder
 
     if options.synthetic and options.group_by is not None:
         raise click.UsageError(f"--group-by {options.group_by}: videos made by --synthetic have a split of their own")
@@ -284,8 +284,8 @@ def _prepare(options: Options) -> int:
 
 
 def _plan(source: "Source", view: View, options: Options) -> "tuple[Teaching, Any]":
-    from salt_tune.teachers import TeacherFlags, choose_teacher
-    from trainable.data.plan import Plan
+    from salt_tune.stores.latents import TeacherFlags, choose_teacher
+    from trainable.data.build.plan import Plan
 
     flags = TeacherFlags(
         options.teacher, options.teacher_weights, options.teacher_epochs, options.teacher_config,
@@ -310,7 +310,7 @@ def _no_empty_folders(*folders: Path) -> Iterator[None]:
 
 
 def _write_videos(folder: Path, count: int, seed: int) -> None:
-    from trainable.data.synthetic import write_dataset
+    from trainable.data.video.synthetic import write_dataset
 
     with progress("draw", count) as advance:
         write_dataset(folder, count, seed=seed, on_clip=lambda: advance(1))
@@ -320,7 +320,7 @@ def _say_cost(builder: "StoreBuilder", teaching: "Teaching", decoders: "Decoders
     """Says what is still to be written and how long it should last; stops where the disk cannot hold it."""
     import torch
 
-    from trainable.data.estimate import amount, check_disk, free_bytes, size_of, try_clips
+    from trainable.data.build.estimate import amount, check_disk, free_bytes, size_of, try_clips
 
     plan = builder.plan
     sample = try_clips(plan, decoders)

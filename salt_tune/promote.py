@@ -12,22 +12,22 @@ from typing import Any
 
 import click
 
-from salt_tune.card import write_card
-from salt_tune.console import INTERRUPTED, Deserted, OneLineErrors, console
-from salt_tune.lock import locked
+from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
+from analysis.run_directory.trials import append_report
+from salt_tune.callbacks.live_table import short
+from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
 from salt_tune.options import Folder, shell_command
-from salt_tune.progress import short
-from salt_tune.records import append_report
-from salt_tune.run import FinalDirectory, RunDirectory, read_summary
-from salt_tune.same_store import reopen_store
-from salt_tune.space import SearchSpace
-from salt_tune.space_file import reload_space
-from salt_tune.tracking import MODES, Mode, WandbFollower, check_wandb
+from salt_tune.report.model_card import write_card
+from salt_tune.runs.lock import locked
+from salt_tune.runs.same_store import reopen_store
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import reload_space
+from salt_tune.ui.console import INTERRUPTED, Deserted, OneLineErrors, console
 from trainable.config import TrialConfig
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
+from trainable.evaluate.baselines import References
 from trainable.files import atomic_write
-from trainable.references import References
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
@@ -110,11 +110,11 @@ def _train(
     """Trains to the end and writes the encoder; returns the last report, or None where it was interrupted."""
     import torch
 
-    from trainable.evaluation import Evaluator
-    from trainable.export import save_encoder
-    from trainable.loop import Training
-    from trainable.objective import EvaluationConfig
-    from trainable.runner import run_to_end
+    from trainable.evaluate.config import EvaluationConfig
+    from trainable.evaluate.evaluator import Evaluator
+    from trainable.model.encoder import save_encoder
+    from trainable.train.training import Training
+    from trainable.trial.final_run import run_to_end
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     training = Training(config, store)

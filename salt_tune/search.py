@@ -8,26 +8,43 @@ from typing import Any, Literal
 
 import click
 
+from analysis.run_directory.paths import RunDirectory
 from salt_tune.asking import check_store, check_students, largest_models, open_store, parse_settings, references_of
-from salt_tune.console import INTERRUPTED, Deserted, OneLineErrors, console
-from salt_tune.disk import check_disk, disk_bound
-from salt_tune.engine import Resources, first_unbuildable, measure_sizes, packed, ray_session, run_trials, share_out
+from salt_tune.callbacks.live_table import LiveTable, amount, counted
+from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbTracker, check_wandb
+from salt_tune.controller.controller import Steering
+from salt_tune.controller.replicates import MOST_FINALISTS
+from salt_tune.controller.state import Options
 from salt_tune.held_out import few_clips
-from salt_tune.lock import locked
 from salt_tune.options import Finite, Folder, shell_command
-from salt_tune.progress import LiveTable, amount, counted
-from salt_tune.replicates import MOST_FINALISTS
-from salt_tune.run import RunDirectory
-from salt_tune.space import SearchSpace
-from salt_tune.space_file import find_space, load_space
-from salt_tune.state import Options
-from salt_tune.steering import Steering
-from salt_tune.summary import print_summary, write_summary
-from salt_tune.taking_up import claimed, comparable_runs, created, new_run, remember_store, reopen, take_up, warm_trials
-from salt_tune.tracking import MODES, Mode, WandbTracker, check_wandb
-from trainable.data.store import ClipStore
+from salt_tune.ray_backend.tuner import (
+    Resources,
+    first_unbuildable,
+    measure_sizes,
+    packed,
+    ray_session,
+    run_trials,
+    share_out,
+)
+from salt_tune.report.summary import print_summary, write_summary
+from salt_tune.resources.disk_budget import check_disk, disk_bound
+from salt_tune.runs.lock import locked
+from salt_tune.runs.reopen import (
+    claimed,
+    comparable_runs,
+    created,
+    new_run,
+    remember_store,
+    reopen,
+    take_up,
+    warm_trials,
+)
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import find_space, load_space
+from salt_tune.ui.console import INTERRUPTED, Deserted, OneLineErrors, console
+from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.references import References
+from trainable.evaluate.baselines import References
 
 FIXED_BY_THE_RUN = ("space_name", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
                     "keep_checkpoints", "settings", "warm_start")  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from trainable.data.store import ClipStore
-from trainable.data.synthetic import write_dataset
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.synthetic import write_dataset
 
 ROOT = Path(__file__).parents[1]
 CLIPS = 48

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from trainable.data.build import StoreBuilder
-from trainable.data.codecs import LatentFormat, PixelFormat
-from trainable.data.decoding import Decoders
-from trainable.data.plan import Plan
-from trainable.data.sources import find_source
-from trainable.data.store import ClipStore
-from trainable.data.view import View
+from trainable.data.build.builder import StoreBuilder
+from trainable.data.build.decoding import Decoders
+from trainable.data.build.plan import Plan
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.video.video_dataset import find_source
+from trainable.data.video.view import View
 
 DIM = 12
 

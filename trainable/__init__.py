@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainable.export import load_encoder
+    from trainable.model.encoder import load_encoder
 
 __all__ = ["load_encoder"]
 
@@ -11,7 +11,7 @@ __all__ = ["load_encoder"]
 def __getattr__(name: str) -> Any:
     """Loads what needs torch only when it is asked for: the search's driver and the decoding workers do without."""
     if name == "load_encoder":
-        from trainable.export import load_encoder
+        from trainable.model.encoder import load_encoder
 
         return load_encoder
     raise AttributeError(f"module 'trainable' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 Where a default comes from stands in brackets: *seed* is the best configuration found by hand (SALT-VLA log, ViT-Base
 on Something-Something v2), *V-JEPA* its published code. Imports neither torch nor timm, so that a search can validate
-thousands of configurations at once; what only timm can tell is checked by `trainable.student`.
+thousands of configurations at once; what only timm can tell is checked by `trainable.model.student`.
 """
 
 import math
@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from trainable.data.view import View
+from trainable.data.video.view import View
 from trainable.errors import ConfigError
 
 HEAD_WIDTH = 64
@@ -47,7 +47,7 @@ class TrialConfig:
         predictor_depth: layers of the predictor (12: seed, V-JEPA).
         predictor_num_heads: attention heads of the predictor; None follows from the width, 64 a head (seed: 384 has 6).
         mask_ratio: share of the tokens hidden from the student and predicted (0.75: seed).
-        masking: how they are chosen, see `trainable.masking` ("multiblock": seed, V-JEPA).
+        masking: how they are chosen, see `trainable.masking.masks` ("multiblock": seed, V-JEPA).
         loss: training loss on the teacher's latents ("mse": seed; V-JEPA has "l1").
         lr: peak learning rate (3e-4: seed).
         min_lr: learning rate at the end of the run; None is a tenth of `lr` (3e-5: seed).

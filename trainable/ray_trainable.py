@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 from ray.tune import Trainable
 
 from trainable.config import TrialConfig
-from trainable.data.view import View
+from trainable.data.video.view import View
 from trainable.errors import ConfigError, UserError
 from trainable.files import write_json
-from trainable.model_size import ModelSize
+from trainable.model.size import ModelSize
 
 if TYPE_CHECKING:
-    from trainable.evaluation import Evaluator
-    from trainable.trial import Trial
+    from trainable.evaluate.evaluator import Evaluator
+    from trainable.trial.trial_run import Trial
 
 MARKER = "marker.json"
 OBJECTIVES = ("val_loss", "val_r2", "probe_top1")
 
 
 class VJepaTrainable(Trainable):
-    """One trial: a step of Tune's trains to the next resource point and judges the result; see `trainable.trial`.
+    """One trial: a step of Tune's trains to the next resource point and judges the result; see `trial.trial_run`.
 
     Its configuration, as Tune hands it over:
         trial: `id`, the trial's name in this run; `hyperparameters`, the fields of `TrialConfig` (`epochs` follows from
             the resource); `known`, the last resource point that the driver has the report of, 0.0 where it has none.
-        task: what all trials share: `store`, `evaluation`, `resource` (the fields of `trainable.budget.Budget`),
+        task: what all trials share: `store`, `evaluation`, `resource` (the fields of `trainable.trial.budget.Budget`),
             `checkpoints` (folder), `clip_losses` (pattern of a path with `trial` and `resource`), `threads`, `device`,
             and `gpu_share`, where several trials share a GPU.
 
@@ -44,7 +44,7 @@ class VJepaTrainable(Trainable):
         """Opens the store; the first trial is set up when it is asked for a report."""
         import torch
 
-        from trainable.data.store import ClipStore
+        from trainable.data.store.clip_store import ClipStore
 
         torch.set_num_threads(config["task"]["threads"])
         share = config["task"].get("gpu_share", 1.0)
@@ -61,15 +61,15 @@ class VJepaTrainable(Trainable):
         return True
 
     def _next_trial(self, config: dict[str, Any]) -> "Trial":
-        from trainable.trial import Trial
+        from trainable.trial.trial_run import Trial
 
         self._task = config["task"]
         return Trial(config["trial"], self._task, self._store, self._evaluator)
 
     def _evaluator(self) -> "Evaluator":
         """Made with the first report: memory that runs out then is a matter of that trial's, not of the actor's."""
-        from trainable.evaluation import Evaluator
-        from trainable.objective import EvaluationConfig
+        from trainable.evaluate.config import EvaluationConfig
+        from trainable.evaluate.evaluator import Evaluator
 
         if self._judge is None:
             judged_on = EvaluationConfig(**self._task["evaluation"])
@@ -110,7 +110,7 @@ class VJepaTrainable(Trainable):
 
 def measure_models(hyperparameters: list[dict[str, Any]], view: View, target_dim: int) -> list[ModelSize | ConfigError]:
     """What each configuration costs, or why it cannot be built; runs in a worker, since it needs torch and timm."""
-    from trainable.flops import measure_model
+    from trainable.model.flops import measure_model
 
     def measure(values: dict[str, Any]) -> ModelSize | ConfigError:
         try:
@@ -123,7 +123,7 @@ def measure_models(hyperparameters: list[dict[str, Any]], view: View, target_dim
 
 def check_students(hyperparameters: list[dict[str, Any]]) -> tuple[int, ConfigError] | None:
     """The first configuration whose student cannot be built, and why; runs in a worker, as `measure_models` does."""
-    from trainable.student import check_student
+    from trainable.model.student import check_student
 
     for number, values in enumerate(hyperparameters):
         try:

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.replay.curves import Array, Pool
-from salt_tune.rungs import Move
+from salt_tune.schedulers.asha import Move
 
 
 class Method(Protocol):
-    """Who decides which trial goes on: `salt_tune.rungs.Scheduler`, or a peer behind the same questions."""
+    """Who decides which trial goes on: `salt_tune.schedulers.asha.Scheduler`, or a peer behind the same questions."""
 
     rungs: tuple[float, ...]  # where trials are compared
 

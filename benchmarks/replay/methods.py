@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from benchmarks.replay import peers
 from benchmarks.replay.clock import Method
-from salt_tune import curves, freeze_thaw, schedule
-from salt_tune.freeze_thaw import FreezeThaw
-from salt_tune.rungs import Move, Promotions, Scheduler
-from salt_tune.schedule import Schedule
+from salt_tune.schedulers import freeze_thaw, learning_curves
+from salt_tune.schedulers.asha import Move, Promotions, Scheduler
+from salt_tune.schedulers.freeze_thaw import FreezeThaw
+from salt_tune.space import schedule
+from salt_tune.space.schedule import Schedule
 
 Searching = Literal["shared order", "random", "tpe", "gp"]
 
@@ -128,7 +129,10 @@ def _varied() -> dict[str, Contender]:
     varied: dict[str, Contender] = {}
     for module, name in (
         *((freeze_thaw, name) for name in ("HEAVY_TAILS", "WORTHWHILE", "HOPELESS", "REFIT_AFTER", "OUTLIER")),
-        *((curves, name) for name in ("CLOCKS", "SLOPES", "PERSISTENCES", "NOISES", "MEAN_SPREAD", "SCALE_WEIGHT")),
+        *(
+            (learning_curves, name)
+            for name in ("CLOCKS", "SLOPES", "PERSISTENCES", "NOISES", "MEAN_SPREAD", "SCALE_WEIGHT")
+        ),
         (schedule, "FREEZE_THAW_FACTOR"),
     ):
         value = getattr(module, name)

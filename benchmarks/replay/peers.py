@@ -10,7 +10,7 @@ from collections import deque
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
 
-from salt_tune.rungs import Move
+from salt_tune.schedulers.asha import Move
 
 METRIC, TIME = "value", "training_iteration"
 WAITING = (Trial.PENDING, Trial.PAUSED)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.replay.curves import Pool
-from salt_tune.parameters import Range
-from salt_tune.searcher import Method, Searcher
+from salt_tune.searchers.base import Method, Searcher
+from salt_tune.space.parameters import Range
 
 
 class InOrder:

@@ -10,7 +10,7 @@ from benchmarks.replay.clock import Method, replay
 from benchmarks.replay.curves import Pool
 from benchmarks.replay.methods import asha, thaw
 from benchmarks.replay.proposals import InOrder
-from salt_tune.rungs import Move
+from salt_tune.schedulers.asha import Move
 
 TRIALS, WORKERS, FULL = 10_000, 100, 27
 

@@ -12,7 +12,7 @@ from io import StringIO
 from typing import Any, Literal
 
 from benchmarks.replay.peers import METRIC, TIME, milestones
-from salt_tune.rungs import Move
+from salt_tune.schedulers.asha import Move
 
 with redirect_stdout(StringIO()):  # it lists what else could be installed
     from syne_tune.backend.trial_status import Trial

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import paired_bootstrap, rank_finalists, rung_correlation, seed_noise
-from salt_tune.run import FORMAT_VERSION, RunDirectory
+from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 
 CLIPS = [f"clip-{number:03d}" for number in range(64)]
 POINTS = (0.25, 0.5, 1.0, 2.0, 3.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PROGRAM = """
 import sys
-import analysis, analysis.plots, analysis.store_plots
+import analysis, analysis.plots.search, analysis.plots.store
 print(*sorted({"ray", "torch", "salt_tune.search", "trainable"} & set(sys.modules)))
 """
 

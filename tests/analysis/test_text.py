@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from analysis.style import drawn, figure, named_rows, style
+from analysis.plots.style import drawn, figure, named_rows, style
 from analysis.text import printable, shortened
 
 HOSTILE = ("\x1b[2J", "a\nb", "a\tb\r", "\x07", "\x9b31m", "gpj.\u202etrap", "\u2066x", "\ud800", "\udcff", "\u2028")

@@ -10,7 +10,7 @@ from benchmarks.replay import curves, figures, frontier, methods, peers, synthet
 from benchmarks.replay.clock import Method, Replay, replay
 from benchmarks.replay.curves import Array, Pool
 from benchmarks.replay.proposals import InOrder, Learned
-from salt_tune.rungs import Promotions
+from salt_tune.schedulers.asha import Promotions
 
 
 def pool(values: Array) -> Pool:

@@ -13,7 +13,7 @@ import pytest
 
 from analysis.text import printable
 from tests.faults.conftest import SMALL, assert_well, prepare, write_video
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 Refused = Callable[..., str]
 

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.faults.conftest import SMALL, assert_well, survivors, wait_until, write_video
 from tests.trainable.data.video.stamped import Kind, write
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 # What a decoding process loads before anything else: a FFmpeg with bugs that files of some names bring about.
 BUGS = """

@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up(
 
 def assert_good(path: Path) -> None:
     """Every row of a store agrees with its checksum, which a reader compares."""
-    from trainable.data.store import ClipStore
+    from trainable.data.store.clip_store import ClipStore
 
     store = ClipStore.open(path)
     for clips in (store.train, store.val):

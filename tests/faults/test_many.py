@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.faults.conftest import prepare, write_video
-from trainable.data.hashing import digest
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.reader import read_clip
-from trainable.data.view import View
+from trainable.data.video.view import View
+from trainable.hashing import digest
 
 COUNT, FEW, VERY_FEW = 10_000, 1_000, 64
 VIEW = View(frames=2, size=16, patch=8, tubelet=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, must_succeed, run_command
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 CLIPS = 260
 HEADROOM_MB = 48
@@ -18,8 +18,8 @@ TRIAL = """
 import json, resource, sys
 import torch
 from tests.trainable.small import SMALL
-from trainable.data.store import ClipStore
-from trainable.loop import Training
+from trainable.data.store.clip_store import ClipStore
+from trainable.train.training import Training
 
 def status(name):
     lines = open("/proc/self/status").read().splitlines()

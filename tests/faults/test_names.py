@@ -11,7 +11,7 @@ from PIL import Image
 
 from analysis.text import printable
 from tests.faults.conftest import SMALL, assert_well, write_video
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,8 +12,8 @@ import pytest
 from tests.faults.conftest import SMALL, assert_well
 from tests.trainable.data.video.kinds import KINDS, X264
 from tests.trainable.data.video.stamped import Kind, copy_stream, in_order, write
-from trainable.data.crops import CENTRE, cut_image
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.crops import CENTRE, cut_image
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
 

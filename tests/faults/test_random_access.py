@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salt_tune import upkeep
+from salt_tune.stores import maintain
 from tests.faults.conftest import SMALL, assert_well, content, refusal
 from tests.trainable.data.video.stamped import Kind, write
-from trainable.data.decoding import Decoders
-from trainable.data.plan import Plan
-from trainable.data.sources import find_source
-from trainable.data.store import ClipStore
-from trainable.data.view import View
+from trainable.data.build.decoding import Decoders
+from trainable.data.build.plan import Plan
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.video_dataset import find_source
+from trainable.data.video.view import View
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -126,9 +126,9 @@ def test_a_repair_that_is_killed_goes_on(
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(upkeep, "repair", stop)
+        patch.setattr(maintain, "repair", stop)
         with pytest.raises(StoppedError):
-            upkeep.repair_store(old, None, Decoders(1))
+            maintain.repair_store(old, None, Decoders(1))
     assert here("--verify", old).returncode == 1
     assert_well(here("--repair", old))
     assert_well(here("--verify", old))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from salt_tune.rungs import LOST, Scheduler
+from salt_tune.schedulers.asha import LOST, Scheduler
 
 Table = Sequence[Sequence[float]]  # of the trials, in the order of their start: the score at each rung
 Choose = Callable[[int], int]  # which of so many running trials answers next

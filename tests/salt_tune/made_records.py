@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from salt_tune.records import TrialRecord
-from salt_tune.run import RunDirectory
-from salt_tune.searcher import Proposal
-from salt_tune.space import SearchSpace
-from trainable.references import References
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import TrialRecord
+from salt_tune.searchers.base import Proposal
+from salt_tune.space.search_space import SearchSpace
+from trainable.evaluate.baselines import References
 
 REFERENCES = References(training_mean=0.652, position_mean=0.61, nearest_visible=0.702)
 CLIPS = 64

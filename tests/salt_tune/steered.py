@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from salt_tune.journal import Journal
-from salt_tune.records import TrialRecord, ranking
-from salt_tune.schedulers import make_scheduler
-from salt_tune.searcher import make_searcher
-from salt_tune.space import SearchSpace
-from salt_tune.state import Options
-from salt_tune.steering import Steering
+from analysis.run_directory.trials import TrialRecord, ranking
+from salt_tune.controller.controller import Steering
+from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.state import Options
+from salt_tune.runs.journal import Journal
+from salt_tune.searchers.base import make_searcher
+from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.driving import Choose, first
 from tests.salt_tune.made_records import make_report
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from salt_tune import asking
-from salt_tune.space import SearchSpace, SpaceError
-from salt_tune.space_file import load_space
+from salt_tune.space.search_space import SearchSpace, SpaceError
+from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import content, write
 from trainable.ray_trainable import check_students
 

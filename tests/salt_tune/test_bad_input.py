@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from salt_tune.lock import locked
-from salt_tune.run import FORMAT_VERSION
+from analysis.run_directory.paths import FORMAT_VERSION
+from salt_tune.runs.lock import locked
 from tests.conftest import Command
 from tests.salt_tune.conftest import Ended
 from tests.small_store import build_store

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Command
 from tests.salt_tune.conftest import read_json, start, wait_for
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 SMALL = ("--frames", 8, "--size", 32, "--patch", 8, "--teacher-epochs", 1, "--workers", 2)
 
@@ -123,9 +123,9 @@ def test_a_clip_that_does_not_decode_is_named_and_moves_no_other(
         if path.stem != "c" or path.parent.name != "up"
     )
 
+    from trainable.data.store.targets import normalise
     from trainable.data.video.reader import read_clip
-    from trainable.targets import normalise
-    from trainable.teacher import PixelTeacher
+    from trainable.teachers.pixel import PixelTeacher
 
     torch = pytest.importorskip("torch")
     teacher = PixelTeacher(store.path / "teacher", "cpu")

@@ -13,9 +13,9 @@ import torch
 
 from tests.faults.conftest import SMALL, assert_well, here, refused
 from tests.salt_tune.test_prepare_teachers import Malicious
-from trainable.data.store import ClipStore
-from trainable.targets import normalise
-from trainable.teacher import PixelTeacher
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.targets import normalise
+from trainable.teachers.pixel import PixelTeacher
 
 __all__ = ["here", "refused"]  # fixtures
 

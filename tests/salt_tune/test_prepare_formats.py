@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tests.faults.conftest import SMALL, assert_well, content, here, listing, many_videos, refused, started, wait_until
-from trainable.data.crops import names_direction
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.targets import normalise
+from trainable.data.video.crops import names_direction
 from trainable.data.video.reader import read_clip
-from trainable.targets import normalise
-from trainable.teacher import PixelTeacher
+from trainable.teachers.pixel import PixelTeacher
 
 __all__ = ["here", "many_videos", "refused", "started"]  # fixtures
 

@@ -11,11 +11,11 @@ import torch
 import yaml
 
 from tests.faults.conftest import SMALL, assert_well, here, prepare, refused, write_video
-from tests.trainable.test_videomae import random_weights
-from trainable.data.store import ClipStore
-from trainable.targets import normalise
-from trainable.videomae import VideoMaeTeacher
-from trainable.videomae_sizes import VIDEOMAE_TEACHERS
+from tests.trainable.teachers.test_videomae import random_weights
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.targets import normalise
+from trainable.teachers.videomae import VideoMaeTeacher
+from trainable.teachers.videomae_layout import VIDEOMAE_TEACHERS
 
 __all__ = ["here", "refused"]  # fixtures
 

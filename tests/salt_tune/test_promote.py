@@ -11,10 +11,10 @@ import torch
 import yaml
 
 import trainable
-from salt_tune.progress import short
+from salt_tune.callbacks.live_table import short
 from tests.conftest import Command
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 

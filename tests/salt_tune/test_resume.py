@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from salt_tune.journal import Journal
-from salt_tune.records import TrialRecord
-from salt_tune.scheduler import Dispatch, Following
-from salt_tune.schedulers import make_scheduler
-from salt_tune.searcher import make_searcher
-from salt_tune.space import SearchSpace
-from salt_tune.state import Options
-from salt_tune.steering import Steering
+from analysis.run_directory.trials import TrialRecord
+from salt_tune.controller.controller import Steering
+from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.state import Options
+from salt_tune.ray_backend.dispatcher import Dispatch, Following
+from salt_tune.runs.journal import Journal
+from salt_tune.searchers.base import make_searcher
+from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
 LR = {"type": "log_uniform", "low": 1e-4, "high": 1e-1}

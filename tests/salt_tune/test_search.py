@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from salt_tune.run import RunDirectory
+from analysis.run_directory.paths import RunDirectory
 from tests.salt_tune.conftest import Ended, read_json, read_reports
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 
 SUMMARY_FIELDS = {
     "format_version",

@@ -9,9 +9,9 @@ import optuna
 import pytest
 
 import analysis
-from salt_tune.run import RunDirectory, read_summary
-from salt_tune.space_file import dump_space, reload_space
-from salt_tune.taking_up import space_hash
+from analysis.run_directory.paths import RunDirectory, read_summary
+from salt_tune.runs.reopen import space_hash
+from salt_tune.space.space_file import dump_space, reload_space
 from tests.conftest import Command
 from tests.salt_tune.conftest import MINUTES, read_reports, start, wait_for
 

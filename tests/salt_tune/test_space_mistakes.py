@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from salt_tune.space import SpaceError
-from salt_tune.space_file import load_space
+from salt_tune.space.search_space import SpaceError
+from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import Edit, content, put, write
 
 MISTAKES: dict[str, tuple[Edit, list[str]]] = {

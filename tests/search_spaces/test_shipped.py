@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from salt_tune.searcher import Proposal, make_searcher, proposal
-from salt_tune.space import SearchSpace
-from salt_tune.space_file import load_space
+from salt_tune.searchers.base import Proposal, make_searcher, proposal
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import load_space
 from trainable.config import TrialConfig
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"

@@ -10,12 +10,12 @@ import torch
 
 from tests.trainable.small import SMALL, make_plan, prepare
 from tests.trainable.trials import Fragile, make_task, make_trial, to_the_end
-from trainable.data.codecs import LatentFormat, PixelFormat
-from trainable.data.store import ClipStore
-from trainable.data.view import View
-from trainable.loop import Training
-from trainable.objective import EvaluationConfig
-from trainable.trial import Trial
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.video.view import View
+from trainable.evaluate.config import EvaluationConfig
+from trainable.train.training import Training
+from trainable.trial.trial_run import Trial
 
 MakeTraining = Callable[..., Training]
 Start = Callable[..., Trial]

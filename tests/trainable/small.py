@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 
 from trainable.config import TrialConfig
-from trainable.data.build import StoreBuilder
-from trainable.data.decoding import Decoders
-from trainable.data.index import Clips
-from trainable.data.plan import Plan
-from trainable.data.sources import find_source
-from trainable.data.store import ClipStore
-from trainable.data.view import View
-from trainable.loop import Training
+from trainable.data.build.builder import StoreBuilder
+from trainable.data.build.decoding import Decoders
+from trainable.data.build.plan import Plan
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.index import Clips
+from trainable.data.video.video_dataset import find_source
+from trainable.data.video.view import View
+from trainable.train.training import Training
 
 SMALL = TrialConfig(
     student="vit_tiny_patch16_224",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainable.config import CHECKED_TOGETHER, FIELD_NAMES, TrialConfig
-from trainable.data.view import View
+from trainable.data.video.view import View
 from trainable.errors import ConfigError
 
 SEED = {  # the best configuration found by hand

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.conftest import ROOT
 from tests.trainable.small import assert_equal_tensors
 from tests.trainable.trials import POINTS, clip_losses, make_task, make_trial, told
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 from trainable.ray_trainable import VJepaTrainable
 
 Actor = Callable[..., VJepaTrainable]
@@ -122,7 +122,7 @@ CROWDED = """
 import json, resource, sys
 from pathlib import Path
 from tests.trainable.trials import make_task, make_trial
-from trainable.data.store import ClipStore
+from trainable.data.store.clip_store import ClipStore
 from trainable.ray_trainable import VJepaTrainable
 import ray.tune.trainable.trainable as ray_trainable
 

@@ -14,27 +14,27 @@ MODULES = sorted(
 )
 LIGHT = [
     "trainable",
-    "trainable.budget",
+    "trainable.trial.budget",
     "trainable.config",
-    "trainable.data.codecs",
-    "trainable.data.copies",
-    "trainable.data.crops",
-    "trainable.data.decoding",
-    "trainable.data.grouping",
-    "trainable.data.hashing",
-    "trainable.data.index",
-    "trainable.data.manifest",
-    "trainable.data.store",
-    "trainable.data.sources",
-    "trainable.data.splitting",
-    "trainable.data.synthetic",
+    "trainable.data.store.codecs",
+    "trainable.data.build.copies",
+    "trainable.data.video.crops",
+    "trainable.data.build.decoding",
+    "trainable.data.video.grouping",
+    "trainable.hashing",
+    "trainable.data.store.index",
+    "trainable.data.store.manifest",
+    "trainable.data.store.clip_store",
+    "trainable.data.video.video_dataset",
+    "trainable.data.video.splitting",
+    "trainable.data.video.synthetic",
     "trainable.errors",
     "trainable.files",
-    "trainable.masking",
-    "trainable.model_size",
-    "trainable.objective",
-    "trainable.schedules",
-    "trainable.videomae_sizes",
+    "trainable.masking.masks",
+    "trainable.model.size",
+    "trainable.evaluate.config",
+    "trainable.train.lr_schedule",
+    "trainable.teachers.videomae_layout",
 ]
 
 
@@ -48,7 +48,7 @@ def loaded_by(modules: list[str]) -> set[str]:
 
 def test_nothing_but_the_adapter_imports_ray_or_the_search() -> None:
     loop = [name for name in MODULES if name != ADAPTER]
-    assert {"trainable.loop", "trainable.data.build"} < set(loop)
+    assert {"trainable.train.training", "trainable.data.build.builder"} < set(loop)
     loaded = loaded_by(loop)
     assert "torch" in loaded
     assert not loaded & {"ray", "salt_tune", "optuna", "analysis"}

@@ -79,10 +79,10 @@ import contextlib, json, os, sys, traceback
 from pathlib import Path
 import torch
 from tests.trainable.trials import make_task, make_trial
-from trainable.data.store import ClipStore
-from trainable.evaluation import Evaluator
-from trainable.objective import EvaluationConfig
-from trainable.trial import Trial
+from trainable.data.store.clip_store import ClipStore
+from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.config import EvaluationConfig
+from trainable.trial.trial_run import Trial
 
 torch.set_num_threads(1)
 disk, store = Path("disk"), ClipStore.open(sys.argv[1])

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
 from tests.trainable.small import SMALL, assert_equal_tensors
-from trainable.data.store import ClipStore
-from trainable.evaluation import Evaluation, Evaluator
-from trainable.loop import Training
-from trainable.trial import Trial
+from trainable.data.store.clip_store import ClipStore
+from trainable.evaluate.evaluator import Evaluation, Evaluator
+from trainable.train.training import Training
+from trainable.trial.trial_run import Trial
 
 POINTS = [0.5, 1.0, 1.75, 2.0]  # epochs: steps 2, 4, 7 and 8 of 8
 

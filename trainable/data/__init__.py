@@ -1,1 +1,1 @@
-"""Videos in, batches out: sources, decoding, the clip store and its loader."""
+"""Videos in, batches out."""

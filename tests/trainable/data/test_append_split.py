@@ -10,18 +10,18 @@ import pytest
 
 from tests.trainable.data.kills import content_hash, kill_often
 from tests.trainable.small import Projection, ignore, make_plan, prepare
-from trainable.data import plan
-from trainable.data.append import StoreAppender
-from trainable.data.codecs import PixelFormat
-from trainable.data.copies import repeated
-from trainable.data.decoding import Decoders
-from trainable.data.grouping import Grouping, grouping_of, sides_of
-from trainable.data.plan import Plan
-from trainable.data.sources import Source, find_source
-from trainable.data.store import ClipStore
-from trainable.data.subset import subset
-from trainable.data.verify import verify
-from trainable.data.view import View
+from trainable.data.build import plan
+from trainable.data.build.copies import repeated
+from trainable.data.build.decoding import Decoders
+from trainable.data.build.plan import Plan
+from trainable.data.maintain.append import StoreAppender
+from trainable.data.maintain.subset import subset
+from trainable.data.maintain.verify import verify
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.codecs import PixelFormat
+from trainable.data.video.grouping import Grouping, grouping_of, sides_of
+from trainable.data.video.video_dataset import Source, find_source
+from trainable.data.video.view import View
 from trainable.errors import StoreError, UserError
 
 VIEW = View(frames=4, size=32, patch=8, tubelet=2)
@@ -131,7 +131,7 @@ def test_killed_as_nothing_but_copies_came_it_goes_on(
     store = prepare(tmp_path / "store", make_plan(folder, VIEW))
     put(folder, {"a/again": folder / "a" / "ag0_0.webm"})
     with monkeypatch.context() as patch:
-        patch.setattr("trainable.data.growing.GrowingFolder.remove", None)  # after the manifest
+        patch.setattr("trainable.data.build.staging.GrowingFolder.remove", None)  # after the manifest
         with pytest.raises(TypeError):
             append(store.path, find_source(folder))
     assert append(store.path, find_source(folder)).copies == 1

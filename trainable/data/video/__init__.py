@@ -1,1 +1,1 @@
-"""Reads video files: every frame in presentation order, and what is damaged by name."""
+"""Video files: which there are, how they are split and cropped, and every frame in presentation order."""

@@ -23,9 +23,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from trainable.data.crops import CENTRE, Cut, cut_image
 from trainable.data.video.container import complaint_about
-from trainable.data.view import View
+from trainable.data.video.crops import CENTRE, Cut, cut_image
+from trainable.data.video.view import View
 from trainable.errors import VideoError
 
 READING: Final = {"order": "decoded-in-order", "library": f"PyAV {av.__version__}"}  # as the manifest records it

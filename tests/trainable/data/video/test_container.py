@@ -11,7 +11,7 @@ from tests.trainable.data.video.kinds import KINDS
 from tests.trainable.data.video.stamped import Kind, write
 from trainable.data.video.container import complaint_about
 from trainable.data.video.reader import read_clip
-from trainable.data.view import View
+from trainable.data.video.view import View
 from trainable.errors import VideoError
 
 VIEW = View(frames=8, size=48, patch=8)

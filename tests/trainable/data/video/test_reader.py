@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from tests.trainable.data.video.kinds import KINDS, X264
 from tests.trainable.data.video.stamped import Images, Kind, copy_stream, in_order, numbers_on, stamped, write
-from trainable.data.crops import CENTRE, cut_image
 from trainable.data.video import reader
+from trainable.data.video.crops import CENTRE, cut_image
 from trainable.data.video.reader import Extent, read_clip
-from trainable.data.view import View
+from trainable.data.video.view import View
 from trainable.errors import VideoError
 
 VIEW = View(frames=8, size=48, patch=8)
@@ -377,7 +377,7 @@ def encode(path: Path, frames: Images) -> Path:
 def test_a_process_that_reads_can_still_write_and_loads_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from trainable.data.video.reader import read_clip\n"
-        "from trainable.data.synthetic import write_dataset; from trainable.data.view import View\n"
+        "from trainable.data.video.synthetic import write_dataset; from trainable.data.video.view import View\n"
         "folder = Path(sys.argv[1]); write_dataset(folder, 16)\n"
         "read_clip(folder / '1.webm', View(size=32)); write_dataset(folder / 'more', 16)\n"
         "assert 'torch' not in sys.modules\n"

@@ -1,0 +1,1 @@
+"""Reads a run directory; needs the standard library only."""

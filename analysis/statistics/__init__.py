@@ -1,0 +1,1 @@
+"""Statistics of trials and clips, on arrays."""

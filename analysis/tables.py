@@ -1,0 +1,73 @@
+"""What a search tried, and how its trials compare, as tables."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from analysis.loading import AGAINST_WINNER, RUNG_CORRELATION, Run
+from analysis.run_directory.reports import natural
+from analysis.statistics.rung_correlation import RungCorrelation
+
+
+def searched(run: Run) -> pd.DataFrame:
+    """What the trials tried of each searched parameter, and what the winner had.
+
+    Returns:
+        Indexed by parameter: `scale`, `tried` (as text: the ends of the range, or the categories), `winner` (NaN where
+        there is none).
+    """
+    rows = {name: (run.summary["scales"][name], _tried(run, name), _of_winner(run, name)) for name in run.parameters}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["scale", "tried", "winner"])
+
+
+def paired_against_best(run: Run) -> pd.DataFrame:
+    """Each trial beside the winner, clip by clip, at the deepest rung that both reached: as the summary has it.
+
+    Each interval stands alone: of 20 trials equal to the winner, one is expected to look different.
+
+    Returns:
+        One row a trial that was compared, deepest first, then closest to the winner first: `trial`, `rung`,
+        `difference` (mean loss of the trial - of the winner), `standard_error`, `low`, `high` (its 95% interval),
+        `distinguishable`. No rows where there is no winner.
+    """
+    compared = [(trial["id"], trial["against_winner"]) for trial in run.summary["trials"] if trial["against_winner"]]
+    table = pd.DataFrame([{"trial": name, **found} for name, found in compared], columns=list(_TYPES)).astype(_TYPES)
+    table = table.assign(distinguishable=(table["low"] > 0) | (table["high"] < 0))
+    return table.sort_values(["rung", "difference"], ascending=[False, True], ignore_index=True)
+
+
+def rung_correlations(run: Run) -> pd.DataFrame:
+    """How far the order of the trials at each rung is that at the deepest one.
+
+    Returns:
+        One row a rung, ascending: `rung`, `deepest`, `trials`, `spearman`, `low`, `high` (NaN where there are too few)
+        and `verdict`; see `analysis.statistics.rung_correlation`.
+    """
+    found = [
+        RungCorrelation(**{name: entry[name] for name in RUNG_CORRELATION})
+        for entry in run.summary["rung_correlations"]
+    ]
+    rows = [{**asdict(each), "verdict": each.verdict} for each in found]
+    return pd.DataFrame(rows, columns=list(_CORRELATION_TYPES)).astype(_CORRELATION_TYPES)
+
+
+_TYPES = {"trial": "str", **dict.fromkeys(AGAINST_WINNER, "float64")}
+_CORRELATION_TYPES = {
+    **dict.fromkeys(("rung", "deepest"), "float64"),
+    "trials": "int64",
+    **dict.fromkeys(("spearman", "low", "high"), "float64"),
+    "verdict": "str",
+}
+
+
+def _tried(run: Run, parameter: str) -> str:
+    values = run.trials[parameter].dropna()
+    if run.summary["scales"][parameter] == "category":
+        return ", ".join(sorted({str(value) for value in values}, key=natural))
+    return f"{values.min():.4g} to {values.max():.4g}"
+
+
+def _of_winner(run: Run, parameter: str) -> object:
+    values = run.trials.loc[run.trials["trial"] == run.best, parameter].tolist()
+    return values[0] if values else np.nan

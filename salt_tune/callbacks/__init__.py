@@ -1,0 +1,1 @@
+"""What follows a search and never steers it; one file each."""

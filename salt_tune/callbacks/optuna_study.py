@@ -1,0 +1,251 @@
+"""The search as an Optuna study in the run directory, to be looked at while it runs (`optuna-dashboard`).
+
+Nothing is ever read from it: the journal is what a search remembers, and a resumed one writes its study anew. So
+nothing that happens to the file ends a search, or holds it up.
+"""
+
+import contextlib
+import math
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from salt_tune.searchers.base import Proposal
+from salt_tune.space.sampling import fits
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.ui.console import console
+
+LOCKED_SECONDS = 0.5  # that a write waits for a reader
+RETRY_SECONDS = 10.0  # after which a file that could not be written is written anew
+RETRY_SHARE = 20  # of the time that writing it anew takes, at least, lies between two tries
+
+STATES = {
+    "finished": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.FAIL,
+    "out_of_memory": TrialState.FAIL,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass
+class _Shown:
+    """A trial as the study has it, or will."""
+
+    params: dict[str, Any]
+    attributes: dict[str, Any]
+    steps: dict[int, float] = field(default_factory=dict)
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    started: datetime = field(default_factory=datetime.now)
+    completed: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.state != TrialState.RUNNING)
+
+
+class StudyView:
+    """Writes an Optuna study, which any process can load: `optuna.load_study(storage="sqlite:///...", study_name=...)`.
+
+    The study minimises the score. Its attributes `objective` and `mode` say what that is made of; `resource` and
+    `points` what its steps are: step n is the n-th of `points`. Trials have the attributes `trial` (the id), `seed`,
+    `fixed` (all hyperparameters that are no parameters here), `replicate_of`, and in the end `state` and `error`. A
+    trial that failed, diverged or ran out of memory is FAIL, one that is paused RUNNING.
+
+    Nothing is written before `show`. A file that cannot be written then (it is locked by a reader, gone, or the disk is
+    full) is told in one warning, and written anew some time later, and at the end.
+
+    Args:
+        path: the file; whatever is there is replaced.
+        name: of the study.
+        space: what is searched.
+    """
+
+    def __init__(self, path: Path, name: str, space: SearchSpace) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._path, self._name = path, name
+        self._distributions = {name: parameter.distribution() for name, parameter in space.parameters.items()}
+        self._steps = {point: step for step, point in enumerate(space.schedule.report_points())}
+        self._attributes = {
+            "objective": space.objective.name,
+            "mode": space.objective.mode,
+            "score": "lower is better; an objective that is to be high has its sign turned",
+            "resource": space.schedule.resource,
+            "points": [*space.schedule.report_points()],
+        }
+        self._trials: dict[str, _Shown] = {}
+        self._numbers: dict[str, int] = {}  # trial -> its number in the file
+        self._storage: RDBStorage | None = None  # None: the file lacks something
+        self._study = 0
+        self._inode = 0
+        self._retry_at = math.inf  # until it is shown
+        self._warned = False
+
+    def show(self) -> None:
+        """Writes what is known so far, in place of whatever is there, even of what a killed process left behind."""
+        started = time.monotonic()
+        self._let_go()
+        try:
+            self._write_anew()
+        except Exception as error:  # as in `_write`
+            self._give_up(error)
+        took = time.monotonic() - started
+        self._retry_at = time.monotonic() + max(RETRY_SECONDS, RETRY_SHARE * took)
+
+    def start(self, proposal: Proposal) -> None:
+        """A trial starts; of one that goes on, no notice is taken."""
+        if proposal.id in self._trials:
+            return
+        params = {
+            name: value
+            for name, value in proposal.parameters.items()
+            if name in self._distributions and fits(self._distributions[name], value)
+        }
+        attributes = {
+            "trial": proposal.id,
+            "seed": proposal.seed,
+            "fixed": {name: value for name, value in proposal.config.items() if name not in params},
+            "replicate_of": proposal.replicate_of,
+        }
+        known = {name: value for name, value in attributes.items() if value is not None}
+        shown = self._trials[proposal.id] = _Shown(params, known)
+
+        def write(storage: RDBStorage) -> None:
+            self._numbers[proposal.id] = storage.create_new_trial(self._study, self._frozen(shown))
+
+        self._write(write)
+
+    def report(self, trial_id: str, rung: float, score: float) -> None:
+        """A trial has come to a point of the schedule."""
+        shown, step = self._trials[trial_id], self._steps[rung]
+        if not shown.ended:
+            shown.steps[step] = score
+            self._write(lambda storage: storage.set_trial_intermediate_value(self._numbers[trial_id], step, score))
+
+    def end(self, trial_id: str, state: str, score: float, error: str | None = None) -> None:
+        """A trial has ended; states that Optuna does not know leave it running.
+
+        Args:
+            trial_id: its id.
+            state: "finished", "pruned", "diverged", "out_of_memory", "failed" or "interrupted".
+            score: lower is better.
+            error: one line, where it failed.
+        """
+        shown = self._trials[trial_id]
+        if shown.ended:
+            return
+        lost = not math.isfinite(score)
+        said = {"state": state} if error is None else {"state": state, "error": error}
+        shown.attributes |= said
+        if state in STATES:
+            shown.state = TrialState.FAIL if state == "finished" and lost else STATES[state]
+            shown.value = None if shown.state == TrialState.FAIL or lost else score
+            shown.completed = datetime.now()
+
+        def write(storage: RDBStorage) -> None:
+            number = self._numbers[trial_id]
+            for name, value in said.items():
+                storage.set_trial_user_attr(number, name, value)
+            if shown.ended:
+                values = None if shown.value is None else [shown.value]
+                storage.set_trial_state_values(number, shown.state, values)
+
+        self._write(write)
+
+    def close(self) -> None:
+        """Lets go of the file, after it has been written anew where it lacks something."""
+        if self._storage is None or not self._is_there():
+            self.show()
+        self._let_go()
+
+    def _write(self, change: Callable[[RDBStorage], None]) -> None:
+        """Changes the file; where it lacks something already, it is written anew, now or later."""
+        if self._storage is None:
+            if time.monotonic() >= self._retry_at:
+                self.show()
+            return
+        try:
+            if not self._is_there():  # SQLite would write to what is left of it
+                raise FileNotFoundError("it was deleted or replaced")
+            change(self._storage)
+        except Exception as error:  # whatever became of a file that anybody may open
+            self._give_up(error)
+
+    def _write_anew(self) -> None:
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        self._remove_temporary()
+        storage = _open(temporary)
+        try:
+            self._study = storage.create_new_study([StudyDirection.MINIMIZE], self._name)
+            for key, value in self._attributes.items():
+                storage.set_study_user_attr(self._study, key, value)
+            for name, shown in self._trials.items():
+                self._numbers[name] = storage.create_new_trial(self._study, self._frozen(shown))
+        finally:
+            storage.engine.dispose()
+        # SQLite would undo in the new file what this one says of the old one.
+        self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
+        temporary.replace(self._path)
+        self._inode = self._path.stat().st_ino
+        self._storage = _open(self._path)
+
+    def _is_there(self) -> bool:
+        return self._path.exists() and self._path.stat().st_ino == self._inode
+
+    def _remove_temporary(self) -> None:
+        for rest in self._path.parent.glob(f".{self._path.name}.tmp*"):
+            rest.unlink()
+
+    def _frozen(self, shown: _Shown) -> FrozenTrial:
+        trial = create_trial(
+            state=shown.state,
+            value=shown.value,
+            params=shown.params,
+            distributions={name: self._distributions[name] for name in shown.params},
+            user_attrs=shown.attributes,
+            intermediate_values=shown.steps,
+        )
+        trial.datetime_start, trial.datetime_complete = shown.started, shown.completed
+        return trial
+
+    def _give_up(self, error: Exception) -> None:
+        """Leaves the file as it is, for now."""
+        self._let_go()
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        with contextlib.suppress(OSError):  # it takes room that may be what is wanted
+            self._remove_temporary()
+        if not self._warned:
+            self._warned = True
+            wrapped = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+            cause = getattr(wrapped, "orig", None) or wrapped or error
+            reason = " ".join(str(cause).split()) or type(cause).__name__
+            console.print(
+                f"warning: {self._path}: cannot be written: {reason}; "
+                "the search goes on without it, and writes it anew when it can"
+            )
+
+    def _let_go(self) -> None:
+        if self._storage is not None:
+            self._storage.engine.dispose()
+            self._storage = None
+
+
+def _open(path: Path) -> RDBStorage:
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=LOCKED_SECONDS, check_same_thread=False)
+        # Does not wait for the disk: a killed process leaves the file whole, and after a power cut it is written anew.
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    # Not by a URL with the path in it, which may hold a question mark or a brace.
+    return RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})

@@ -1,0 +1,215 @@
+"""Weights & Biases: one run a trial, and one for the promoted model.
+
+It is written for others to see: what it refuses is refused before a search begins, and what fails later never ends one.
+"""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from analysis.run_directory.trials import ENDED, TrialRecord
+from salt_tune.ui.console import console
+from trainable.errors import UserError
+
+T = TypeVar("T")
+Mode = Literal["off", "offline", "online"]
+MODES = get_args(Mode)
+PROJECT = "salt_tune"
+
+CRASHED = {"failed", *ENDED}
+PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what W&B takes as an id and as a group, in its folders and addresses too
+PLAIN_LENGTH = 64
+FINISH_SECONDS = 120  # that the end of a run may take to upload; what is left lies in wandb/, for `wandb sync`
+
+
+def check_wandb(mode: Mode) -> None:
+    """Makes sure that Weights & Biases will take what is logged, without ever asking for a key in the terminal.
+
+    Raises:
+        UserError: online, there is no key, it is refused, or the server cannot be reached.
+    """
+    if mode != "online":
+        return
+    import wandb
+
+    remedy = "take --wandb offline, which `wandb sync` uploads later"
+    wandb.setup(settings=wandb.Settings(mode="online", console="off", silent=True))
+    try:
+        known = wandb.login(prompt=False, verify=True)
+    except Exception as error:  # wandb's own, and whatever its process raises
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"--wandb online: W&B does not let you in: {why}; {remedy}") from error
+    if not known:
+        raise UserError(f"--wandb online: there is no key for W&B; run `wandb login`, set WANDB_API_KEY, or {remedy}")
+
+
+def plain_name(name: str) -> str:
+    """The name as W&B takes it: itself, or what is left of it and a hash, which tells it from others."""
+    if PLAIN.fullmatch(name):
+        return name
+    left = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[: PLAIN_LENGTH - 9].strip("-")
+    return f"{left}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+class WandbRun:
+    """Logs one training to Weights & Biases.
+
+    Its id there is made of group and name (see `plain_name`), so that it can be found again.
+
+    Args:
+        mode: "offline" or "online".
+        folder: where its files go, in a folder `wandb`.
+        group: name of the search.
+        name: name of the training.
+        config: hyperparameters.
+        resume: go on with the run of this name and group, where there is one; offline, it gets further files. Without,
+            a run of that id that W&B has already is left alone.
+
+    Raises:
+        UserError: W&B refuses.
+    """
+
+    def __init__(
+        self, mode: Mode, folder: Path, group: str, name: str, config: dict[str, Any], *, resume: bool = False
+    ) -> None:
+        import wandb  # takes a second, and most searches do without
+
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._run = wandb.init(
+                project=PROJECT,
+                group=plain_name(group),
+                name=name,
+                config=config,
+                dir=folder,
+                mode=None if mode == "off" else mode,
+                id=f"{plain_name(group)}-{name}",
+                resume=("allow" if resume else "never") if mode == "online" else None,
+                reinit="create_new",
+                settings=wandb.Settings(console="off", silent=True, finish_timeout=FINISH_SECONDS),
+            )
+        except wandb.Error as error:
+            raise UserError(f"--wandb {mode}: {group}-{name} cannot be logged: {str(error).splitlines()[0]}") from error
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+
+    def log(self, report: dict[str, Any]) -> None:
+        """Logs the numbers of a report, over its epoch."""
+        self._run.log({name: value for name, value in report.items() if isinstance(value, int | float)})
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Ends the run."""
+        self._run.finish(exit_code=exit_code)
+
+
+class Lenient:
+    """Calls W&B until it fails; then one line says so, and nothing more is logged.
+
+    Attributes:
+        lost: whether it has failed.
+    """
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def __call__(self, call: Callable[[], T]) -> T | None:
+        """Calls, unless a call has failed before; None where it fails."""
+        if self.lost:
+            return None
+        try:
+            return call()
+        except Exception as error:  # of wandb, of the process that it starts, of the files that it writes
+            self.lost = True
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            console.print(f"warning: W&B has failed ({why}); nothing more is logged there; the training goes on")
+            return None
+
+    def close(self) -> None:
+        """Ends W&B's own process where it has failed, which would complain as this one exits."""
+        if self.lost:
+            import wandb
+
+            with contextlib.suppress(Exception):  # it has been told that W&B has failed
+                wandb.teardown()
+
+
+class WandbFollower:
+    """Follows one training; where W&B fails, it says so once and logs nothing more.
+
+    Args:
+        mode: see `WandbRun`, as the others; "off" follows nothing.
+        folder: where its files go.
+        group: name of the search.
+        name: name of the training.
+        config: hyperparameters.
+    """
+
+    def __init__(self, mode: Mode, folder: Path, group: str, name: str, config: dict[str, Any]) -> None:
+        self._try, self._run = Lenient(), None
+        if mode != "off":
+            self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, resume=True))
+
+    def log(self, report: dict[str, Any]) -> None:
+        """Logs a report."""
+        if (run := self._run) is not None:
+            self._try(lambda: run.log(report))
+
+    def finish(self, exit_code: int) -> None:
+        """Ends the run."""
+        if (run := self._run) is not None:
+            self._try(lambda: run.finish(exit_code))
+        self._try.close()
+
+
+class WandbTracker(contextlib.AbstractContextManager["WandbTracker"]):
+    """Follows a search, see `analysis.run_directory.trials.Listener`; as a context manager it ends what is still open.
+
+    The run of a trial stays open while the trial is paused: it costs a file and no thread. Where W&B fails, it says so
+    once and logs nothing more.
+
+    Args:
+        mode: "offline" or "online".
+        folder: the run directory.
+        group: name of the search.
+        resume: the search goes on where another process left it.
+    """
+
+    def __init__(self, mode: Mode, folder: Path, group: str, *, resume: bool = False) -> None:
+        self._mode, self._folder, self._group, self._resume = mode, folder, group, resume
+        self._open: dict[str, WandbRun] = {}
+        self._logged: dict[str, float] = {}  # how far each trial has been logged
+        self._paused: set[str] = set()
+        self._try = Lenient()
+
+    def on_start(self, record: TrialRecord) -> None:
+        """A trial starts, or goes on after a pause."""
+        self._paused.discard(record.id)
+        if record.id not in self._open:
+            self._try(lambda: self._begin(record))
+
+    def _begin(self, record: TrialRecord) -> None:
+        config = record.proposal.config
+        self._open[record.id] = WandbRun(self._mode, self._folder, self._group, record.id, config, resume=self._resume)
+        self._logged.setdefault(record.id, record.resource)
+
+    def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
+        """A trial has reported; one that comes again, since its process had died, is not logged again."""
+        if record.id in self._open and (report["resource"] > self._logged[record.id] or report["status"] in ENDED):
+            self._logged[record.id] = report["resource"]
+            self._try(lambda: self._open[record.id].log(report))
+
+    def on_end(self, record: TrialRecord) -> None:
+        """A trial has paused or ended."""
+        if record.state == "paused":
+            self._paused.add(record.id)
+        elif (run := self._open.pop(record.id, None)) is not None:
+            self._try(lambda: run.finish(int(record.state in CRASHED)))
+
+    def __exit__(self, *error: object) -> None:
+        for name, run in self._open.items():
+            self._try(lambda run=run, name=name: run.finish(int(name not in self._paused)))  # type: ignore[misc]
+        self._open.clear()
+        self._try.close()

@@ -1,0 +1,1 @@
+"""What a finished search says: summary, leaderboard, conclusions, model card."""

@@ -1,0 +1,115 @@
+"""How the trials of a search compare, from their records and clip losses; docs/run-directory.md has the terms."""
+
+import math
+from collections.abc import Sequence
+
+from analysis.clip_losses import read_clip_losses
+from analysis.errors import RunError
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import ENDED, TrialRecord
+from analysis.statistics.comparison import Finalist, paired_bootstrap, pareto_front, rank_finalists
+from analysis.statistics.rung_correlation import RungCorrelation, rung_correlation
+from salt_tune.space.search_space import Against
+from salt_tune.ui.console import console
+
+
+def scores_by_seed(ranked: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> dict[str, list[float]]:
+    """The scores of the seeds of each configuration that trained to the end, best first; infinite: lost.
+
+    A replicate that failed or was interrupted tells nothing of its configuration, and is left out.
+
+    Args:
+        ranked: the trials that rank, best first.
+        records: all of them.
+    """
+    scores = {record.id: [record.score] for record in ranked if record.state == "finished"}
+    for record in records:
+        original = record.proposal.replicate_of
+        if original in scores and record.state in ("finished", *ENDED):
+            scores[original].append(record.score)
+    return scores
+
+
+def finalists(scores: dict[str, list[float]]) -> list[Finalist]:
+    """The configurations down to the last one that has several seeds, best mean first.
+
+    Those below have one score each, by which they lost; they would be compared by their luck.
+
+    Args:
+        scores: see `scores_by_seed`.
+    """
+    several = [place for place, seeds in enumerate(scores.values()) if len(seeds) > 1]
+    return rank_finalists(dict(list(scores.items())[: several[-1] + 1])) if several else []
+
+
+def rung_correlations(records: Sequence[TrialRecord], rungs: Sequence[float]) -> list[RungCorrelation]:
+    """What each rung says of the deepest one; replicates are left out, as they repeat configurations."""
+    originals = [record for record in records if record.proposal.replicate_of is None]
+    return rung_correlation(
+        {rung: {record.id: record.scores[rung] for record in originals if rung in record.scores} for rung in rungs}
+    )
+
+
+def pareto(ranked: Sequence[TrialRecord], against: Against) -> list[str]:
+    """The trials that no other beats in both score and cost, of those that trained to the end; best score first."""
+    finished = [record for record in ranked if record.state == "finished"]
+    front = pareto_front([(record.score, cost(record, against)) for record in finished])
+    return [finished[index].id for index in front]
+
+
+def cost(record: TrialRecord, against: Against) -> float:
+    """The second objective: trainable parameters of student and predictor, or seconds of a training step."""
+    names = ("student_parameters", "predictor_parameters") if against == "parameters" else (against,)
+    values = [record.value(name) for name in names]
+    return sum(math.inf if value is None else value for value in values)
+
+
+class AgainstWinner:
+    """Compares trials with the winner, clip by clip.
+
+    Args:
+        run: where the clip losses are.
+        rungs: where trials are compared, ascending.
+        winner: its id; None where there is none.
+    """
+
+    def __init__(self, run: RunDirectory, rungs: Sequence[float], winner: str | None) -> None:
+        self._run, self._winner = run, winner
+        found = {rung: self._read(winner, rung) for rung in rungs} if winner else {}
+        self._losses = {rung: losses for rung, losses in found.items() if losses is not None}
+
+    def __call__(self, trial: str) -> dict[str, float] | None:
+        """How far a trial is behind at the deepest rung where both have clip losses; None of the winner, or of none."""
+        if trial == self._winner:
+            return None
+        for rung in sorted(self._losses, reverse=True):
+            losses = self._read(trial, rung)
+            if losses is not None:
+                return self._compare(rung, losses, trial)
+        return None
+
+    def _compare(self, rung: float, losses: dict[str, float], trial: str) -> dict[str, float] | None:
+        try:
+            found = paired_bootstrap(losses, self._losses[rung])
+        except ValueError as error:
+            console.print(f"warning: {self._run.clip_losses(trial, rung)}: cannot be compared: {error}")
+            return None
+        return {
+            "rung": rung,
+            "difference": found.mean,
+            "standard_error": found.standard_error,
+            "low": found.low,
+            "high": found.high,
+        }
+
+    def _read(self, trial: str, rung: float) -> dict[str, float] | None:
+        """The clip losses of a trial at a rung; None where there are none that could be compared."""
+        path = self._run.clip_losses(trial, rung)
+        if not path.exists():
+            return None
+        try:
+            losses = read_clip_losses(path)
+        except RunError as error:  # one bad file must not take the end of a search with it
+            console.print(f"warning: {error}")
+            return None
+        return losses if len(losses) > 1 else None

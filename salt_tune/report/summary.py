@@ -1,0 +1,195 @@
+"""What a search found: `summary.json` (see docs/run-directory.md), and the ranked table on the console."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
+from analysis.run_directory.trials import NO_SCORE, TrialRecord, ranking
+from salt_tune.callbacks.live_table import UNITS, heading, quantity, short
+from salt_tune.options import shell_command
+from salt_tune.report.conclusions import (
+    cost_lines,
+    no_winner_lines,
+    pareto_table,
+    reliability_lines,
+    value_of,
+    winner_lines,
+)
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.ui.console import console
+from trainable.evaluate.baselines import References
+from trainable.files import write_json
+
+STATES_AT_THE_END = {"paused": "pruned", "waiting": "interrupted", "running": "interrupted"}
+
+MEASURES = (
+    "val_loss",
+    "val_loss_se",
+    "val_r2",
+    "probe_top1",
+    "effective_rank",
+    "student_parameters",
+    "predictor_parameters",
+    "step_seconds",
+)
+SPENT = ("tflop", "training_seconds")
+
+COLUMNS = ("val_loss", "+-", "val_r2", "probe_top1", "effective_rank")  # of the table, whatever the objective
+EXACT = {"val_loss": "val_loss", "+-": "val_loss_se"}  # with four decimals, and the fields they come from
+DISPENSABLE = ("effective_rank", "val_r2", "+-", "probe_top1")  # in the order in which a narrow terminal loses them
+
+
+def write_summary(
+    run: RunDirectory,
+    space: SearchSpace,
+    records: Sequence[TrialRecord],
+    *,
+    store: dict[str, Any],
+    references: References,
+    seed: int,
+    wall_seconds: float,
+) -> dict[str, Any]:
+    """Writes summary.json and returns its content.
+
+    Args:
+        run: where to.
+        space: what was searched.
+        records: the trials, replicates included, in the order of their start.
+        store: what is remembered of the clip store.
+        references: what predictors get that learned nothing.
+        seed: of the search.
+        wall_seconds: that it took.
+    """
+    from analysis.statistics.comparison import seed_noise  # with pandas, which takes most of a second
+    from salt_tune.report import comparisons
+
+    ranked, schedule = ranking(list(records)), space.schedule
+    scores = comparisons.scores_by_seed(ranked, records)
+    finalists = comparisons.finalists(scores)
+    order = list(dict.fromkeys([*(each.id for each in finalists), *(record.id for record in ranked)]))
+    ranks = {trial: place for place, trial in enumerate(order, start=1)}
+    best = next((trial for trial in order if trial in scores), None)
+    against_winner = comparisons.AgainstWinner(run, schedule.rung_points(), best)
+    noise, objective, against = seed_noise(scores), space.objective, space.against
+    summary = {
+        "format_version": FORMAT_VERSION,
+        "name": run.path.name,
+        "space": space.name,
+        "store": store,
+        "references": references.to_dict(),
+        "seed": seed,
+        "objective": {
+            "metric": objective.name,
+            "mode": objective.mode,
+            "weights": dict(objective.weights),
+            "against": against,
+        },
+        "parameters": list(space.searched()),
+        "scales": space.searched(),
+        "resource": schedule.resource,
+        "full": schedule.full,
+        "rungs": list(schedule.rung_points()),
+        "trials": [_trial(record, ranks.get(record.id), against_winner(record.id)) for record in records],
+        "best": best,
+        "finalists": [asdict(each) for each in finalists],
+        "rung_correlations": [asdict(each) for each in comparisons.rung_correlations(records, schedule.rung_points())],
+        "seed_noise": noise and asdict(noise),
+        "pareto": against and comparisons.pareto(ranked, against),
+        "resource_trained": sum(record.resource for record in records),
+        "resource_without_pruning": len(records) * schedule.full,
+        "training_seconds": sum(record.value("training_seconds") or 0.0 for record in records),
+        "wall_seconds": wall_seconds,
+    }
+    write_json(run.summary, summary)
+    return summary
+
+
+def _trial(record: TrialRecord, rank: int | None, against_winner: dict[str, float] | None) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "state": STATES_AT_THE_END.get(record.state, record.state),
+        "rank": rank,
+        "score": record.score if record.score < NO_SCORE else None,
+        "config": record.proposal.config,
+        "parameters": record.proposal.parameters,
+        "seed": record.proposal.seed,
+        "replicate_of": record.proposal.replicate_of,
+        "resource": record.resource,
+        "epochs": record.epochs,
+        **{name: record.value(name) for name in MEASURES},
+        **{name: record.value(name) or 0.0 for name in SPENT},
+        "against_winner": against_winner,
+        "error": record.error,
+    }
+
+
+def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int | None = None) -> None:
+    """Prints the ranked table, the winner and why, the cost, and where everything lies.
+
+    Args:
+        run: what was searched.
+        summary: the content of its summary.json.
+        concurrent: how many trials ran at a time, where it is known.
+    """
+    table, left_out = _fitting_table(summary)
+    console.print(table)
+    if left_out:
+        console.print(f"(too narrow for {', '.join(left_out)})")
+    for trial in summary["trials"]:
+        if trial["error"]:
+            console.print(f"{trial['id']} {trial['state']}: {trial['error']}")
+    console.print()
+    for line in winner_lines(summary) if summary["best"] else no_winner_lines(summary):
+        console.print(line)
+    if summary["pareto"]:
+        console.print("Beaten by none in both objectives:")
+        console.print(pareto_table(summary))
+    for line in (*reliability_lines(summary), *cost_lines(summary, concurrent)):
+        console.print(line)
+    console.print(f"All of it: {run.path}")
+    if summary["best"]:
+        console.print(f"Next: {shell_command('salt_tune.promote', run.path)}")
+
+
+def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
+    """The table, and the columns that the terminal had no room for."""
+    columns = [*COLUMNS]
+    left_out: list[str] = []
+    unlimited = console.options.update(max_width=10_000)
+    for name in DISPENSABLE:
+        table = _table(summary, columns)
+        if table.__rich_measure__(console, unlimited).maximum <= console.width:
+            return table, left_out
+        if name != summary["objective"]["metric"]:
+            columns.remove(name)
+            left_out.append(name)
+    return _table(summary, columns), left_out
+
+
+def _table(summary: dict[str, Any], columns: Sequence[str]) -> Table:
+    """All trials: best first, replicates below what they repeat, then those that have no rank."""
+    parameters, metric, unit = summary["parameters"], summary["objective"]["metric"], UNITS[summary["resource"]][1]
+    named = () if metric in COLUMNS else (metric,)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("rank", "trial", *parameters, unit, *named, *columns):
+        table.add_column(heading(name), justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    ranks = {trial["id"]: trial["rank"] or len(summary["trials"]) + 1 for trial in summary["trials"]}
+    for trial in sorted(summary["trials"], key=lambda trial: ranks[trial["replicate_of"] or trial["id"]]):
+        table.add_row(
+            short(trial["rank"]),
+            trial["id"],
+            *(short(trial["parameters"].get(name)) for name in parameters),
+            quantity(trial["resource"]),
+            *(_exact(value_of(trial, summary)) for _ in named),
+            *(_exact(trial[EXACT[name]]) if name in EXACT else short(trial[name]) for name in columns),
+            trial["state"],
+        )
+    return table
+
+
+def _exact(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""What trials share: CPUs, GPUs and disk."""

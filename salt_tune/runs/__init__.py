@@ -1,0 +1,1 @@
+"""Run directories: made, locked, reopened, and learned from."""

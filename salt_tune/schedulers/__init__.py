@@ -1,0 +1,1 @@
+"""Which trial trains next, and how far; one file a scheduler."""

@@ -1,0 +1,1 @@
+"""Which values the next trial takes; one file a searcher."""

@@ -1,0 +1,1 @@
+"""What is searched: parameters, conditions, the objective and the schedule, from a YAML file."""

@@ -1,0 +1,200 @@
+"""`SearchSpace`: what a search varies, holds fixed, and spends; `salt_tune.space.space_file` reads one from YAML."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from salt_tune.space.objective import TRAIN_LOSS_DEPENDS_ON, Objective
+from salt_tune.space.parameters import Bounded, Choice, Int, Number, Parameter, Scalar
+from salt_tune.space.schedule import Schedule
+from trainable.config import Masking, TrialConfig
+from trainable.errors import ConfigError, UserError
+
+Searcher = Literal["random", "grid", "sobol", "tpe", "gp"]
+Against = Literal["parameters", "step_seconds"]
+
+# Who can rank by two numbers at once.
+WITH_AGAINST = {"searcher": ("random", "grid", "sobol", "tpe"), "scheduler": ("asha", "none")}
+
+MOST_TRIALS = 1_000_000
+SECTIONS = ("fixed", "parameters", "start_from", "schedule", "evaluation", "promotion")
+
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+
+
+class SpaceError(UserError):
+    """A search-space file that cannot be searched."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EvaluationSpec(_Model):
+    """What all trials are judged on; see `trainable.evaluate.config.EvaluationConfig`."""
+
+    clips: Bounded = Field(default=2048, ge=2)
+    mask_ratio: Number = Field(default=0.75, gt=0, lt=1)
+    masking: Masking = "multiblock"
+    seed: Bounded = Field(default=0, ge=0)
+    probe_clips: Bounded = Field(default=2048, ge=2)
+    batch_size: Bounded = Field(default=64, ge=1)
+
+
+class Promotion(_Model):
+    """The final run of the winner."""
+
+    epochs: Bounded = Field(default=10, ge=1)
+
+
+class SearchSpace(_Model):
+    """What a search varies, what it holds fixed, and what it spends.
+
+    Attributes:
+        name: goes into the names of runs.
+        description: a sentence for people.
+        fixed: hyperparameters that all trials share; what stands nowhere has `TrialConfig`'s default.
+        parameters: hyperparameters that are searched, each after those that its `when` names.
+        start_from: points to try first; what a point leaves out is drawn.
+        objective: what the trials are ranked by.
+        searcher: who proposes the next configuration, see `salt_tune.searchers.base`.
+        schedule: how long trials train, and which go on.
+        against: a cost that is to be low as well; the result is then the Pareto front of the two.
+        evaluation: what the trials are judged on.
+        trials: number of trials.
+        promotion: the final run.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    fixed: dict[str, Scalar] = {}
+    parameters: dict[str, Parameter] = {}
+    start_from: tuple[dict[str, Scalar], ...] = ()
+    objective: Annotated[
+        InstanceOf[Objective], BeforeValidator(Objective.parse), PlainSerializer(lambda objective: objective.plain())
+    ] = Objective.parse("val_loss")
+    searcher: Searcher = "tpe"
+    schedule: Schedule = Schedule()
+    against: Against | None = None
+    evaluation: EvaluationSpec = EvaluationSpec()
+    trials: Bounded = Field(ge=1, le=MOST_TRIALS)
+    promotion: Promotion = Promotion()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, entries: Any) -> Any:
+        """A section with nothing in it is as if it were not there."""
+        if not isinstance(entries, dict):
+            return entries
+        return {name: entry for name, entry in entries.items() if entry is not None or name not in SECTIONS}
+
+    @field_validator("objective")
+    @classmethod
+    def _means_the_same_in_all_trials(cls, objective: Objective, info: ValidationInfo) -> Objective:
+        if "train_loss" in objective.metrics:
+            searched = {*info.data.get("parameters", {}), *itertools.chain(*info.data.get("start_from", ()))}
+            if varied := [name for name in TRAIN_LOSS_DEPENDS_ON if name in searched]:
+                raise ValueError(
+                    f"train_loss cannot be compared between trials that differ in {', '.join(varied)}; use val_loss"
+                )
+        return objective
+
+    @field_validator("against")
+    @classmethod
+    def _can_rank_by_two(cls, against: Against | None, info: ValidationInfo) -> Against | None:
+        schedule = info.data.get("schedule")
+        chosen = {"searcher": info.data.get("searcher"), "scheduler": schedule and schedule.scheduler}
+        for kind, able in WITH_AGAINST.items():
+            if against is not None and chosen[kind] is not None and chosen[kind] not in able:
+                raise ValueError(f"needs a {kind} that can rank by two numbers ({', '.join(able)}), not {chosen[kind]}")
+        return against
+
+    def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
+        """The configuration of a trial with these values; those whose conditions do not hold are left out.
+
+        Epochs are the schedule's where it counts in epochs. Otherwise they follow from what a step of the trial costs,
+        which its process knows, and stay at their default here.
+
+        Raises:
+            ConfigError: they do not fit.
+        """
+        return TrialConfig.from_dict(self._hyperparameters(values, seed))
+
+    def hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """All fields of `config`, even where they do not fit: then as they stand in the space."""
+        try:
+            return self.config(values, seed).to_dict()
+        except ConfigError:
+            return {**DEFAULTS, **self._hyperparameters(values, seed)}
+
+    def _hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        active = self.active(values)
+        given = {name: value for name, value in values.items() if name in active or name not in self.parameters}
+        epochs = {} if self.schedule.epochs is None else {"epochs": self.schedule.epochs}
+        return {**self.fixed, **given, **epochs, "seed": seed}
+
+    def applies(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether the conditions of a searched parameter hold.
+
+        Args:
+            name: the parameter.
+            values: of the parameters before it, without those whose own conditions do not hold.
+        """
+        for other, allowed in self.parameters[name].when.items():
+            if other in self.parameters and other not in values:
+                return False
+            if values.get(other, self.constant(other)) not in allowed:
+                return False
+        return True
+
+    def active(self, values: Mapping[str, Any]) -> set[str]:
+        """The searched parameters among `values` whose conditions hold."""
+        kept = {name: value for name, value in values.items() if name not in self.parameters}
+        for name in self.parameters:
+            if name in values and self.applies(name, kept):
+                kept[name] = values[name]
+        return self.parameters.keys() & kept.keys()
+
+    def fill(self, point: Mapping[str, Any], draw: Callable[[str, Parameter], Any]) -> dict[str, Any]:
+        """The values of a trial: those of `point`, and the rest drawn, in order, where their conditions hold.
+
+        Args:
+            point: values to keep, unless their conditions do not hold.
+            draw: gives the value of a parameter, by name and definition.
+        """
+        values = {name: value for name, value in point.items() if name not in self.parameters}
+        for name, parameter in self.parameters.items():
+            if self.applies(name, values):
+                values[name] = point[name] if name in point else draw(name, parameter)
+        return values
+
+    def constant(self, name: str) -> Any:
+        """The value of a hyperparameter that is not searched: fixed, or the default."""
+        return self.fixed.get(name, DEFAULTS.get(name))
+
+    def searched(self) -> dict[str, Literal["linear", "log", "category"]]:
+        """The hyperparameters that differ between trials, and the scale to plot them on."""
+        scales: dict[str, Literal["linear", "log", "category"]] = {}
+        for name, parameter in self.parameters.items():
+            if isinstance(parameter, Choice):
+                scales[name] = "category"
+            else:
+                log = parameter.log if isinstance(parameter, Int) else parameter.type == "log_uniform"
+                scales[name] = "log" if log else "linear"
+        for point in self.start_from:
+            for name in point:
+                scales.setdefault(name, "category")
+        return scales

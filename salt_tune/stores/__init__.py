@@ -1,0 +1,1 @@
+"""The jobs of `prepare`: build, maintain and inspect a clip store."""

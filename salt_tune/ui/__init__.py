@@ -1,0 +1,1 @@
+"""What users see of every command: console, progress, numbers in words, signals."""

@@ -1,0 +1,298 @@
+"""The Optuna study in the run directory: others read it while it is written, and whatever became of its writer."""
+
+import contextlib
+import json
+import math
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from salt_tune.callbacks.optuna_study import StudyView
+from salt_tune.searchers.base import Proposal, proposal
+from salt_tune.space.search_space import SearchSpace
+
+ROOT = Path(__file__).parents[2]
+SPACE = SearchSpace.model_validate(
+    {
+        "name": "s",
+        "parameters": {
+            "lr": {"type": "log_uniform", "low": 1e-5, "high": 1e-1},
+            "loss": {"type": "choice", "values": ["mse", "l1"]},
+            "predictor_depth": {"type": "int", "low": 1, "high": 4, "when": {"loss": "l1"}},
+        },
+        "start_from": [{"batch_size": 4, "lr": 1.0}],
+        "objective": "val_r2",
+        "schedule": {"epochs": 3, "rungs": [1], "reports": 2},
+        "trials": 9,
+    }
+)
+
+READER = """
+import json, sys, optuna
+study = optuna.load_study(study_name="run", storage="sqlite:///" + sys.argv[1])
+print(json.dumps([study.direction.name, study.user_attrs, [
+    [t.state.name, t.value, t.params, t.intermediate_values, t.user_attrs] for t in study.trials
+]]))
+"""
+
+WRITER = """
+import itertools, sys
+from pathlib import Path
+from tests.salt_tune.callbacks.test_optuna_study import shown, trial
+view = shown(Path(sys.argv[1]))
+for number in itertools.count():
+    view.start(trial(f"T{number}"))
+    view.report(f"T{number}", 1.0, 0.5)
+"""
+
+
+def trial(name: str, **values: Any) -> Proposal:
+    return proposal(SPACE, name, {"lr": 1e-3, "loss": "mse", **values}, seed=5)
+
+
+def shown(path: Path) -> StudyView:
+    """A view whose file is there."""
+    view = StudyView(path, "run", SPACE)
+    view.show()
+    return view
+
+
+def read(path: Path) -> Any:
+    """What another process reads."""
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True, timeout=600
+    )
+    return json.loads(done.stdout)
+
+
+def trials(path: Path) -> list[optuna.trial.FrozenTrial]:
+    return list(optuna.load_study(study_name="run", storage=f"sqlite:///{path}").trials)
+
+
+def test_another_process_reads_what_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    view = shown(path)
+    view.start(trial("T0", loss="l1", predictor_depth=2))
+    view.report("T0", 1.0, -0.25)
+    view.report("T0", 3.0, -0.5)
+    view.start(trial("T0"))  # goes on
+    view.end("T0", "finished", -0.5)
+    view.start(trial("T1"))
+    view.report("T1", 1.0, -0.125)
+    direction, attributes, (finished, paused) = read(path)
+    assert direction == "MINIMIZE"
+    assert {name: attributes[name] for name in ("objective", "mode", "resource", "points")} == {
+        "objective": "val_r2",
+        "mode": "max",
+        "resource": "epoch",
+        "points": [1.0, 1.5, 3.0],
+    }
+    params = {"lr": 1e-3, "loss": "l1", "predictor_depth": 2}
+    assert finished[:4] == ["COMPLETE", -0.5, params, {"0": -0.25, "2": -0.5}]
+    assert paused[:4] == ["RUNNING", None, {"lr": 1e-3, "loss": "mse"}, {"0": -0.125}]
+    assert (paused[4]["trial"], paused[4]["seed"], paused[4]["fixed"]["batch_size"]) == ("T1", 5, 32)
+    view.end("T1", "pruned", -0.125)
+    assert trials(path)[1].state == optuna.trial.TrialState.PRUNED
+
+
+def test_lost_trials_and_replicates_are_told_as_such(tmp_path: Path) -> None:
+    view = shown(tmp_path / "study.db")
+    ends = ["diverged", "out_of_memory", "failed", "finished", "interrupted"]
+    for number, state in enumerate(ends):
+        view.start(trial(f"T{number}"))
+        view.end(f"T{number}", state, math.inf, "no CUDA" if state == "failed" else None)
+    first = trial("T0")
+    view.start(Proposal("T0-seed1", first.parameters, first.config, 6, replicate_of="T0"))
+    found = trials(tmp_path / "study.db")
+    assert [entry.state.name for entry in found] == ["FAIL"] * 4 + ["RUNNING"] * 2
+    assert [entry.user_attrs.get("state") for entry in found] == [*ends, None]
+    assert found[2].user_attrs["error"] == "no CUDA"
+    assert (found[5].user_attrs["replicate_of"], found[5].user_attrs["seed"]) == ("T0", 6)
+
+
+def test_a_value_outside_its_range_is_told_beside_the_parameters(tmp_path: Path) -> None:
+    view = shown(tmp_path / "study.db")
+    view.start(trial("T0", lr=1.0, batch_size=4))
+    (found,) = trials(tmp_path / "study.db")
+    assert found.params == {"loss": "mse"}
+    assert (found.user_attrs["fixed"]["lr"], found.user_attrs["fixed"]["batch_size"]) == (1.0, 4)
+
+
+def test_a_killed_writer_leaves_a_study_that_can_be_read_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT)
+    try:
+        limit = time.monotonic() + 60
+        while not path.exists() or len(trials(path)) < 3:
+            assert writer.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+    finally:
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+    left = trials(path)
+    assert len(left) >= 3
+    assert all(entry.intermediate_values == {0: 0.5} for entry in left[:-1])
+    path.with_name("study.db-journal").write_bytes(b"of the old file")
+    shown(path).start(trial("T0"))
+    assert len(trials(path)) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_an_odd_path_is_only_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "what? {a} 100%#"
+    folder.mkdir()
+    shown(folder / "study.db").close()
+    assert [entry.name for entry in folder.iterdir()] == ["study.db"]
+
+
+def test_what_was_told_before_it_is_shown_is_written_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    view = StudyView(path, "run", SPACE)
+    view.start(trial("T0"))
+    view.report("T0", 1.0, 0.5)
+    view.end("T0", "finished", 0.25)
+    view.start(trial("T1"))
+    view.end("T1", "failed", math.inf, "no CUDA")
+    assert not path.exists()
+    view.show()
+    view.start(trial("T2"))
+    view.end("T2", "pruned", 0.75)
+    found = trials(path)
+    assert [(entry.state.name, entry.value) for entry in found] == [
+        ("COMPLETE", 0.25), ("FAIL", None), ("PRUNED", 0.75),
+    ]  # fmt: skip
+    assert (found[0].intermediate_values, found[1].user_attrs["error"]) == ({0: 0.5}, "no CUDA")
+    assert found[0].duration is not None and found[0].duration.total_seconds() < 60
+
+
+Harm = Callable[[Path], contextlib.AbstractContextManager[Any]]
+
+
+@contextlib.contextmanager
+def _reader(path: Path) -> Iterator[None]:
+    """Another program looks at the trials, and takes its time."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("SELECT * FROM trials").fetchall()
+    yield
+    connection.close()
+
+
+@contextlib.contextmanager
+def _writer(path: Path) -> Iterator[None]:
+    """Another program writes."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    yield
+    connection.close()
+
+
+@contextlib.contextmanager
+def _deleted(path: Path) -> Iterator[None]:
+    path.unlink()
+    yield
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[None]:
+    path.unlink()
+    path.write_bytes(b"no database")
+    yield
+
+
+@contextlib.contextmanager
+def _without_its_study(path: Path) -> Iterator[None]:
+    optuna.delete_study(study_name="run", storage=f"sqlite:///{path}")
+    yield
+
+
+@contextlib.contextmanager
+def _full_disk(_path: Path) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def _a_folder_in_its_place(path: Path) -> Iterator[None]:
+    path.unlink()
+    path.mkdir()
+    yield
+    path.rmdir()
+
+
+HARMS = {
+    "a reader": _reader,
+    "a writer": _writer,
+    "deleted": _deleted,
+    "replaced": _replaced,
+    "without its study": _without_its_study,
+    "a full disk": _full_disk,
+    "a folder": _a_folder_in_its_place,
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
+@pytest.mark.parametrize("soon", [True, False], ids=["written anew soon", "written anew at the end"])
+def test_whatever_becomes_of_the_file_is_one_warning_and_it_is_written_anew(
+    tmp_path: Path, harm: Harm, soon: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "study.db"
+    view = shown(path)
+    view.start(trial("T0"))
+    began = time.monotonic()
+    with harm(path):
+        for step in (1.0, 1.5):
+            view.report("T0", step, 0.5)
+        view.start(trial("T1"))
+        view.end("T1", "failed", math.inf, "no CUDA")
+    assert time.monotonic() - began < 20
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert warning.startswith(f"warning: {path}: cannot be written: ")
+    assert warning.endswith("; the search goes on without it, and writes it anew when it can")
+    if soon:
+        monkeypatch.setattr(view, "_retry_at", 0.0)
+        view.report("T0", 3.0, 0.25)
+    else:
+        view.close()
+    found = trials(path)
+    assert found[0].intermediate_values == ({0: 0.5, 1: 0.5, 2: 0.25} if soon else {0: 0.5, 1: 0.5})
+    assert (found[1].state.name, found[1].user_attrs["error"]) == ("FAIL", "no CUDA")
+    if soon:
+        view.end("T0", "finished", 0.25)
+        assert trials(path)[0].value == 0.25
+    assert capsys.readouterr().out == ""
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_a_file_that_can_never_be_written_is_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.db").mkdir()
+    view = shown(tmp_path / "study.db")
+    for number in range(3):
+        view.start(trial(f"T{number}"))
+    view.close()
+    assert capsys.readouterr().out.count("study.db: cannot be written: ") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_a_reader_that_stays_costs_one_wait(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    view = shown(path)
+    view.start(trial("T0"))
+    with _reader(path):
+        view.report("T0", 1.0, 0.5)
+        began = time.monotonic()
+        for _ in range(100):
+            view.report("T0", 1.0, 0.5)
+        assert time.monotonic() - began < 5

@@ -1,0 +1,303 @@
+"""What Weights & Biases was told, read back from the files of its offline mode."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from hypothesis import given
+from hypothesis import strategies as st
+from wandb.proto import wandb_internal_pb2
+
+from analysis.run_directory.trials import TrialRecord
+from salt_tune.callbacks.wandb_logger import WandbTracker, check_wandb, plain_name
+from tests.conftest import ROOT
+from tests.salt_tune.conftest import Ended, read_json, read_reports
+from tests.salt_tune.made_records import make_record, make_report, make_space
+
+BLOCK = 32768
+FILE_HEADER, RECORD_HEADER = 7, 7  # of LevelDB's log format, which wandb writes
+FIRST_OF_SEVERAL, MIDDLE = 2, 3
+
+
+@dataclass
+class Logged:
+    """One run as wandb has it."""
+
+    id: str = ""
+    name: str = ""
+    group: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    exit_code: int | None = None
+
+
+def records(path: Path) -> Iterator[Any]:
+    data, at, parts = path.read_bytes(), FILE_HEADER, b""
+    assert data[:4] == b":W&B"
+    while at + RECORD_HEADER <= len(data):
+        left = BLOCK - at % BLOCK
+        if left < RECORD_HEADER:
+            at += left
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + RECORD_HEADER])
+        if at + RECORD_HEADER + length > len(data):
+            return  # it is being written
+        parts += data[at + RECORD_HEADER : at + RECORD_HEADER + length]
+        at += RECORD_HEADER + length
+        if kind not in (FIRST_OF_SEVERAL, MIDDLE):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def read(path: Path) -> Logged:
+    logged = Logged()
+    for record in records(path):
+        match record.WhichOneof("record_type"):
+            case "run":
+                logged.id, logged.name = record.run.run_id, record.run.display_name
+                logged.group = record.run.run_group
+                logged.config.update(
+                    {item.key: json.loads(item.value_json) for item in record.run.config.update if item.key}
+                )
+            case "history":
+                items = record.history.item
+                logged.history.append({(item.key or item.nested_key[0]): json.loads(item.value_json) for item in items})
+            case "exit":
+                logged.exit_code = record.exit.exit_code
+    return logged
+
+
+@pytest.fixture(scope="module")
+def logged(mixed_run: Ended) -> dict[str, Logged]:
+    runs = [read(path) for path in (mixed_run.path / "wandb").glob("offline-run-*/*.wandb")]
+    assert len(runs) == 3
+    return {run.name: run for run in runs}
+
+
+def test_each_trial_is_a_run_of_the_searchs_group(logged: dict[str, Logged], mixed_run: Ended) -> None:
+    assert logged.keys() == {"T0", "T1", "T2"}
+    assert {run.group for run in logged.values()} == {"mixed"}
+    for name, run in logged.items():
+        wanted = mixed_run.trial(name)["config"]
+        assert {key: run.config[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize("trial", ["T0", "T2"])
+def test_its_history_is_what_was_reported(logged: dict[str, Logged], mixed_run: Ended, trial: str) -> None:
+    reports = [report for report in read_reports(mixed_run.path / "reports.jsonl") if report["trial"] == trial]
+    assert len(reports) == 8
+    names = ("epoch", "val_loss", "val_r2", "train_loss", "lr", "clips_per_second")
+    told = [{name: row[name] for name in names} for row in logged[trial].history]
+    assert told == [pytest.approx({name: report[name] for name in names}) for report in reports]
+    assert "probe_top1" in logged[trial].history[-1]
+
+
+def test_only_a_trial_that_diverged_counts_as_crashed(logged: dict[str, Logged]) -> None:
+    assert {name: run.exit_code for name, run in logged.items()} == {"T0": 0, "T1": 1, "T2": 0}
+
+
+def test_a_promotion_is_logged_too(promoted: Ended) -> None:
+    (file,) = promoted.path.glob("wandb/offline-run-*/*.wandb")
+    run = read(file)
+    assert [row["val_loss"] for row in run.history] == [
+        row["val_loss"] for row in read_reports(promoted.path / "reports.jsonl")
+    ]
+    assert run.config["lr"] == read_json(promoted.path / "config.json")["config"]["lr"]
+    assert run.exit_code == 0
+
+
+def log(tracker: WandbTracker, record: TrialRecord, *points: float, status: str = "running") -> None:
+    """A trial starts or goes on, and reports."""
+    record.state = "running"
+    tracker.on_start(record)
+    for point in points:
+        report = make_report(point, 1 / (1 + point), status=status)
+        record.add(report, make_space())
+        tracker.on_report(record, report)
+
+
+def end(tracker: WandbTracker, record: TrialRecord, state: str) -> None:
+    record.state = state
+    tracker.on_end(record)
+
+
+def written(folder: Path, patience: float = 60) -> list[Logged]:
+    """All runs; W&B's own process writes them, and may be behind."""
+    until = time.monotonic() + patience
+    while True:
+        runs = [read(path) for path in folder.glob("wandb/offline-run-*/*.wandb")]
+        if all(run.exit_code is not None for run in runs) or time.monotonic() > until:
+            return runs
+        time.sleep(0.05)
+
+
+def test_a_trial_that_pauses_stays_one_run_and_never_goes_back(tmp_path: Path) -> None:
+    paused, finished, lost = (make_record(f"T{number}", space=make_space()) for number in range(3))
+    with WandbTracker("offline", tmp_path, "s") as tracker:
+        for record in (paused, finished, lost):
+            log(tracker, record, 0.5)
+            end(tracker, record, "paused")
+        log(tracker, finished, 0.5, 1.0)  # the first comes again
+        end(tracker, finished, "paused")
+        log(tracker, finished, 1.0, 2.0, 3.0)
+        end(tracker, finished, "finished")
+        log(tracker, lost, 0.5, status="out_of_memory")
+        end(tracker, lost, "out_of_memory")
+    runs = {run.name: run for run in written(tmp_path)}
+    assert runs.keys() == {"T0", "T1", "T2"}
+    assert [row["epoch"] for row in runs["T1"].history] == [0.5, 1.0, 2.0, 3.0]
+    assert {name: run.exit_code for name, run in runs.items()} == {"T0": 0, "T1": 0, "T2": 1}
+    assert [row["epoch"] for row in runs["T2"].history] == [0.5, 0.5]
+
+
+def test_a_search_that_is_resumed_logs_on_under_the_same_id(tmp_path: Path) -> None:
+    record = make_record("T0", space=make_space())
+    with WandbTracker("offline", tmp_path, "s") as tracker:
+        log(tracker, record, 0.5, 1.0)
+    time.sleep(1)  # offline runs lie in folders named by id and second
+    with WandbTracker("offline", tmp_path, "s", resume=True) as tracker:
+        log(tracker, record, 1.0, 2.0)
+        end(tracker, record, "finished")
+    runs = sorted(written(tmp_path), key=lambda run: run.history[0]["epoch"])
+    assert [(run.id, run.exit_code) for run in runs] == [("s-T0", 1), ("s-T0", 0)]
+    assert [[row["epoch"] for row in run.history] for run in runs] == [[0.5, 1.0], [2.0]]
+
+
+def test_nothing_is_logged_unless_asked_for(finished_run: Path) -> None:
+    assert not (finished_run / "wandb").exists()
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_every_name_becomes_one_that_wandb_takes(name: str, other: str) -> None:
+    plain = plain_name(name)
+    assert wandb.Settings(run_id=f"{plain}-T0").run_id == f"{plain}-T0"
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", plain)
+    assert plain_name(plain) == plain
+    assert name == other or plain_name(other) != plain
+
+
+def test_a_name_that_wandb_takes_stays() -> None:
+    assert plain_name("demo-20260101.x_1") == "demo-20260101.x_1"
+    assert plain_name("a: b").startswith("a-b-")
+
+
+def test_a_run_of_any_name_is_logged(tmp_path: Path) -> None:
+    record = make_record("T0", space=make_space())
+    with WandbTracker("offline", tmp_path, "a: b/#?'") as tracker:
+        log(tracker, record, 0.5)
+        end(tracker, record, "finished")
+    (run,) = written(tmp_path)
+    plain = plain_name("a: b/#?'")
+    assert (run.name, run.id, run.group, run.exit_code) == ("T0", f"{plain}-T0", plain, 0)
+
+
+def without_wandb() -> dict[str, str]:
+    """This process's environment, but W&B's: with it, another would log through the process that this one started."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+
+
+def on_a_terminal(folder: Path, *arguments: object, **environment: str) -> tuple[int, str]:
+    """The exit code of a search on a terminal where nobody types, and all that it drew."""
+    terminal, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "salt_tune.search", *map(str, arguments)],
+        cwd=folder, env={**without_wandb(), "PYTHONPATH": str(ROOT), "HOME": str(folder), **environment},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        drawn = b""
+        with contextlib.suppress(OSError):  # Linux says so when the other side is closed
+            while more := os.read(terminal, 65536):
+                drawn += more
+        os.close(terminal)
+        return process.wait(60), drawn.decode()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "there is no key for W&B; run `wandb login`, set WANDB_API_KEY"),
+        ({"WANDB_MODE": "offline"}, "there is no key for W&B"),
+        ({"WANDB_API_KEY": "short"}, "W&B does not let you in: "),
+        ({"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}, "127.0.0.1:9"),
+    ],
+    ids=["no key", "no key, offline by default", "a bad key", "no network"],
+)
+def test_what_wandb_would_refuse_is_refused_before_anything_starts(
+    tmp_path: Path, environment: dict[str, str], words: str
+) -> None:
+    code, drawn = on_a_terminal(tmp_path, "--wandb", "online", "--name", "a: b", **environment)
+    assert code == 2
+    assert drawn.count("\n") == 1 and drawn.startswith("error: --wandb online: ") and words in drawn, drawn
+    assert "--wandb offline" in drawn
+    assert not (tmp_path / "stores").exists() and not (tmp_path / "runs").exists()
+
+
+def test_offline_asks_for_no_key() -> None:
+    check_wandb("offline")
+    check_wandb("off")
+
+
+LOSES_WANDB = """
+import sys
+from pathlib import Path
+import psutil
+from salt_tune.callbacks.wandb_logger import WandbFollower, WandbTracker
+from tests.salt_tune.made_records import make_record, make_space
+from tests.salt_tune.callbacks.test_wandb_logger import end, log
+
+def kill():
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+        child.wait()
+
+folder = Path(sys.argv[1])
+first, second = (make_record(f"T{number}", space=make_space()) for number in range(2))
+if sys.argv[2] == "search":
+    with WandbTracker("offline", folder, "s") as tracker:
+        log(tracker, first, 0.5)
+        kill()
+        log(tracker, first, 1.0, 2.0, 3.0)
+        end(tracker, first, "finished")
+        log(tracker, second, 0.5)
+else:
+    follower = WandbFollower("offline", folder, "s", "T0-3epochs", {"lr": 1e-3})
+    kill()
+    for epoch in range(3):
+        follower.log({"epoch": epoch})
+    follower.finish(0)
+print("ended well")
+"""
+
+
+@pytest.mark.parametrize("command", ["search", "promote"])
+def test_where_wandb_dies_one_line_says_so_and_the_training_goes_on(tmp_path: Path, command: str) -> None:
+    words = [sys.executable, "-c", LOSES_WANDB, str(tmp_path), command]
+    done = subprocess.run(words, cwd=ROOT, env=without_wandb(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    warning, ended = done.stdout.splitlines()
+    assert warning.startswith("warning: W&B has failed (") and warning.endswith("the training goes on")
+    assert ended == "ended well"
+
+
+def test_a_folder_that_wandb_cannot_make_is_no_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").touch()
+    record = make_record("T0", space=make_space())
+    with WandbTracker("offline", tmp_path / "run", "s") as tracker:
+        log(tracker, record, 0.5, 1.0)
+        end(tracker, record, "finished")
+    assert capsys.readouterr().out.count("warning: W&B has failed") == 1

@@ -1,0 +1,63 @@
+"""A run finds its store again where it was moved to, and takes no other one for it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.run_directory.paths import RunDirectory
+from salt_tune.runs.same_store import reopen_store, store_facts
+from tests.small_store import build_store
+from trainable.data.store.clip_store import ClipStore
+from trainable.errors import UserError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path / "first")
+
+
+def refusal(run: RunDirectory, facts: dict[str, Any], moved_to: Path | None) -> str:
+    with pytest.raises(UserError) as refused:
+        reopen_store(run, facts, moved_to)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_it_is_found_where_it_lay_and_where_it_lies(run: RunDirectory, store: ClipStore, tmp_path: Path) -> None:
+    facts = store_facts(store)
+    assert reopen_store(run, facts, None).path == store.path
+    moved = shutil.copytree(store.path, tmp_path / "moved")
+    assert reopen_store(run, {**facts, "path": "/gone"}, moved).path == moved
+
+
+def test_where_it_is_missing_the_flag_is_named(run: RunDirectory, store: ClipStore) -> None:
+    line = refusal(run, {**store_facts(store), "path": "/gone"}, None)
+    assert line == "/gone: no such clip store; where it was moved, say where to with --store PATH"
+    assert refusal(run, store_facts(store), Path("/nowhere")).startswith("/nowhere: no such clip store")
+
+
+def test_another_store_of_the_same_shape_is_refused(
+    run: RunDirectory, store: ClipStore, videos: Path, tmp_path: Path
+) -> None:
+    other = build_store(tmp_path / "other", videos)
+    assert len(other.train) == len(store.train)
+    line = refusal(run, store_facts(store), other.path)
+    assert line.startswith(f"{other.path}: is another store than first's: teacher = 'random', and was 'pixel'")
+
+
+def test_one_byte_of_other_content_is_another_store(run: RunDirectory, store: ClipStore, tmp_path: Path) -> None:
+    changed = shutil.copytree(store.path, tmp_path / "changed")
+    manifest = json.loads((changed / "manifest.json").read_text())
+    (changed / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": "f" * 64}))
+    line = refusal(run, {**store_facts(store), "path": str(changed)}, None)
+    assert line.startswith(f"{changed}: has changed since the run began: fingerprint = 'ffff")
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_store_that_has_grown_is_another_one(run: RunDirectory, store: ClipStore, moved: bool) -> None:
+    before = {**store_facts(store), "train_clips": len(store.train) - 4, "fingerprint": "0" * 64}
+    line = refusal(run, before, store.path if moved else None)
+    assert line.endswith(f": train_clips = {len(store.train)}, and was {len(store.train) - 4}")

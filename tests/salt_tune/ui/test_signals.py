@@ -1,0 +1,97 @@
+"""Ctrl-C and SIGTERM end a command at once and in a word, whatever it is doing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# A command that says when it is there; `busy` is one long call into a library, as a teacher's step is.
+COMMAND = """
+import signal, sys, threading, time
+import click
+from salt_tune.ui.console import OneLineErrors
+
+@click.command(cls=OneLineErrors)
+@click.argument("how")
+def main(how):
+    print("there", flush=True)
+    if how == "busy":
+        import ctypes
+        ctypes.CDLL(None).usleep(30_000_000)  # without the interpreter's lock, deaf to handlers in Python
+    elif how == "waits":
+        thread = threading.Thread(target=time.sleep, args=(30,))
+        thread.start()
+        thread.join()
+    elif how == "cleans up":
+        try:
+            time.sleep(30)
+        finally:
+            print("cleaned", flush=True)
+    elif how == "own handler":
+        signal.signal(signal.SIGINT, lambda *_: print("handled", flush=True))
+        time.sleep(2)
+    return 0
+
+main()
+"""
+
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+
+
+def begin(*command: str, **settings: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
+@pytest.mark.parametrize("how", ["busy", "waits", "cleans up"])
+def test_it_ends_soon_with_one_word(how: str, number: int, code: int, word: str) -> None:
+    process = begin("-c", COMMAND, how)
+    assert process.stdout is not None and process.stdout.readline() == "there\n"
+    time.sleep(0.3)
+    sent = time.monotonic()
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 10  # one second on an idle machine
+    assert (process.returncode, errors.strip()) == (code, word)
+    assert output == ("cleaned\n" if how == "cleans up" else "")
+
+
+def test_a_handler_of_the_command_takes_over() -> None:
+    process = begin("-c", COMMAND, "own handler")
+    assert process.stdout is not None and process.stdout.readline() == "there\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, "handled\n", "")
+
+
+def test_what_is_to_be_ignored_is_ignored() -> None:
+    """As of a job that a script has put into the background."""
+    process = begin("-c", COMMAND, "own", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    assert process.stdout is not None and process.stdout.readline() == "there\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("module", ["prepare", "search", "promote"])
+def test_a_command_that_still_loads_says_nothing(module: str, tmp_path: Path) -> None:
+    for delay in (0.15, 0.4, 0.8):
+        process = begin("-m", f"salt_tune.{module}", "--store", str(tmp_path / "s"), start_new_session=True)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (-signal.SIGINT, 130, 2), (delay, errors)  # 2: it was over before
+        assert "Traceback" not in errors and "KeyboardInterrupt" not in errors, (delay, errors)

@@ -1,0 +1,1 @@
+"""Builds a clip store: decodes, computes latents, writes shards, and takes up what was stopped."""

@@ -1,0 +1,1 @@
+"""Verifies, repairs, extends and copies a clip store that is there."""

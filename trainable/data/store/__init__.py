@@ -1,0 +1,1 @@
+"""The clip store on disk, and batches from it."""

@@ -1,0 +1,1 @@
+"""What a training is judged by, on the same held-out clips and masks for all."""

@@ -1,0 +1,1 @@
+"""Draws which tokens of a clip are hidden; one file a strategy."""

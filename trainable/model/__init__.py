@@ -1,0 +1,1 @@
+"""Student and predictor: layers, positions, sizes, and the encoder as a file."""

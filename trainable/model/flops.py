@@ -1,0 +1,58 @@
+"""What a training step computes: the operations of student and predictor, counted without computing them.
+
+PyTorch's counter watches a forward and a backward pass on the meta device, where tensors have shapes only. It counts
+the matrix products, a multiplication and an addition as two, and leaves out what is far less: norms, activations, the
+loss, the optimiser. Attention takes its plain path there: the fused kernels' backward computes the scores again, and
+how fast a step is done must not change what it is worth. Checkpointed activations do not count twice either.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainable.config import TrialConfig
+from trainable.data.video.view import View
+from trainable.model.predictor import VJepa
+from trainable.model.size import ModelSize
+
+COUNTED = ("student", "student_dim", "student_depth", "student_heads", "predictor_dim", "predictor_depth",
+           "predictor_num_heads", "mask_ratio")  # fmt: skip
+
+STATES = 3  # a checkpoint's float32 values of a parameter: the weight and AdamW's two moments
+HEADER_BYTES = 1024  # of a checkpoint, at most: names and shapes of a parameter's weight, moments and step
+FIXED_BYTES = 32 * 1024  # of a checkpoint, at most: state of the random numbers, configuration, report
+
+
+def measure_model(config: TrialConfig, view: View, target_dim: int) -> ModelSize:
+    """Parameters, operations of a step and bytes of a checkpoint; takes no memory to speak of.
+
+    Raises:
+        ConfigError: timm cannot build the student.
+    """
+    architecture = TrialConfig(**{name: getattr(config, name) for name in COUNTED}, batch_size=1)
+    size = _measure(architecture, view, target_dim)
+    return replace(size, tflop_per_step=size.tflop_per_step * config.batch_size)
+
+
+@lru_cache
+def _measure(config: TrialConfig, view: View, target_dim: int) -> ModelSize:
+    """The size of a model that is trained on one clip a step."""
+    masked = config.masked_per_slot(view) * view.grid[0]
+    visible = view.tokens - masked
+    with torch.device("meta"):
+        model = VJepa(config, view, target_dim)
+        pixels = torch.empty(1, visible, view.token_values, dtype=torch.uint8)
+        seen, asked = (torch.empty(1, count, dtype=torch.int64) for count in (visible, masked))
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        model(pixels, seen, asked).sum().backward()
+    student, predictor = (sum(p.numel() for p in part.parameters()) for part in (model.student, model.predictor))
+    tensors = sum(1 for _ in model.parameters())
+    return ModelSize(
+        student_parameters=student,
+        predictor_parameters=predictor,
+        tflop_per_step=counter.get_total_flops() / 1e12,
+        checkpoint_bytes=(student + predictor) * STATES * 4 + tensors * HEADER_BYTES + FIXED_BYTES,
+    )

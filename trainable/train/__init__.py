@@ -1,0 +1,1 @@
+"""One training: steps, learning rate schedule, loss and checkpoints."""

@@ -1,0 +1,255 @@
+"""The single-GPU training loop.
+
+Design choices:
+    - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
+    - All state follows from weights, optimiser and step: order and masks are functions of (seed, epoch, clip),
+      schedules of the share of the run. A run stopped anywhere and resumed is the same run.
+    - Nothing waits for the GPU in a step: sums of loss, gradient norm and clipped steps stay on the device and are read
+      at a report; a non-finite loss or gradient is looked for every `CHECK_EVERY` steps.
+    - A report's rate counts everything between two reports but the evaluation: waiting for data, forward, backward,
+      optimiser.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from trainable.config import TrialConfig
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.loader import Batch, Loader, Target
+from trainable.data.store.targets import decode
+from trainable.errors import CheckpointError
+from trainable.masking.masks import Masks
+from trainable.model.predictor import VJepa
+from trainable.train import lr_schedule
+
+CHECK_EVERY = 50
+
+Status = Literal["running", "finished", "diverged"]
+
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # the fused kernel wants the step on the device too
+
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss}
+
+
+class Training:
+    """One training run of student and predictor on one device.
+
+    Args:
+        config: hyperparameters.
+        store: clips and, for `target="latents"`, the teacher's latents.
+        target: what masked tokens are predicted: the teacher's latents, or normalised pixels (SALT's first stage).
+        device: "cpu", "cuda", "cuda:1"...; None takes CUDA where there is one.
+        loader_threads: background threads that decode, where pixels are not stored raw; None: one a core.
+
+    Attributes:
+        model: student and predictor, float32.
+        step: optimiser steps made so far.
+        steps_per_epoch: whole batches in the training clips.
+        total_steps: steps of the whole run, at least one.
+        status: "running", "finished", or "diverged" after a non-finite loss or gradient.
+        stop: set it from a signal handler, and `train_to` returns after the step it is in.
+
+    Raises:
+        ConfigError: the configuration does not fit the store.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        store: ClipStore,
+        *,
+        target: Target = "latents",
+        device: torch.device | str | None = None,
+        loader_threads: int | None = None,
+    ) -> None:
+        config.check_data(store.view, len(store.train))
+        self.config, self.store, self.target = config, store, target
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
+        torch.manual_seed(config.seed)
+        self.model = VJepa(config, store.view, self.target_dim).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.model), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
+        )
+        self._forward: Any = torch.compile(self.model) if config.compile else self.model
+        masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
+        self._loader = Loader(
+            store, store.train, masks, config.batch_size, target=target, device=self.device, threads=loader_threads
+        )
+        self._batches: Iterator[Batch] | None = None
+        self.step = 0
+        self.steps_per_epoch = len(store.train) // config.batch_size
+        self.total_steps = max(1, round(self.steps_per_epoch * config.epochs))
+        self.status: Status = "running"
+        self.stop = threading.Event()
+        self.seconds = 0.0  # of training, over the whole run
+        self._reset_sums()
+
+    @property
+    def epoch(self) -> float:
+        """Epochs trained so far, with fractions."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def step_seconds(self) -> float:
+        """Mean seconds of a step over the whole run, with the waiting for data; NaN before the first."""
+        return self.seconds / self.step if self.step else math.nan
+
+    def close(self) -> None:
+        """Ends the loader's threads and lets go of the batches on the device."""
+        self._batches = None
+        self._loader.close()
+
+    def autocast(self) -> torch.autocast:
+        """The precision that forward passes run in."""
+        bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+
+    def targets(self, batch: Batch) -> torch.Tensor:
+        """A batch's targets in float32: latents as the store has them, pixels normalised like the student's input."""
+        if self.target == "pixels":
+            return self.model.student.normalise(batch.targets)
+        return decode(batch.targets, batch.scales if batch.targets.dtype == torch.int8 else None)
+
+    def train_to(self, step: int) -> None:
+        """Trains until `step` optimiser steps have been made in all, `stop` is set, or the run has diverged."""
+        self.model.train()
+        started, waited = time.perf_counter(), 0.0
+        while self.step < min(step, self.total_steps) and self.status == "running" and not self.stop.is_set():
+            asked = time.perf_counter()
+            batch = self._next_batch()
+            waited += time.perf_counter() - asked
+            self._train_step(batch)
+            if self.step % CHECK_EVERY == 0:
+                self._check_finite()
+        self._check_finite()  # reads from the device, so the clock below counts finished work
+        self._sums["seconds"] += time.perf_counter() - started
+        self._sums["waited"] += waited
+        self.seconds += time.perf_counter() - started
+        if self.status == "running" and self.step == self.total_steps:
+            self.status = "finished"
+
+    def _next_batch(self) -> Batch:
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if self._batches is None or position == 0:
+            self._batches = self._loader.training_epoch(self.config.seed, epoch, start=position)
+        return next(self._batches)
+
+    def _train_step(self, batch: Batch) -> None:
+        share = (self.step + 1) / self.total_steps
+        lr, decay = lr_schedule.learning_rate(self.config, share), lr_schedule.weight_decay(self.config, share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+            group["weight_decay"] = decay if group["decays"] else 0.0
+        with self.autocast():
+            prediction = self._forward(batch.pixels, batch.visible, batch.masked)
+        loss = LOSSES[self.config.loss](prediction.float(), self.targets(batch))
+        loss.backward()
+        limit = self.config.grad_clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._device_sums += torch.stack([loss.detach(), norm, (norm > limit).float(), torch.ones_like(norm)])
+
+    def _check_finite(self) -> None:
+        if not bool(torch.isfinite(self._device_sums).all()):
+            self.status = "diverged"
+
+    def _reset_sums(self) -> None:
+        self._sums = {"seconds": 0.0, "waited": 0.0}
+        self._device_sums = torch.zeros(4, device=self.device)  # loss, gradient norm, clipped steps, steps
+
+    def collect(self) -> dict[str, float]:
+        """The means since the last call, and starts new ones.
+
+        Returns:
+            `train_loss`, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last
+            step), `clips_per_second`, and the seconds spent `training` and, of these, `waiting` for data.
+        """
+        loss, norm, clipped, steps = self._device_sums.tolist()
+        seconds, waited = self._sums["seconds"], self._sums["waited"]
+        self._reset_sums()
+        share = self.step / self.total_steps
+        return {
+            "train_loss": loss / steps if steps else math.nan,
+            "grad_norm": norm / steps if steps else math.nan,
+            "clipped_share": clipped / steps if steps else math.nan,
+            "lr": lr_schedule.learning_rate(self.config, share),
+            "weight_decay": lr_schedule.weight_decay(self.config, share),
+            "clips_per_second": steps * self.config.batch_size / seconds if seconds else 0.0,
+            "training": seconds,
+            "waiting": waited,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs: `tensors` by name, and `numbers` that are plain JSON."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{key}"] = value
+        tensors["sums"] = self._device_sums
+        tensors["rng.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        numbers = {
+            "step": self.step,
+            "status": self.status,
+            "seconds": self.seconds,
+            "sums": self._sums,
+            "run": self._identity(),
+        }
+        return {"tensors": tensors, "numbers": numbers}
+
+    def _identity(self) -> dict[str, Any]:
+        """What decides the run; a checkpoint of another one is refused."""
+        teacher = None if self.target == "pixels" else self.store.teacher.sha256
+        clips = len(self.store.train)
+        return {**self.config.to_dict(), "view_hash": self.store.view.hash, "train_clips": clips, "target": self.target,
+                "teacher": teacher}  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave.
+
+        Raises:
+            CheckpointError: it belongs to another configuration, store or target, or something is missing; nothing is
+                taken over then.
+        """
+        tensors, numbers = state["tensors"], state["numbers"]
+        try:
+            for name, value in self._identity().items():
+                if (there := numbers["run"][name]) != value:
+                    raise CheckpointError(f"the checkpoint is of another run: {name} = {there!r} there, {value!r} here")
+            model = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
+            adam: dict[torch.Tensor, dict[str, Any]] = {
+                parameter: {key: tensors[f"optimizer.{name}.{key}"].to(self.device) for key in ADAM_STATE}
+                for name, parameter in self.model.named_parameters()
+                if numbers["step"]
+            }
+            device_sums, sums, rng = tensors["sums"].to(self.device), dict(numbers["sums"]), tensors["rng.cpu"]
+            step, status, seconds = numbers["step"], cast(Status, numbers["status"]), numbers["seconds"]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint lacks something: {error}") from error
+        self.model.load_state_dict(model)
+        self.optimizer.state.update(adam)
+        self._device_sums, self._sums = device_sums, sums
+        torch.set_rng_state(rng)
+        if self.device.type == "cuda" and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+        self.step, self.status, self.seconds = step, status, seconds
+        self._batches = None
+
+
+def _parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and the mask token do not (V-JEPA)."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
+        {"params": [p for p in parameters if p.ndim < 2], "decays": False},
+    ]

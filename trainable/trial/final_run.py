@@ -1,0 +1,62 @@
+"""A training from where its checkpoint left it to the end: for final runs and for teachers."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainable.errors import UserError
+from trainable.evaluate.evaluator import Evaluator
+from trainable.model.flops import measure_model
+from trainable.train.checkpoint import load_checkpoint, save_checkpoint
+from trainable.train.training import Training
+from trainable.trial.report import train_and_report
+
+
+def run_to_end(
+    training: Training,
+    evaluator: Evaluator,
+    checkpoint: Path,
+    reports_per_epoch: int,
+    on_report: Callable[[dict[str, Any]], None],
+) -> dict[str, Any] | None:
+    """Trains to the end, with a checkpoint after each report; goes on from the checkpoint where there is one.
+
+    Args:
+        training: the run; its `stop` is obeyed after each step, and a checkpoint written then.
+        evaluator: what it is judged on.
+        checkpoint: file of the checkpoint.
+        reports_per_epoch: evaluations in each epoch; features are probed at its end, and at that of the run.
+        on_report: called with each report before its checkpoint is written.
+
+    Returns:
+        The last report; None where the run was stopped.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of another run.
+        UserError: the training diverged.
+    """
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, training)
+    size = measure_model(training.config, training.store.view, training.target_dim)
+    steps = report_steps(training.steps_per_epoch, training.total_steps, reports_per_epoch)
+    report: dict[str, Any] = {}
+    # The last report is made again if the process died after it: its numbers are needed, and are the same.
+    for step in [step for step in steps if step > training.step] or steps[-1:]:
+        training.train_to(step)
+        if training.step < step and training.status == "running":  # stopped; the sums of this report go on after it
+            save_checkpoint(checkpoint, training)
+            return None
+        probe = step % training.steps_per_epoch == 0 or step == training.total_steps
+        report, _ = train_and_report(training, evaluator, step, size, probe=probe)
+        if training.status == "diverged":
+            raise UserError(f"the training diverged in epoch {training.epoch:.1f}; give it a lower learning rate")
+        on_report(report)
+        save_checkpoint(checkpoint, training)
+    return report
+
+
+def report_steps(steps_per_epoch: int, total_steps: int, reports_per_epoch: int) -> list[int]:
+    """The steps at which a run reports: evenly in each epoch, always at the end of the run, each step once."""
+    parts = range(1, math.ceil(total_steps / steps_per_epoch * reports_per_epoch))
+    return sorted({max(1, round(part * steps_per_epoch / reports_per_epoch)) for part in parts} | {total_steps})
