@@ -16,7 +16,6 @@ from analysis.errors import RunError
 from analysis.loading import Run
 from analysis.plots.baselines import draw_level, draw_upright, references_of, widened
 from analysis.plots.marks import amount, diverged, mark, state_of, values
-from analysis.plots.parameters import parameters_against_objective
 from analysis.plots.style import (
     GUIDE,
     INK,
@@ -35,15 +34,6 @@ from analysis.plots.style import (
 from analysis.statistics.rung_correlation import USEFUL
 from analysis.tables import paired_against_best
 from analysis.tables import rung_correlations as correlation_table
-
-__all__ = [
-    "against_best",
-    "learning_curves",
-    "parameters_against_objective",
-    "pareto",
-    "ranking",
-    "rung_correlations",
-]
 
 # More names than this at one end of the curves cannot be read.
 NAMED_AT_AN_END = 8

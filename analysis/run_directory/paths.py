@@ -14,12 +14,14 @@
       wandb/              Weights & Biases files, where asked for
       final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
 
-Imports the standard library alone, so that the analysis can use it without Ray or torch.
+Imports the standard library alone: no Ray, no torch.
 """
 
 import json
 from pathlib import Path
 from typing import Any
+
+from analysis.errors import RunError
 
 FORMAT_VERSION = 3
 
@@ -78,7 +80,7 @@ def read_manifest(run: RunDirectory) -> dict[str, Any]:
     """run.json: what was asked of a search.
 
     Raises:
-        UserError: no such run, or one of another format.
+        RunError: no such run, or one of another format.
     """
     return _read(run, run.manifest, "the folder of a search")
 
@@ -87,24 +89,22 @@ def read_summary(run: RunDirectory) -> dict[str, Any]:
     """summary.json: what a search found.
 
     Raises:
-        UserError: no such run, one that has not ended, or one of another format.
+        RunError: no such run, one that has not ended, or one of another format.
     """
     return _read(run, run.summary, "that of a search that has ended")
 
 
 def _read(run: RunDirectory, path: Path, wanted: str) -> dict[str, Any]:
     """The content of the JSON file `path`, whose format this version reads."""
-    from trainable.errors import UserError  # here, as the analysis does without that room
-
     if not run.path.is_dir():
-        raise UserError(f"{run.path}: no such run")
+        raise RunError(f"{run.path}: no such run")
     if not path.is_file():
-        raise UserError(f"{run.path}: has no {path.name}, and must be {wanted}")
+        raise RunError(f"{run.path}: has no {path.name}, and must be {wanted}")
     try:
         content = json.loads(path.read_bytes())
         version = content["format_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not written by a search ({type(error).__name__}: {error})") from error
+        raise RunError(f"{path}: not written by a search ({type(error).__name__}: {error})") from error
     if version != FORMAT_VERSION:
-        raise UserError(f"{path}: has format_version {version!r}, and this version of salt_tune reads {FORMAT_VERSION}")
+        raise RunError(f"{path}: has format_version {version!r}, and this version of salt_tune reads {FORMAT_VERSION}")
     return dict(content)

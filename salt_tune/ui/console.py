@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from analysis.errors import RunError
 from analysis.text import printable
 from salt_tune.ui.signals import WORDS, Stopped, obeyed
 from trainable.errors import UserError
@@ -136,7 +137,7 @@ class OneLineErrors(click.Command):
             sys.exit(USER_ERROR)
         except click.ClickException as error:
             fail(" ".join(error.format_message().split()))  # click breaks lines of its own
-        except UserError as error:
+        except (UserError, RunError) as error:
             fail(str(error))
         except (click.Abort, KeyboardInterrupt) as error:
             stopped = error.__cause__ if isinstance(error, click.Abort) else error

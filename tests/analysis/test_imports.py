@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
+
+from tests.conftest import ROOT
 
 PROGRAM = """
 import sys
@@ -12,6 +13,5 @@ print(*sorted({"ray", "torch", "salt_tune.search", "trainable"} & set(sys.module
 
 
 def test_neither_ray_nor_torch_is_imported() -> None:
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

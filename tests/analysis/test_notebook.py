@@ -8,8 +8,8 @@ import pytest
 from nbclient import NotebookClient
 
 from analysis import load
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "analysis" / "notebooks" / "explain_search.ipynb"
 
 

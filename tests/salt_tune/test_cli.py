@@ -3,13 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 
-ROOT = Path(__file__).parents[2]
 COMMANDS = ("prepare", "search", "promote")
 
 

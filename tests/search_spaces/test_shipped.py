@@ -1,16 +1,16 @@
 """The search-space files that come with the package."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from salt_tune.searchers.base import Proposal, make_searcher, proposal
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
+from tests.conftest import ROOT
 from trainable.config import TrialConfig
 
-FOLDER = Path(__file__).parents[2] / "search_spaces"
+FOLDER = ROOT / "search_spaces"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 BEST_BY_HAND = {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predictor_dim": 384}
 

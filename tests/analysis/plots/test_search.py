@@ -19,10 +19,10 @@ from matplotlib.text import Text
 
 from analysis import Run, RunError, load
 from analysis.plots.baselines import COLOUR
+from analysis.plots.parameters import parameters_against_objective
 from analysis.plots.search import (
     against_best,
     learning_curves,
-    parameters_against_objective,
     pareto,
     ranking,
     rung_correlations,

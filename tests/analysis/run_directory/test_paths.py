@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from analysis.errors import RunError
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory, read_manifest, read_summary
-from trainable.errors import UserError
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
 
 
 def test_paths_are_absolute_and_within_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,17 +38,17 @@ def test_another_format_is_refused_in_a_line(
     tmp_path: Path, name: str, read: Callable[[RunDirectory], dict[str, Any]]
 ) -> None:
     run, path = RunDirectory(tmp_path / "r"), tmp_path / "r" / name
-    with pytest.raises(UserError, match="no such run"):
+    with pytest.raises(RunError, match="no such run"):
         read(run)
     run.path.mkdir()
-    with pytest.raises(UserError, match=f"has no {name}"):
+    with pytest.raises(RunError, match=f"has no {name}"):
         read(run)
     for broken in ('{"trials": ', "[]", "{}"):
         path.write_text(broken)
-        with pytest.raises(UserError, match="not written by a search"):
+        with pytest.raises(RunError, match="not written by a search"):
             read(run)
     path.write_text('{"format_version": 1}')
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(RunError) as refused:
         read(run)
     assert str(refused.value) == f"{path}: has format_version 1, and this version of salt_tune reads {FORMAT_VERSION}"
     content = {"format_version": FORMAT_VERSION, "name": "r"}

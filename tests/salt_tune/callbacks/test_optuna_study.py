@@ -19,8 +19,8 @@ import pytest
 from salt_tune.callbacks.optuna_study import StudyView
 from salt_tune.searchers.base import Proposal, proposal
 from salt_tune.space.search_space import SearchSpace
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 SPACE = SearchSpace.model_validate(
     {
         "name": "s",

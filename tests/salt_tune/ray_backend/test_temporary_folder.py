@@ -11,9 +11,8 @@ import pytest
 
 from salt_tune.ray_backend import temporary_folder as room
 from salt_tune.ray_backend.temporary_folder import BELOW, LONGEST_SOCKET, keep_out_of_home, ray_folder
+from tests.conftest import ROOT
 from trainable.errors import UserError
-
-ROOT = Path(__file__).parents[2]
 
 
 def leftovers() -> set[Path]:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from salt_tune.runs.lock import locked, locked_folder, sweep
+from tests.conftest import ROOT
 from trainable.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path

@@ -12,11 +12,11 @@ from analysis.run_directory.paths import RunDirectory, read_manifest
 from salt_tune.controller.state import Options
 from salt_tune.runs.reopen import GROWING, claimed, created, new_run, remember_store, reopen
 from salt_tune.runs.same_store import store_facts
+from tests.conftest import ROOT
 from tests.salt_tune.made_records import REFERENCES, make_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 STARTER = """
 import sys, time
 from pathlib import Path

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from analysis.errors import RunError
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from salt_tune.runs.warm_start import Earlier, EarlierTrial, earlier_trials
 from salt_tune.searchers.base import make_searcher, proposal
@@ -165,5 +166,5 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no run\.json"):
+    with pytest.raises(RunError, match=r"has no run\.json"):
         earlier_trials(tmp_path, STORE, space())

@@ -16,6 +16,7 @@ from PIL import Image
 from analysis.text import printable
 from salt_tune.stores.inspect import bytes_by_part, inspect_store, sample_latents, size_in_words
 from salt_tune.stores.pictures import spread_over_classes
+from tests.conftest import ROOT
 from tests.small_store import DIM, build_store
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import StoreError
@@ -199,6 +200,5 @@ def test_bytes_in_words(count: float, words: str) -> None:
 
 def test_ray_is_not_loaded() -> None:
     program = "import sys, salt_tune.stores.inspect; print(*{'ray', 'torch'} & set(sys.modules))"
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+from tests.conftest import ROOT
+
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
 
 Work = Callable[[Path, Path], None]

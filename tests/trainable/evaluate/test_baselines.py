@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT
 from tests.small_store import build_store
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store.clip_store import ClipStore
@@ -18,8 +19,6 @@ from trainable.evaluate.baselines import REFERENCE_NAMES, References, nearest_vi
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.masking.masks import Masks
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", params=["float16", "int8"])
