@@ -1,5 +1,6 @@
 """Videos and helpers for the tests that break a preparation on purpose."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 
 SMALL = ("--frames", 8, "--size", 32, "--patch", 8)
 LINKS = 3  # names for each video of `many_videos`
@@ -109,22 +110,9 @@ def write_video(path: Path, frames: int = 8, *, codec: str = "libvpx-vp9", sound
 
 
 @pytest.fixture
-def here(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command in this process, in `tmp_path`: for what need not pay for a start."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        from salt_tune.prepare import main
-
-        monkeypatch.chdir(tmp_path)
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main.main(args=[*map(str, arguments)])
-        output, errors = capfd.readouterr()
-        return subprocess.CompletedProcess([*map(str, arguments)], int(ended.value.code or 0), output, errors)
-
-    return run
+def here(here: Command) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `prepare` in this process, in `tmp_path`."""
+    return functools.partial(here, "prepare")
 
 
 @pytest.fixture

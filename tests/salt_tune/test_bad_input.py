@@ -1,6 +1,5 @@
 """What users get wrong: one clear line, exit code 2, and nothing left behind."""
 
-import importlib
 import json
 import os
 import shlex
@@ -20,12 +19,12 @@ from tests.small_store import build_store
 
 
 @pytest.fixture
-def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+def refused(here: Command, tmp_path: Path) -> Callable[..., str]:
     """Runs a command that must be refused, and gives its one line."""
 
     def run(*arguments: object) -> str:
         before = listing(tmp_path)
-        done = command(*arguments)
+        done = here(*arguments)
         assert done.returncode == 2, f"{done.stdout}\n{done.stderr}"
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1, done.stderr
@@ -216,52 +215,46 @@ BEFORE_THE_STORE: list[tuple[str, tuple[object, ...], str]] = [
 
 
 @pytest.fixture
-def refused_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
-    """Runs a command in this process, which must be refused with nothing begun, not even the demo's store."""
+def refused_at_once(here: Command, tmp_path: Path) -> Callable[..., str]:
+    """Runs a command that must be refused with nothing begun, not even the demo's store, and without a word."""
 
-    def run(module: str, *arguments: object) -> str:
-        main = importlib.import_module(f"salt_tune.{module}").main
-        monkeypatch.chdir(tmp_path)
+    def run(*arguments: object) -> str:
         before = listing(tmp_path)
-        with pytest.raises(SystemExit) as ended:
-            main.main(args=[*map(str, arguments)])
-        output, errors = capfd.readouterr()
-        assert (ended.value.code, output) == (2, ""), errors
-        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        done = here(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
         assert listing(tmp_path) == before
-        return str(errors)
+        return done.stderr
 
     return run
 
 
 @pytest.mark.parametrize(("module", "flags", "words"), BEFORE_THE_STORE, ids=lambda value: str(value)[:40])
 def test_what_can_be_refused_is_refused_before_a_store_is_made(
-    refused_here: Refused, module: str, flags: tuple[object, ...], words: str
+    refused_at_once: Refused, module: str, flags: tuple[object, ...], words: str
 ) -> None:
-    assert words in refused_here(module, *flags)
+    assert words in refused_at_once(module, *flags)
 
 
 def test_gpus_that_are_not_there_are_refused_before_a_store_is_made(
-    refused_here: Refused, monkeypatch: pytest.MonkeyPatch
+    refused_at_once: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "--gpus-per-trial = 1: this machine has none" in refused_here("search", "--gpus-per-trial", 1)
+    assert "--gpus-per-trial = 1: this machine has none" in refused_at_once("search", "--gpus-per-trial", 1)
 
 
-def test_a_run_that_exists_is_refused_before_a_store_is_made(refused_here: Refused, tmp_path: Path) -> None:
+def test_a_run_that_exists_is_refused_before_a_store_is_made(refused_at_once: Refused, tmp_path: Path) -> None:
     (tmp_path / "runs" / "it's").mkdir(parents=True)
-    line = refused_here("search", "--name", "it's")
+    line = refused_at_once("search", "--name", "it's")
     place = str(tmp_path / "runs" / "it's")
     assert line.startswith(f"error: {place}: this run exists; ")
     assert shlex.split(line.partition("go on with it: ")[2])[-2:] == ["--resume", place]
 
 
 def test_an_earlier_run_of_another_objective_is_refused_before_a_store_is_made(
-    refused_here: Refused, finished_run: Path
+    refused_at_once: Refused, finished_run: Path
 ) -> None:
-    line = refused_here("search", "--warm-start", finished_run, "--set", "objective=probe_top1", "--epochs", 2)
+    line = refused_at_once("search", "--warm-start", finished_run, "--set", "objective=probe_top1", "--epochs", 2)
     assert "its scores cannot be compared with this search's: objective = " in line
 
 
@@ -272,25 +265,20 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def resumed(run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Resumes `run` in this process, which must be refused before anything has changed, and gives the one line."""
+def resumed(here: Command, run: Path) -> Refused:
+    """Resumes `run`, which must be refused before anything has changed, and gives the one line."""
 
     def refuse(*flags: object) -> str:
-        from salt_tune.search import main
-
-        monkeypatch.chdir(run.parent)
         before = listing(run.parent)
-        with pytest.raises(SystemExit) as ended:
-            main.main(args=["--resume", "run", *map(str, flags)])
-        errors = capfd.readouterr().err
-        assert ended.value.code == 2, errors
-        assert errors.startswith("error: ")
-        assert errors.count("\n") == 1, errors
+        done = here("search", "--resume", "run", *flags)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1, done.stderr
         after = listing(run.parent)
         assert {path: size for path, size in after.items() if path.name not in ("lock", "study.db")} == {
             path: size for path, size in before.items() if path.name not in ("lock", "study.db")
         }
-        return errors
+        return done.stderr
 
     return refuse
 
