@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainable.data.store.draw import draw_clips
 from trainable.data.store.index import Clips
 from trainable.errors import ConfigError
-from trainable.evaluate.config import EvaluationConfig, draw_clips
+from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import clip_key, uniforms
 
 
@@ -84,7 +85,7 @@ def test_the_choice_of_clips_says_nothing_about_their_masks() -> None:
         ({"probe_clips": 0}, "probe_clips = 0: must be at least 2"),
         ({"batch_size": 0}, "batch_size = 0: must be at least 1"),
         ({"mask_ratio": 1.5}, "mask_ratio = 1.5: must be between 0 and 1"),
-        ({"masking": "blocks"}, "masking = 'blocks': must be one of multiblock, tube, random"),
+        ({"masking": "blocks"}, "masking = 'blocks': did you mean 'multiblock'?"),
         ({"seed": -1}, "seed = -1: must be at least 0 and below 2^63"),
     ],
 )
