@@ -1,13 +1,17 @@
 """What every registered masking keeps: exact counts, one mask a clip whatever the batch, and no token left out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.contracts.packages import install
 from tests.trainable.masking.drawn import VIDEO, hidden, keys
 from trainable.config import TrialConfig
 from trainable.data.video.view import View
+from trainable.errors import ConfigError
 from trainable.masking.masks import Masks
 from trainable.registry import MASKINGS
 
@@ -91,3 +95,23 @@ def test_every_place_gets_its_turn(masking: str) -> None:
 def test_extreme_ratios_are_kept_exactly(masking: str, ratio: float) -> None:
     marks = hidden(Masks(VIDEO, masking, ratio, 0), 0, keys(32))
     assert (marks.sum(axis=(1, 2, 3)) == 2 * round(ratio * 196)).all()
+
+
+CHECKERBOARD = """
+import numpy as np
+
+def order(view, draws):
+    _, rows, columns = view.grid
+    dark = np.add.outer(np.arange(rows), np.arange(columns)).reshape(-1) % 2
+    return dark - draws(rows * columns)
+"""
+
+
+def test_a_package_adds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "checkerboard", MASKINGS.group, {"checkerboard": "checkerboard:order"}, CHECKERBOARD)
+    with pytest.raises(ConfigError, match=r"^masking = 'checkerboard': known are multiblock, tube, random$"):
+        TrialConfig(masking="checkerboard")
+    monkeypatch.syspath_prepend(tmp_path)
+    masks = Masks(VIDEO, TrialConfig(masking="checkerboard").masking, 0.25, 0)
+    light = np.add.outer(np.arange(14), np.arange(14)) % 2 == 0
+    assert light[hidden(masks, 0, keys(4)).nonzero()[2:]].all()

@@ -35,8 +35,9 @@ from trainable.data.build.stages import (
     write_shards,
 )
 from trainable.data.build.staging import GrowingStore
-from trainable.data.store.clip_store import ClipStore, Half
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import with_groups
+from trainable.data.store.shards import Half
 from trainable.errors import StoreError
 
 

@@ -32,9 +32,10 @@ from trainable.data.build.plan import SHARD_CLIPS
 from trainable.data.build.stages import BATCH_ROWS, Advance
 from trainable.data.maintain.rows import BadRow, Row, all_rows, by_shard, files_of
 from trainable.data.maintain.verify import HALVES, check_rows, complaint_of, decode_rows
-from trainable.data.store.clip_store import ClipStore, Half
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import TargetNorm
 from trainable.data.store.index import INDEX_SCHEMA, SPLITS, read_index
+from trainable.data.store.shards import Half
 from trainable.data.store.targets import encode, normalise
 from trainable.errors import StoreError
 from trainable.hashing import digest

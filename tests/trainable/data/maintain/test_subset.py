@@ -15,8 +15,9 @@ from tests.trainable.data.kills import content_hash, kill_often
 from tests.trainable.small import SMALL, ignore
 from trainable.data.build import plan
 from trainable.data.maintain.subset import Stratum, choose, subset
-from trainable.data.store.clip_store import ClipStore, shard_file
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.store.shards import shard_file
 from trainable.data.video.video_dataset import Split
 from trainable.errors import ConfigError, StoreError
 from trainable.evaluate.config import EvaluationConfig

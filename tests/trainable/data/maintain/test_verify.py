@@ -21,9 +21,10 @@ from trainable.data.maintain import repair as repair_module
 from trainable.data.maintain.repair import repair
 from trainable.data.maintain.rows import BadRow
 from trainable.data.maintain.verify import bytes_to_verify, verify
-from trainable.data.store.clip_store import ClipStore, Half, Part, shard_file
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import Clips
 from trainable.data.store.loader import Loader
+from trainable.data.store.shards import Half, Part, shard_file
 from trainable.data.video.synthetic import write_dataset
 from trainable.data.video.video_dataset import find_source
 from trainable.data.video.view import View
