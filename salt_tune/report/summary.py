@@ -74,6 +74,7 @@ def write_summary(
             "weights": dict(objective.weights),
             "against": against,
         },
+        "metrics": {name: {"goal": metric.goal, "label": metric.label} for name, metric in METRICS.items()},
         "parameters": list(space.searched()),
         "scales": space.searched(),
         "resource": schedule.resource,
