@@ -36,14 +36,15 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: what they are, in the singular: the field that names one of them, where errors name no other.
         entries: of each name "module:attribute", or the thing itself.
-        group: of the entry points by which other packages add names. They cannot replace a name of `entries`.
+        group: of the entry points by which other packages add names; None: they cannot. They never replace a name of
+            `entries`.
 
     Attributes:
         kind: as given.
         group: as given.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, str | T], *, group: str) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, str | T], *, group: str | None = None) -> None:
         self.kind, self.group = kind, group
         self._entries = dict(entries)
         self._loaded: dict[str, T] = {}
@@ -94,6 +95,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _offered(self) -> "Mapping[str, EntryPoint]":
         """Of other packages; those that can be imported now."""
+        if self.group is None:
+            return {}
         offered = _offered(self.group, tuple(sys.path))
         return {name: entry for name, entry in offered.items() if name not in self._entries}
 
@@ -108,7 +111,6 @@ def _offered(group: str, path: tuple[str, ...]) -> "dict[str, EntryPoint]":  # n
     from importlib.metadata import entry_points  # takes as long to import as all else here
 
     found: dict[str, EntryPoint] = {}
-
     for entry in entry_points(group=group):
         first = found.setdefault(entry.name, entry)
         if first.value != entry.value:

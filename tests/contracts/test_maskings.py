@@ -108,7 +108,7 @@ def order(view, draws):
 
 
 def test_a_package_adds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "checkerboard", MASKINGS.group, {"checkerboard": "checkerboard:order"}, CHECKERBOARD)
+    install(tmp_path, "checkerboard", "salt_tune.maskings", {"checkerboard": "checkerboard:order"}, CHECKERBOARD)
     with pytest.raises(ConfigError, match=r"^masking = 'checkerboard': known are multiblock, tube, random$"):
         TrialConfig(masking="checkerboard")
     monkeypatch.syspath_prepend(tmp_path)

@@ -120,7 +120,7 @@ def test_a_metric_that_a_package_adds_reaches_report_summary_leaderboard_and_car
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    install(tmp_path / "site", "added_metric", METRICS.group, {"median_loss": "added_metric:METRIC"}, MEDIAN)
+    install(tmp_path / "site", "added_metric", "salt_tune.metrics", {"median_loss": "added_metric:METRIC"}, MEDIAN)
     monkeypatch.syspath_prepend(tmp_path / "site")
     report = report_of(training, evaluator)
     assert 0 < report["median_loss"] != report["val_loss"]

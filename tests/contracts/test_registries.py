@@ -23,6 +23,11 @@ def registry(request: pytest.FixtureRequest) -> Registry[Any]:
     return found
 
 
+def group_of(registry: Registry[Any]) -> str:
+    assert registry.group is not None, "other packages cannot add to it"
+    return registry.group
+
+
 def test_every_entry_loads(registry: Registry[Any]) -> None:
     assert len(registry) == len(list(registry)) == len(dict(registry))
     assert all(thing is not None for thing in registry.values())
@@ -54,7 +59,7 @@ def test_it_can_be_asked_like_any_mapping(registry: Registry[Any]) -> None:
 
 def test_another_package_adds_names(registry: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, module = list(registry), f"adds_a_{registry.kind}"
-    install(tmp_path, module, registry.group, {"added": f"{module}:THING"}, "THING = 'thing'")
+    install(tmp_path, module, group_of(registry), {"added": f"{module}:THING"}, "THING = 'thing'")
     monkeypatch.syspath_prepend(tmp_path)
     assert list(registry) == [*before, "added"]
     assert registry["added"] == "thing"
@@ -67,7 +72,7 @@ def test_a_name_of_ours_is_not_replaced(
 ) -> None:
     name, *_ = registry
     before = registry[name]
-    install(tmp_path, "greedy", registry.group, {name: "greedy:THING"}, "THING = 'thing'")
+    install(tmp_path, "greedy", group_of(registry), {name: "greedy:THING"}, "THING = 'thing'")
     monkeypatch.syspath_prepend(tmp_path)
     assert registry[name] is before
     assert list(registry).count(name) == 1
@@ -77,7 +82,7 @@ def test_two_packages_with_one_name_are_told_apart(
     registry: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for package in ("one", "other"):
-        install(tmp_path, package, registry.group, {"added": f"{package}:THING"})
+        install(tmp_path, package, group_of(registry), {"added": f"{package}:THING"})
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"'added' is both (one|other):THING and (one|other):THING; uninstall one"):
         _ = registry["added"]
@@ -87,7 +92,7 @@ def test_two_packages_with_one_name_are_told_apart(
 def test_a_package_that_cannot_be_loaded_is_named(
     registry: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
-    install(tmp_path, "broken", registry.group, {"added": target})
+    install(tmp_path, "broken", group_of(registry), {"added": target})
     monkeypatch.syspath_prepend(tmp_path)
     registry.check("added")
     with pytest.raises(ConfigError, match=rf"^{registry.kind} = 'added': cannot be loaded from {target}: "):
@@ -99,3 +104,12 @@ def test_names_of_ours_are_known_without_looking_for_other_packages() -> None:
     program += "print('importlib.metadata' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_without_a_group_other_packages_add_nothing() -> None:
+    things: Registry[type] = Registry("error", {"user": "trainable.errors:UserError", "gone": "no.such.module:x"})
+    assert list(things) == ["user", "gone"]
+    assert things["user"] is UserError
+    assert "no.such.module" not in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        _ = things["gone"]
