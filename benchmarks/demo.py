@@ -23,7 +23,7 @@ from salt_tune.prepare import DEMO_CLIPS
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.config import EvaluationConfig
-from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.evaluator import Evaluator, measure
 from trainable.train.training import Training
 
 
@@ -40,7 +40,8 @@ def main() -> None:
         finished = [trial for trial in summary["trials"] if trial["val_loss"] is not None]
         worst = max(finished, key=lambda trial: trial["val_loss"])
         untrained = Training(TrialConfig.from_dict(best["config"]), store, device="cpu")
-        probe = Evaluator(store, EvaluationConfig()).features(untrained)["probe_top1"]
+        judged = Evaluator(store, EvaluationConfig()).judge(untrained)
+        probe = measure(judged, "probe")["probe_top1"]
     probes = best["probe_top1"], probe, 1 / len(store.labels)
     machine.write(
         "demo",

@@ -7,6 +7,7 @@ import torch
 
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
@@ -18,7 +19,7 @@ CLIPS = 128
 DISTINCT = 32  # videos; writing them takes longest
 
 
-class ProjectionTeacher:
+class ProjectionTeacher(FrozenTeacher):
     """A fixed random projection as wide as VideoMAEv2-Base: the same bytes without hours of a ViT-Base on a CPU."""
 
     name = "projection"
@@ -30,7 +31,7 @@ class ProjectionTeacher:
         self._weight = torch.randn(view.token_values, self.dim, generator=generator)
 
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See `trainable.teachers.pixel.FrozenTeacher`."""
+        """See `trainable.data.build.latent_source.FrozenTeacher`."""
         return (pixels.float() / 255 - 0.5) @ self._weight
 
 

@@ -50,7 +50,7 @@ def main() -> None:
             [config.to_dict() for config in configs],
             [measure_model(config, store.view, store.teacher.dim) for config in configs],
             store.path,
-            evaluation=space.evaluation.model_dump(),
+            evaluation=space.evaluation.to_dict(),
             cores=len(os.sched_getaffinity(0)),
             gpus=min(1, torch.cuda.device_count()),
             most=MOST,

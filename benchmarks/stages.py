@@ -19,10 +19,10 @@ from benchmarks import machine
 from benchmarks.full_size import ProjectionTeacher, plan_of, write_videos
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoded, Decoders, Job, decode_all
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.build.shard_writer import ShardWriter
 from trainable.data.build.stages import BATCH_ROWS, as_targets
-from trainable.teachers.pixel import FrozenTeacher
 from trainable.teachers.videomae import VideoMaeTeacher
 from trainable.teachers.videomae_layout import tensor_shapes
 

@@ -31,7 +31,7 @@ from trainable.data.video.video_dataset import find_source
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.masking.masks import Masks
-from trainable.teachers.pixel import PIXEL_TEACHER, PixelTeacher, train_pixel_teacher
+from trainable.teachers.pixel import PIXEL_TEACHER, PixelTeacher
 from trainable.train.training import Training
 
 PIXELS: tuple[PixelFormat, ...] = ("raw", "jpeg", "none")
@@ -105,7 +105,7 @@ def _int8_at_demo_size(folder: Path) -> dict[str, object]:
     builder = StoreBuilder(folder / "demo-float16", first)
     builder.write(None, Decoders(2), lambda _: None)
     trained = builder.partial / "teacher"
-    train_pixel_teacher(builder.open_pixels(), trained, PIXEL_TEACHER, device="cpu", seed=0, on_report=lambda _: None)
+    PixelTeacher.train(builder.open_pixels(), trained, PIXEL_TEACHER, device="cpu", seed=0, on_report=lambda _: None)
     teacher = PixelTeacher(trained, "cpu")
     builder.add_latents(teacher, Decoders(2), lambda _: None)
     exact = builder.finish(teacher)
@@ -118,7 +118,7 @@ def _int8_at_demo_size(folder: Path) -> dict[str, object]:
     for label, store in (("float16", exact), ("int8", rounded)):
         training = Training(STUDENT, store, device="cpu")
         training.train_to(training.total_steps)
-        losses[label] = judge.evaluate(training).clip_losses
+        losses[label] = judge.judge(training).clip_losses
         training.close()
     judge.close()
     gap = losses["int8"] - losses["float16"]

@@ -21,7 +21,6 @@ from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import ConfigError, UserError
 from trainable.evaluate.baselines import References, reference_losses
-from trainable.evaluate.config import EvaluationConfig
 from trainable.masking.masks import Masks
 
 MOST_BUILT = 48  # students, beside one of each name: a second's worth
@@ -81,7 +80,7 @@ def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
 def references_of(space: SearchSpace, store: ClipStore) -> References:
     """What predictors that learned nothing lose where the trials will be judged."""
     with console.status(f"reading {min(len(store.val), space.evaluation.clips)} held-out clips"):
-        return reference_losses(store, EvaluationConfig(**space.evaluation.model_dump()))
+        return reference_losses(store, space.evaluation)
 
 
 def check_students(path: Path, space: SearchSpace, first_wrong: Callable[[list[dict[str, Any]]], Wrong]) -> None:

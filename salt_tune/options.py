@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from trainable.errors import UnknownNameError
+from trainable.registry import Registry
+
 
 class Folder(click.Path):
     """A folder, there or not, whose whole path is UTF-8: JSON, Ray and W&B can name no other."""
@@ -37,6 +40,23 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value}: must be a finite number", param, ctx)
         return number
+
+
+class Named(click.ParamType[str]):
+    """A name of a registry; unlike `click.Choice`, it reads what other packages add only when a name is given."""
+
+    name = "name"
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.registry = registry
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        try:
+            self.registry.check(value)
+        except UnknownNameError as error:
+            self.fail(f"{value!r}: {error.reason}", param, ctx)
+        return value
 
 
 def shell_command(module: str, *arguments: object) -> str:

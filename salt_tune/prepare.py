@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from salt_tune.options import Finite, Folder
+from salt_tune.options import Finite, Folder, Named
 from salt_tune.ui.console import OneLineErrors, console, duration, progress
 from trainable.data.store.codecs import LatentFormat, PixelFormat, TargetNorm, check_pixel_format
 from trainable.data.video.view import Flips, View
+from trainable.registry import TEACHERS
 from trainable.teachers.videomae_layout import VIDEOMAE_TEACHERS
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Options:
 )
 @click.option(
     "--teacher",
-    type=click.Choice(["pixel", *VIDEOMAE_TEACHERS]),
+    type=Named(TEACHERS),
     default="pixel",
     show_default=True,
     metavar="NAME",

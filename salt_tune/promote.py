@@ -28,6 +28,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.baselines import References
 from trainable.files import atomic_write
+from trainable.metrics import computed, objectives
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
@@ -74,7 +75,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
-    measures = ", ".join(f"{name} {short(last.get(name))}" for name in ("val_loss", "val_r2", "probe_top1"))
+    measures = ", ".join(f"{name} {short(last.get(name))}" for name in objectives() if name in computed())
     searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
     console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
@@ -110,7 +111,6 @@ def _train(
     """Trains to the end and writes the encoder; returns the last report, or None where it was interrupted."""
     import torch
 
-    from trainable.evaluate.config import EvaluationConfig
     from trainable.evaluate.evaluator import Evaluator
     from trainable.model.encoder import save_encoder
     from trainable.train.training import Training
@@ -118,7 +118,7 @@ def _train(
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     training = Training(config, store)
-    evaluator = Evaluator(store, EvaluationConfig(**space.evaluation.model_dump()), device=training.device)
+    evaluator = Evaluator(store, space.evaluation, device=training.device)
     logged = _logged_epochs(final)
     followed = WandbFollower(wandb_mode, final.path, group, final.path.name, config.to_dict())
 

@@ -7,6 +7,7 @@ import torch
 
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
@@ -16,7 +17,7 @@ from trainable.data.video.view import View
 DIM = 12
 
 
-class RandomTeacher:
+class RandomTeacher(FrozenTeacher):
     """A frozen teacher: one layer of random weights on the pixels of a token."""
 
     name = "random"

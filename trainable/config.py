@@ -10,12 +10,12 @@ import sys
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
+from trainable.registry import LOSSES, MASKINGS, Registry, nearest
 
 HEAD_WIDTH = 64
 WIDEST = 2**16  # layers and heads beyond these bounds are slips of the finger that no machine could build
@@ -28,8 +28,9 @@ HEADS = (("predictor_dim", "predictor_num_heads"), ("student_dim", "student_head
 # Fields that are checked against each other, here or by timm; all others are right or wrong by themselves.
 CHECKED_TOGETHER = (*HEADS, ("student", "student_dim", "student_heads"), ("lr", "min_lr"))
 
-Masking = Literal["multiblock", "tube", "random"]
-Loss = Literal["mse", "l1", "smooth_l1"]
+# Fields that name something, and what they may name.
+NAMED: Mapping[str, Registry[Any]] = {"masking": MASKINGS, "loss": LOSSES}
+
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -47,8 +48,9 @@ class TrialConfig:
         predictor_depth: layers of the predictor (12: seed, V-JEPA).
         predictor_num_heads: attention heads of the predictor; None follows from the width, 64 a head (seed: 384 has 6).
         mask_ratio: share of the tokens hidden from the student and predicted (0.75: seed).
-        masking: how they are chosen, see `trainable.masking.masks` ("multiblock": seed, V-JEPA).
-        loss: training loss on the teacher's latents ("mse": seed; V-JEPA has "l1").
+        masking: how they are chosen, a name in `trainable.registry.MASKINGS` ("multiblock": seed, V-JEPA).
+        loss: training loss on the teacher's latents, a name in `trainable.registry.LOSSES` ("mse": seed; V-JEPA has
+            "l1").
         lr: peak learning rate (3e-4: seed).
         min_lr: learning rate at the end of the run; None is a tenth of `lr` (3e-5: seed).
         warmup: share of the run in which the rate rises linearly from 0 (500 of 15,834 steps: seed).
@@ -77,8 +79,8 @@ class TrialConfig:
     predictor_depth: int = 12
     predictor_num_heads: int | None = None
     mask_ratio: float = 0.75
-    masking: Masking = "multiblock"
-    loss: Loss = "mse"
+    masking: str = "multiblock"
+    loss: str = "mse"
     lr: float = 3e-4
     min_lr: float | None = None
     warmup: float = 500 / 15834
@@ -95,8 +97,10 @@ class TrialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, registry in NAMED.items():
+            registry.check(getattr(self, name), name)
         for name, hint in _hints().items():
-            object.__setattr__(self, name, _as_type(name, getattr(self, name), hint))
+            object.__setattr__(self, name, as_type(name, getattr(self, name), hint))
         self._check_ranges()
         self._check_heads()
         if self.min_lr is not None and self.min_lr > self.lr:
@@ -143,8 +147,7 @@ class TrialConfig:
 
     def masked_per_slot(self, view: View) -> int:
         """Masked tokens of each time slot under `view`: the ratio of the slot's tokens, rounded."""
-        _, rows, columns = view.grid
-        return round(self.mask_ratio * rows * columns)
+        return view.masked_per_slot(self.mask_ratio)
 
     def check_data(self, view: View, training_clips: int) -> None:
         """Checks what can only be told with the data at hand.
@@ -152,14 +155,7 @@ class TrialConfig:
         Raises:
             ConfigError: the mask would hide all tokens or none, or a batch needs more clips than there are.
         """
-        _, rows, columns = view.grid
-        if not 0 < self.masked_per_slot(view) < rows * columns:
-            lowest, highest = 0.5 / (rows * columns), 1 - 0.5 / (rows * columns)
-            raise ConfigError(
-                "mask_ratio",
-                self.mask_ratio,
-                f"must lie between {lowest:.3f} and {highest:.3f} on {rows} x {columns} patches",
-            )
+        view.check_mask_ratio(self.mask_ratio)
         if self.batch_size > training_clips:
             raise ConfigError("batch_size", self.batch_size, f"must not exceed the {training_clips} training clips")
 
@@ -219,19 +215,13 @@ def _fitting_heads(width: int) -> int:
     return min(divisors, key=lambda heads: abs(math.log(width / heads / HEAD_WIDTH)))
 
 
-def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The end of a sentence that says which of the `known` names was probably meant."""
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-
-
 def _check_names(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name not in FIELD_NAMES:
             raise ConfigError(name, value, f"is no hyperparameter; {nearest(name, FIELD_NAMES)}")
 
 
-def _as_type(name: str, value: Any, hint: Any) -> Any:
+def as_type(name: str, value: Any, hint: Any) -> Any:
     """`value` as the type `hint` names; whole numbers pass as floats, nothing else is converted.
 
     A field that is `int | float` keeps whole numbers whole.
@@ -240,7 +230,7 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
     if value is None and type(None) in options:
         return None
     if options == (int, float):
-        number = _as_type(name, value, float)
+        number = as_type(name, value, float)
         return int(number) if number.is_integer() else number
     wanted = options[0]
     if get_origin(wanted) is Literal:

@@ -25,6 +25,14 @@ class ConfigError(UserError):
         return type(self), (self.field, self.value, self.reason)
 
 
+class UnknownNameError(ConfigError, KeyError):
+    """A name of something that is not there, see `trainable.registry.Registry`."""
+
+    def __str__(self) -> str:
+        """The whole sentence; a `KeyError` would show it in quotes."""
+        return str(self.args[0])
+
+
 class VideoError(UserError):
     """A video that cannot be read or decoded, or a folder of videos that cannot be understood.
 

@@ -1,6 +1,7 @@
 """Hashes: what is drawn for a clip follows from its name, and what is stored of it can be checked."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,12 @@ def digest(*arrays: npt.NDArray[np.generic]) -> int:
     for array in arrays:
         state.update(array.reshape(-1).view(np.uint8).data)
     return state.intdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def uniforms(seed: int, epoch: int, keys: UInts, count: int) -> Floats:

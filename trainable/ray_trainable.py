@@ -13,6 +13,7 @@ from trainable.config import TrialConfig
 from trainable.data.video.view import View
 from trainable.errors import ConfigError, UserError
 from trainable.files import write_json
+from trainable.metrics import objectives
 from trainable.model.size import ModelSize
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from trainable.trial.trial_run import Trial
 
 MARKER = "marker.json"
-OBJECTIVES = ("val_loss", "val_r2", "probe_top1")
 
 
 class VJepaTrainable(Trainable):
@@ -79,7 +79,7 @@ class VJepaTrainable(Trainable):
     def step(self) -> dict[str, Any]:
         """The next report; see the class for the result."""
         report = {"trial": self._trial.id, **self._next_report()}
-        scores = {name: report[name] for name in OBJECTIVES if report.get(name) is not None}
+        scores = {name: report[name] for name in objectives() if report.get(name) is not None}
         told: dict[str, Any] = {
             name: report[name] for name in ("trial", "status", "resource", "epoch") if name in report
         }

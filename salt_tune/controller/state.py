@@ -16,6 +16,7 @@ from salt_tune.schedulers.asha import Scheduler
 from salt_tune.searchers.base import Proposal, Searcher
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
+from trainable.metrics import fields_of
 
 
 class View(Protocol):
@@ -212,9 +213,7 @@ class SearchState:
 
 def cost_of(record: TrialRecord, space: SearchSpace) -> float | None:
     """The second objective, where there is one: lower is better."""
-    if space.against == "parameters":
-        return float(record.last["student_parameters"] + record.last["predictor_parameters"])
-    return None if space.against is None else float(record.last["step_seconds"])
+    return None if space.against is None else float(sum(record.last[field] for field in fields_of(space.against)))
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int
         [fitting[number] for number in known],
         list(known.values()),
         store.path,
-        evaluation=space.evaluation.model_dump(),
+        evaluation=space.evaluation.to_dict(),
         cores=len(os.sched_getaffinity(0)),
         gpus=resources.concurrent if resources.gpus else 0,
         most=space.trials,
@@ -262,7 +262,7 @@ def _task(run: RunDirectory, space: SearchSpace, store: ClipStore, resources: Re
         probed = tuple(p for p in points if p == points[-1] or (schedule.resource == "epoch" and p.is_integer()))
     return {
         "store": str(store.path.absolute()),
-        "evaluation": space.evaluation.model_dump(),
+        "evaluation": space.evaluation.to_dict(),
         "resource": {
             "kind": schedule.resource,
             "full": schedule.full,

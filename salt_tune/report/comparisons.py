@@ -9,8 +9,8 @@ from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import ENDED, TrialRecord
 from analysis.statistics.comparison import Finalist, paired_bootstrap, pareto_front, rank_finalists
 from analysis.statistics.rung_correlation import RungCorrelation, rung_correlation
-from salt_tune.space.search_space import Against
 from salt_tune.ui.console import console
+from trainable.metrics import fields_of
 
 
 def scores_by_seed(ranked: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> dict[str, list[float]]:
@@ -50,17 +50,16 @@ def rung_correlations(records: Sequence[TrialRecord], rungs: Sequence[float]) ->
     )
 
 
-def pareto(ranked: Sequence[TrialRecord], against: Against) -> list[str]:
+def pareto(ranked: Sequence[TrialRecord], against: str) -> list[str]:
     """The trials that no other beats in both score and cost, of those that trained to the end; best score first."""
     finished = [record for record in ranked if record.state == "finished"]
     front = pareto_front([(record.score, cost(record, against)) for record in finished])
     return [finished[index].id for index in front]
 
 
-def cost(record: TrialRecord, against: Against) -> float:
-    """The second objective: trainable parameters of student and predictor, or seconds of a training step."""
-    names = ("student_parameters", "predictor_parameters") if against == "parameters" else (against,)
-    values = [record.value(name) for name in names]
+def cost(record: TrialRecord, against: str) -> float:
+    """The second objective, lower is better; infinite where it is not known."""
+    values = [record.value(field) for field in fields_of(against)]
     return sum(math.inf if value is None else value for value in values)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from salt_tune.callbacks.live_table import amount, counted, heading, quantity, short
 from salt_tune.ui.console import duration
 from trainable.evaluate.baselines import REFERENCE_NAMES, References
+from trainable.metrics import value_in
 
 RIVALS = 3  # that are named: those that came closest
 DECIMALS = 4  # of losses
@@ -158,9 +159,8 @@ def pareto_table(summary: Summary) -> Table:
 
 
 def _cost(trial: dict[str, Any], against: str) -> str:
-    if against == "parameters":
-        return f"{trial['student_parameters'] + trial['predictor_parameters']:,}"
-    return f"{trial[against]:.4g}"
+    value = value_in(trial, against)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def reliability_lines(summary: Summary) -> Iterator[str]:

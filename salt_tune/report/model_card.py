@@ -11,6 +11,7 @@ from salt_tune.report.conclusions import standing
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.baselines import REFERENCE_NAMES, References
 from trainable.files import atomic_write
+from trainable.metrics import computed
 
 CARD = """\
 # {name}: a video encoder
@@ -56,8 +57,6 @@ Teacher {teacher}, weights `{teacher_hash:.12}`.
 
 _BACKTICKS = re.compile("`+")
 
-RESULTS = ("val_loss", "val_r2", "probe_top1", "effective_rank")
-
 
 def write_card(
     final: FinalDirectory,
@@ -79,6 +78,7 @@ def write_card(
     """
     config = json.loads(final.config.read_text(encoding="utf-8"))["config"]
     errors = references.to_dict()
+    results = [name for name, metric in computed().items() if metric.error_of is None]
     text = CARD.format(
         name=code(final.path.name),
         path=str(final.path),
@@ -88,7 +88,7 @@ def write_card(
         run=code(run),
         trial=code(searched["id"]),
         searched_epochs=searched["epochs"],
-        results="\n".join(f"| {name} | {short(last.get(name))} | {short(searched[name])} |" for name in RESULTS),
+        results="\n".join(f"| {name} | {short(last.get(name))} | {short(searched.get(name))} |" for name in results),
         classes=len(store.labels),
         references="\n".join(f"| {REFERENCE_NAMES[name]} | {short(error)} |" for name, error in errors.items()),
         standing=standing(last["val_loss"], references),

@@ -22,24 +22,11 @@ from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.evaluate.baselines import References
 from trainable.files import write_json
+from trainable.metrics import METRICS, computed, costs, fields_of
 
 STATES_AT_THE_END = {"paused": "pruned", "waiting": "interrupted", "running": "interrupted"}
 
-MEASURES = (
-    "val_loss",
-    "val_loss_se",
-    "val_r2",
-    "probe_top1",
-    "effective_rank",
-    "student_parameters",
-    "predictor_parameters",
-    "step_seconds",
-)
 SPENT = ("tflop", "training_seconds")
-
-COLUMNS = ("val_loss", "+-", "val_r2", "probe_top1", "effective_rank")  # of the table, whatever the objective
-EXACT = {"val_loss": "val_loss", "+-": "val_loss_se"}  # with four decimals, and the fields they come from
-DISPENSABLE = ("effective_rank", "val_r2", "+-", "probe_top1")  # in the order in which a narrow terminal loses them
 
 
 def write_summary(
@@ -87,6 +74,7 @@ def write_summary(
             "weights": dict(objective.weights),
             "against": against,
         },
+        "metrics": {name: {"goal": metric.goal, "label": metric.label} for name, metric in METRICS.items()},
         "parameters": list(space.searched()),
         "scales": space.searched(),
         "resource": schedule.resource,
@@ -119,7 +107,7 @@ def _trial(record: TrialRecord, rank: int | None, against_winner: dict[str, floa
         "replicate_of": record.proposal.replicate_of,
         "resource": record.resource,
         "epochs": record.epochs,
-        **{name: record.value(name) for name in MEASURES},
+        **{field: record.value(field) for name in (*computed(), *costs()) for field in fields_of(name)},
         **{name: record.value(name) or 0.0 for name in SPENT},
         "against_winner": against_winner,
         "error": record.error,
@@ -156,25 +144,27 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
 
 def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
     """The table, and the columns that the terminal had no room for."""
-    columns = [*COLUMNS]
+    columns = [*computed()]
     left_out: list[str] = []
     unlimited = console.options.update(max_width=10_000)
-    for name in DISPENSABLE:
+    dispensable = [(metric.keep, name) for name, metric in computed().items() if metric.keep is not None]
+    for _, name in sorted(dispensable, key=lambda column: column[0]):
         table = _table(summary, columns)
         if table.__rich_measure__(console, unlimited).maximum <= console.width:
             return table, left_out
         if name != summary["objective"]["metric"]:
             columns.remove(name)
-            left_out.append(name)
+            left_out.append(_shown(name))
     return _table(summary, columns), left_out
 
 
 def _table(summary: dict[str, Any], columns: Sequence[str]) -> Table:
     """All trials: best first, replicates below what they repeat, then those that have no rank."""
     parameters, metric, unit = summary["parameters"], summary["objective"]["metric"], UNITS[summary["resource"]][1]
-    named = () if metric in COLUMNS else (metric,)
+    named = () if metric in computed() else (metric,)
+    exact = {name for name, facts in METRICS.items() if facts.error_of} | {facts.error_of for facts in METRICS.values()}
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("rank", "trial", *parameters, unit, *named, *columns):
+    for name in ("rank", "trial", *parameters, unit, *named, *map(_shown, columns)):
         table.add_column(heading(name), justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     ranks = {trial["id"]: trial["rank"] or len(summary["trials"]) + 1 for trial in summary["trials"]}
@@ -185,10 +175,15 @@ def _table(summary: dict[str, Any], columns: Sequence[str]) -> Table:
             *(short(trial["parameters"].get(name)) for name in parameters),
             quantity(trial["resource"]),
             *(_exact(value_of(trial, summary)) for _ in named),
-            *(_exact(trial[EXACT[name]]) if name in EXACT else short(trial[name]) for name in columns),
+            *(_exact(trial.get(name)) if name in exact else short(trial.get(name)) for name in columns),
             trial["state"],
         )
     return table
+
+
+def _shown(name: str) -> str:
+    """What stands above a metric's column."""
+    return "+-" if METRICS[name].error_of else name
 
 
 def _exact(value: float | None) -> str:

@@ -95,7 +95,7 @@ def check_comparable(run_dir: Path, space: SearchSpace, store_facts: dict[str, A
 
 def _meaning(store_facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
     """What the scores of a search depend on, beside the configurations."""
-    evaluation = {f"evaluation.{name}": value for name, value in space.evaluation.model_dump().items()}
+    evaluation = {f"evaluation.{name}": value for name, value in space.evaluation.to_dict().items()}
     return {
         **{f"store.{name}": store_facts.get(name) for name in MUST_BE_THE_SAME},
         "objective": space.objective.plain(),

@@ -3,16 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from trainable.config import nearest
-
-Mode = Literal["min", "max"]
-METRIC_MODES: dict[str, Mode] = {"val_loss": "min", "val_r2": "max", "probe_top1": "max", "train_loss": "min"}
-SHORT_NAMES = {"loss": "train_loss"}
-
-# What two trials must share for their training losses to measure the same.
-TRAIN_LOSS_DEPENDS_ON = ("mask_ratio", "masking", "loss")
+from trainable.metrics import METRICS, Goal, objectives, value_in
+from trainable.registry import nearest
 
 
 @dataclass(frozen=True)
@@ -61,18 +55,18 @@ class Objective:
         if not self.is_pair:
             return self.metrics[0]
         signs = {"min": "+", "max": "-"}
-        terms = [f"{signs[METRIC_MODES[metric]]} {weight:g} {metric}" for metric, weight in self.weights]
+        terms = [f"{signs[METRICS[metric].goal]} {weight:g} {metric}" for metric, weight in self.weights]
         return " ".join(terms).removeprefix("+ ")
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> Goal:
         """Whether a lower or a higher `value` is better; a pair is always "min"."""
-        return "min" if self.is_pair else METRIC_MODES[self.metrics[0]]
+        return "min" if self.is_pair else METRICS[self.metrics[0]].goal
 
     @property
     def needs_probe(self) -> bool:
-        """Whether it needs the linear probe, and so labels."""
-        return "probe_top1" in self.metrics
+        """Whether it needs a metric that is computed at probe points only."""
+        return any(METRICS[metric].at == "probe" for metric in self.metrics)
 
     def value(self, report: Mapping[str, Any]) -> float | None:
         """The metric as it was reported, or the pair's sum; None where a metric is missing or not finite."""
@@ -85,17 +79,19 @@ class Objective:
         """The number to rank by: lower is better, and infinite where a metric is missing or not finite."""
         total = 0.0
         for metric, weight in self.weights:
-            value = report.get(metric)
-            if value is None or not math.isfinite(value):
+            value = value_in(report, metric)
+            if value is None:
                 return math.inf
-            total += weight * (float(value) if METRIC_MODES[metric] == "min" else -float(value))
+            total += weight * (float(value) if METRICS[metric].goal == "min" else -float(value))
         return total
 
 
 def _metric(name: Any) -> str:
-    metric = SHORT_NAMES.get(str(name), str(name))
-    if metric not in METRIC_MODES:
-        raise ValueError(f"{name!r} is no metric; {nearest(metric, tuple(METRIC_MODES))}")
+    known = objectives()
+    aliases = {alias: metric for metric, facts in known.items() for alias in facts.aliases}
+    metric = aliases.get(str(name), str(name))
+    if metric not in known:
+        raise ValueError(f"{name!r} is no metric; {nearest(metric, tuple(known))}")
     return metric
 
 

@@ -16,15 +16,18 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from salt_tune.space.objective import TRAIN_LOSS_DEPENDS_ON, Objective
-from salt_tune.space.parameters import Bounded, Choice, Int, Number, Parameter, Scalar
+from salt_tune.space.objective import Objective
+from salt_tune.space.parameters import Bounded, Choice, Int, Parameter, Scalar
 from salt_tune.space.schedule import Schedule
-from trainable.config import Masking, TrialConfig
+from trainable.config import TrialConfig
 from trainable.errors import ConfigError, UserError
+from trainable.evaluate.config import EvaluationConfig
+from trainable.metrics import METRICS, costs
+from trainable.registry import nearest
 
 Searcher = Literal["random", "grid", "sobol", "tpe", "gp"]
-Against = Literal["parameters", "step_seconds"]
 
 # Who can rank by two numbers at once.
 WITH_AGAINST = {"searcher": ("random", "grid", "sobol", "tpe"), "scheduler": ("asha", "none")}
@@ -43,15 +46,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EvaluationSpec(_Model):
-    """What all trials are judged on; see `trainable.evaluate.config.EvaluationConfig`."""
-
-    clips: Bounded = Field(default=2048, ge=2)
-    mask_ratio: Number = Field(default=0.75, gt=0, lt=1)
-    masking: Masking = "multiblock"
-    seed: Bounded = Field(default=0, ge=0)
-    probe_clips: Bounded = Field(default=2048, ge=2)
-    batch_size: Bounded = Field(default=64, ge=1)
+def _evaluation(entry: Any) -> EvaluationConfig:
+    """From the entry `evaluation` of a search-space file."""
+    if isinstance(entry, EvaluationConfig):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise ValueError("must be a mapping with entries such as `clips` and `masking`")
+    try:
+        return EvaluationConfig.from_dict(entry)
+    except ConfigError as error:
+        raise PydanticCustomError("config_error", "{message}", {"message": f".{error}"}) from error
 
 
 class Promotion(_Model):
@@ -88,8 +92,12 @@ class SearchSpace(_Model):
     ] = Objective.parse("val_loss")
     searcher: Searcher = "tpe"
     schedule: Schedule = Schedule()
-    against: Against | None = None
-    evaluation: EvaluationSpec = EvaluationSpec()
+    against: str | None = None
+    evaluation: Annotated[
+        InstanceOf[EvaluationConfig],
+        BeforeValidator(_evaluation),
+        PlainSerializer(EvaluationConfig.to_dict),
+    ] = EvaluationConfig()
     trials: Bounded = Field(ge=1, le=MOST_TRIALS)
     promotion: Promotion = Promotion()
 
@@ -104,17 +112,19 @@ class SearchSpace(_Model):
     @field_validator("objective")
     @classmethod
     def _means_the_same_in_all_trials(cls, objective: Objective, info: ValidationInfo) -> Objective:
-        if "train_loss" in objective.metrics:
-            searched = {*info.data.get("parameters", {}), *itertools.chain(*info.data.get("start_from", ()))}
-            if varied := [name for name in TRAIN_LOSS_DEPENDS_ON if name in searched]:
+        searched = {*info.data.get("parameters", {}), *itertools.chain(*info.data.get("start_from", ()))}
+        for metric in objective.metrics:
+            if varied := [name for name in METRICS[metric].equal_in_all_trials if name in searched]:
                 raise ValueError(
-                    f"train_loss cannot be compared between trials that differ in {', '.join(varied)}; use val_loss"
+                    f"{metric} cannot be compared between trials that differ in {', '.join(varied)}; use val_loss"
                 )
         return objective
 
     @field_validator("against")
     @classmethod
-    def _can_rank_by_two(cls, against: Against | None, info: ValidationInfo) -> Against | None:
+    def _can_rank_by_two(cls, against: str | None, info: ValidationInfo) -> str | None:
+        if against is not None and against not in costs():
+            raise ValueError(nearest(against, tuple(costs())))
         schedule = info.data.get("schedule")
         chosen = {"searcher": info.data.get("searcher"), "scheduler": schedule and schedule.scheduler}
         for kind, able in WITH_AGAINST.items():

@@ -17,8 +17,9 @@ from salt_tune.space import yaml12
 from salt_tune.space.checks import check_corners, check_hyperparameters
 from salt_tune.space.parameters import Choice, Int, Range
 from salt_tune.space.schedule import Schedule
-from salt_tune.space.search_space import EvaluationSpec, Promotion, SearchSpace, SpaceError
-from trainable.config import FIELD_NAMES, nearest
+from salt_tune.space.search_space import Promotion, SearchSpace, SpaceError
+from trainable.config import FIELD_NAMES
+from trainable.registry import nearest
 
 _SHORT = reprlib.Repr()  # of what stands in a file, which may be long, or hold itself
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
@@ -174,6 +175,8 @@ def _explain(path: Path, error: ValidationError) -> str:
     match first["type"]:
         case "extra_forbidden":
             return f"{path}: {where}: unknown entry; {nearest(place[-1], _siblings(first['loc']))}"
+        case "config_error":  # which names the field and its value
+            return f"{path}: {where}{first['msg']}"
         case "missing":
             return f"{path}: {where}: is missing"
         case "union_tag_invalid" | "union_tag_not_found":
@@ -206,7 +209,6 @@ def _siblings(location: tuple[int | str, ...]) -> tuple[str, ...]:
     """The entries that are known where an unknown one stands."""
     models: dict[Any, type[BaseModel]] = {
         "schedule": Schedule,
-        "evaluation": EvaluationSpec,
         "promotion": Promotion,
         "uniform": Range,
         "log_uniform": Range,

@@ -15,9 +15,11 @@ from salt_tune.stores.pictures import FOLDER, draw_pictures
 from salt_tune.ui.console import console
 from trainable.data.build.copies import repeated
 from trainable.data.store.clip_store import ClipStore
-from trainable.data.video.grouping import in_words, sides_of
+from trainable.data.store.draw import DRAW, draw_clips
+from trainable.data.store.groups import sides_of
+from trainable.data.video.grouping import in_words
 from trainable.evaluate.baselines import REFERENCE_NAMES, reference_losses
-from trainable.evaluate.config import DRAW, EvaluationConfig, draw_clips
+from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import uniforms
 
 DIGITS = 12  # shown of a hash
@@ -124,14 +126,14 @@ def _formats(store: ClipStore) -> Iterator[tuple[str, str]]:
 
 
 def _latents(store: ClipStore, tokens: Floats, shares: Floats) -> Iterator[tuple[str, str]]:
-    from trainable.evaluate.evaluator import effective_rank  # loads torch
+    from trainable.evaluate.probe import rank_of  # loads torch
 
     mean, variance = store.teacher.mean, store.teacher.variance
     yield "mean", f"{mean.min():.3g} to {mean.max():.3g} over the dimensions of the training latents"
     held = f"{holding(variance, SHARE)} of {len(variance)} dimensions hold {SHARE:.0%} of it"
     directions = f"as do {holding(shares, SHARE)} principal directions"
     yield "variance", f"{variance.min():.3g} to {variance.max():.3g}; {held}, {directions}"
-    rank = effective_rank(tokens)
+    rank = rank_of(tokens)
     yield "rank", f"effective rank {rank:.1f} of {tokens.shape[1]}, of {len(tokens):,} held-out tokens"
 
 

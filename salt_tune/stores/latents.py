@@ -15,6 +15,7 @@ from salt_tune.ui.console import console, progress
 from trainable.config import TrialConfig
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.build.precomputed import LatentFolder, check_latents
 from trainable.data.store.clip_store import ClipStore
@@ -23,9 +24,7 @@ from trainable.errors import ConfigError, UserError
 from trainable.files import copy_folder
 from trainable.model.encoder import load_encoder
 from trainable.model.predictor import VJepa
-from trainable.teachers.pixel import PIXEL_TEACHER, FrozenTeacher, PixelTeacher, train_pixel_teacher
-from trainable.teachers.videomae import VideoMaeTeacher
-from trainable.teachers.videomae_layout import check_view
+from trainable.registry import TEACHERS
 
 TRIAL_SECONDS = 1.0  # what a stage is tried for; a call that takes longer on a CPU is not repeated
 
@@ -37,7 +36,7 @@ class TeacherFlags:
     """The flags of `prepare` that say whose latents the store gets.
 
     Attributes:
-        teacher: "pixel", or one of the VideoMAE family.
+        teacher: a name in `trainable.registry.TEACHERS`.
         weights: file of released weights, or the folder of a pixel teacher that was trained before.
         epochs: that the pixel teacher is trained for.
         config: file of its hyperparameters.
@@ -97,21 +96,22 @@ def choose_teacher(flags: TeacherFlags, view: View, training_clips: int) -> Teac
     given = _given(flags, view)
     if given is not None:
         return Given(given)
-    if flags.teacher != "pixel":
+    kind = TEACHERS[flags.teacher]
+    if kind.recipe is None:
         raise UserError(f"--teacher {flags.teacher} needs its released weights: name the file by --teacher-weights")
     try:
-        config = _pixel_config(flags, training_clips)
+        config = _config(kind.recipe, flags, training_clips)
         config.check_data(view, training_clips)
-        return Trained(config, view)
+        return Trained(flags.teacher, config, view)
     except ConfigError as error:
-        raise UserError(f"{flags.config or 'pixel teacher'}: {error}") from error
+        raise UserError(f"{flags.config or f'{flags.teacher} teacher'}: {error}") from error
 
 
 def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False) -> FrozenTeacher:
     """A teacher that is trained already.
 
     Args:
-        name: "pixel", or one of the VideoMAE family.
+        name: in `trainable.registry.TEACHERS`.
         weights: the folder of a pixel teacher, or of a store that has one; a file of released weights.
         view: of the clips that it will see.
         compile: compile it with torch.compile.
@@ -119,23 +119,7 @@ def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False)
     Raises:
         UserError: the weights are missing, of another model, or of another view.
     """
-    if name != "pixel":
-        check_view(name, view)
-        return VideoMaeTeacher(name, weights, _device(), compile=compile)
-    if weights.is_file():
-        raise UserError(
-            f"{weights}: is a file; say whose weights it holds by --teacher, or name a pixel teacher's folder"
-        )
-    if not weights.exists():
-        raise UserError(
-            f"{weights}: there is no such file or folder; --teacher-weights names a teacher that is trained"
-        )
-    folder = weights / "teacher" if (weights / "teacher").is_dir() else weights
-    teacher = PixelTeacher(folder, _device())
-    for field, value in view.geometry.items():
-        if teacher.view.geometry[field] != value:
-            raise ConfigError(field, value, f"the teacher in {folder} was trained on {teacher.view.geometry[field]}")
-    return teacher
+    return TEACHERS[name].load(name, weights, view, _device(), compile=compile)
 
 
 def _given(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
@@ -147,11 +131,11 @@ def _given(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
     return load_teacher(flags.teacher, flags.weights, view, compile=flags.compile)
 
 
-def _pixel_config(flags: TeacherFlags, training_clips: int) -> TrialConfig:
+def _config(recipe: TrialConfig, flags: TeacherFlags, training_clips: int) -> TrialConfig:
     epochs = {} if flags.epochs is None else {"epochs": flags.epochs}
     if flags.config is None:
-        return PIXEL_TEACHER.replace(batch_size=max(1, min(PIXEL_TEACHER.batch_size, training_clips)), **epochs)
-    return TrialConfig.from_dict({**PIXEL_TEACHER.to_dict(), **read_yaml(flags.config, "`lr` and `epochs`"), **epochs})
+        return recipe.replace(batch_size=max(1, min(recipe.batch_size, training_clips)), **epochs)
+    return TrialConfig.from_dict({**recipe.to_dict(), **read_yaml(flags.config, "`lr` and `epochs`"), **epochs})
 
 
 def _device() -> str:
@@ -159,18 +143,24 @@ def _device() -> str:
 
 
 class Trained:
-    """A pixel teacher that is trained on the store's own clips, between decoding and latents."""
+    """A teacher that is trained on the store's own clips, between decoding and latents.
+
+    Args:
+        name: in `trainable.registry.TEACHERS`.
+        config: hyperparameters of its training.
+        view: of the store.
+    """
 
     overlaps = False
 
-    def __init__(self, config: TrialConfig, view: View) -> None:
-        self._config, self._view = config, view
+    def __init__(self, name: str, config: TrialConfig, view: View) -> None:
+        self._name, self._config, self._view = name, config, view
         self._model = VJepa(config, view, view.token_values)
         self.dim = self._model.student.dim
 
     def describe(self) -> dict[str, Any]:
         """See `Teaching.describe`."""
-        return {"name": "pixel", "config": self._config.to_dict()}
+        return {"name": self._name, "config": self._config.to_dict()}
 
     def seconds(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
         """See `Teaching.seconds`; tries steps on random tokens."""
@@ -198,7 +188,7 @@ class Trained:
         say_skipped(builder.notes.skipped())
         folder = builder.partial / "teacher"
         val_r2 = self._train(builder, folder)
-        teacher = PixelTeacher(folder, _device())
+        teacher = TEACHERS[self._name].load(self._name, folder, self._view, _device())
         has_latents = [rows for name, rows in builder.notes.shards() if builder.notes.has(name, "latents")]
         done = sum(row["view"] == 0 for rows in has_latents for row in rows)
         with progress("latents", total - len(builder.notes.skipped()), done) as advance:
@@ -219,7 +209,8 @@ class Trained:
                 console.print(f"  epoch {trained:.4g}  {line}")
 
             seed = builder.plan.seed
-            train_pixel_teacher(pixels, folder, self._config, device=_device(), seed=seed, on_report=on_report)
+            kind = TEACHERS[self._name]
+            kind.train(pixels, folder, self._config, device=_device(), seed=seed, on_report=on_report)
             advance(round((epochs - trained) * len(pixels.train)))
         val_r2 = float(load_encoder(folder).provenance["val_r2"])
         if val_r2 < USELESS_R2:
@@ -240,7 +231,7 @@ class Given:
 
     def describe(self) -> dict[str, Any]:
         """See `Teaching.describe`."""
-        return {"name": self.teacher.name, "sha256": self.teacher.sha256}
+        return self.teacher.describe()
 
     def seconds(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
         """See `Teaching.seconds`."""
@@ -252,7 +243,7 @@ class Given:
         with progress("prepare", len(builder.plan.source.clips), builder.written()) as advance:
             builder.write(self.teacher, decoders, advance)
         say_skipped(builder.notes.skipped())
-        if isinstance(self.teacher, PixelTeacher):  # so that the store can be repaired and grow
+        if self.teacher.folder is not None:
             copy_folder(self.teacher.folder, builder.partial / "teacher")
         return builder.finish(self.teacher)
 

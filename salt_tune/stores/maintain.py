@@ -5,6 +5,7 @@ from pathlib import Path
 from salt_tune.stores.latents import load_teacher, say_skipped
 from salt_tune.ui.console import console, progress
 from trainable.data.build.decoding import Decoders
+from trainable.data.build.latent_source import FrozenTeacher, LatentSource
 from trainable.data.build.precomputed import LatentFolder
 from trainable.data.maintain.append import StoreAppender
 from trainable.data.maintain.repair import check_latents_again, repair
@@ -15,7 +16,6 @@ from trainable.data.maintain.verify import bytes_to_verify, verify
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.video_dataset import Source
 from trainable.errors import UserError
-from trainable.teachers.pixel import FrozenTeacher
 
 NAMED = 20  # damaged rows that are printed at most
 
@@ -105,6 +105,7 @@ def append_clips(
         return appender.store
     console.print(f"{path}: {known}; {appender.clips} to be added")
     store, before = appender.store, {clip["id"] for clip in appender.store.manifest["skipped"]}
+    teacher: LatentSource
     teacher = _teacher_of(store, weights) if latents is None else LatentFolder(latents, store.view)
     with progress("append", appender.clips) as advance:
         store = appender.append(teacher, decoders, advance)
@@ -129,7 +130,7 @@ def _verify(store: ClipStore, decoders: Decoders) -> list[BadRow]:
 def _teacher_of(store: ClipStore, weights: Path | None) -> FrozenTeacher:
     """The teacher that a store's latents were computed by."""
     name = store.teacher.name
-    if name == LatentFolder.name:
+    if store.teacher.adopted:
         raise UserError(f"{store.path}: its latents were adopted, not computed by a teacher: give --latents-from")
     if weights is None and not (store.path / "teacher").is_dir():
         raise UserError(f"{store.path}: its teacher {name} is needed: name its weights by --teacher-weights")

@@ -13,8 +13,9 @@ from analysis.plots import store as store_plots
 from analysis.plots.clips import Floats, Images, ShownClip
 from analysis.text import printable, shortened
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.draw import DRAW
 from trainable.data.store.index import Clips
-from trainable.evaluate.config import DRAW, EvaluationConfig
+from trainable.evaluate.config import EvaluationConfig
 from trainable.files import atomic_write
 from trainable.hashing import uniforms
 from trainable.masking.masks import Masks

@@ -6,7 +6,8 @@ from pathlib import Path
 from salt_tune.ui.console import console
 from trainable.data.build.copies import Repeated, repeated
 from trainable.data.store.clip_store import ClipStore
-from trainable.data.video.grouping import Grouping, grouping_of, sides_of
+from trainable.data.store.groups import grouping_of, sides_of
+from trainable.data.video.grouping import Grouping
 from trainable.data.video.video_dataset import Source, find_source
 
 NAMED = 5  # clips that are there several times, on each count

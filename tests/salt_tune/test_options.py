@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salt_tune.options import Finite, Folder, shell_command
+from salt_tune.options import Finite, Folder, Named, shell_command
+from trainable.registry import MASKINGS
 
 NOT_UTF8 = os.fsdecode(b"r/k\xfcche")
 
@@ -42,6 +43,12 @@ def test_finite_numbers_are_numbers_in_their_range() -> None:
     assert Finite(min=0).convert("0.5", None, None) == 0.5
     with pytest.raises(click.BadParameter, match="not in the range"):
         Finite(min=0).convert("-1", None, None)
+
+
+def test_names_are_those_of_a_registry() -> None:
+    assert Named(MASKINGS).convert("tube", None, None) == "tube"
+    with pytest.raises(click.BadParameter, match=r"^'tubes': did you mean 'tube'\?$"):
+        Named(MASKINGS).convert("tubes", None, None)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)))

@@ -109,7 +109,10 @@ MISTAKES: dict[str, tuple[Edit, list[str]]] = {
     "a fixed number beyond all": (put("fixed.batch_size", 2**63), ["fixed.batch_size", "must be at most 1048576"]),
     "a fixed rate beyond all": (put("fixed.min_lr", 10**90), ["fixed.min_lr = 1e+90", "must not be above lr"]),
     "trials beyond all": (put("trials", 2**63), ["trials = 9223372036854775808: must be at most 1000000"]),
-    "a seed beyond all": (put("evaluation.seed", 2**63), ["evaluation.seed", "must be at most 9007199254740992"]),
+    "a seed beyond all": (
+        put("evaluation.seed", 2**63),
+        ["evaluation.seed = ", "must be at least 0 and below 2^63"],
+    ),
     "reports beyond all": (put("schedule.reports", 2**70), ["schedule.reports", "must be at most 100000"]),
     "infinitely many": (put("parameters.predictor_depth.high", float("inf")), ["predictor_depth.high = inf"]),
     "no number at all": (put("parameters.lr.high", float("nan")), ["parameters.lr.high = nan", "finite"]),

@@ -12,6 +12,7 @@ import torch
 from trainable.config import TrialConfig
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import Clips
@@ -33,7 +34,7 @@ SMALL = TrialConfig(
 )
 
 
-class Projection:
+class Projection(FrozenTeacher):
     """A teacher that need not be trained: fixed random features of a token's pixels.
 
     Computed in double precision, so that a clip's latents do not depend on the batch it is in.

@@ -1,6 +1,7 @@
 """Checksums see every byte; what is drawn for a clip is the same everywhere."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.hashing import clip_key, digest
+from tests.trainable.masking.drawn import keys
+from trainable.hashing import clip_key, digest, uniforms
 
 contents = st.binary(min_size=1, max_size=300)
 
@@ -57,3 +59,30 @@ def test_keys_of_clips_are_the_same_on_every_machine() -> None:
 @given(st.text(), st.text())
 def test_other_names_have_other_keys(one: str, other: str) -> None:
     assert (clip_key(one) == clip_key(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [
+        pytest.param(lambda: uniforms(0, 0, keys(2000), 50), id="clips"),
+        pytest.param(lambda: uniforms(0, 0, np.arange(2000, dtype=np.uint64), 50), id="small keys"),
+        pytest.param(lambda: np.concatenate([uniforms(seed, 0, keys(1), 50) for seed in range(2000)]), id="seeds"),
+        pytest.param(lambda: np.concatenate([uniforms(0, epoch, keys(1), 50) for epoch in range(2000)]), id="epochs"),
+    ],
+)
+def test_uniforms_are_uniform_and_independent(draws: Any) -> None:
+    numbers = draws()
+    assert numbers.shape == (2000, 50)
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    assert len(np.unique(numbers)) == numbers.size
+    counts, _ = np.histogram(numbers, bins=100, range=(0, 1))
+    chi_square = ((counts - 1000) ** 2 / 1000).sum()
+    assert 50 < chi_square < 160  # 99 degrees of freedom: both tails below 1e-4
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(50)).max() < 0.12  # 5 standard errors
+    assert abs(np.corrcoef(numbers[:-1].ravel(), numbers[1:].ravel())[0, 1]) < 0.02
+
+
+def test_uniforms_are_the_same_on_every_machine() -> None:
+    drawn = uniforms(1, 2, np.array([3], dtype=np.uint64), 2)
+    assert [number.hex() for number in drawn[0].tolist()] == ["0x1.6bed1a0af5d1ep-2", "0x1.db8414de15fb9p-1"]

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from tests.trainable.small import SMALL, assert_equal_tensors
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.evaluator import Evaluation, Evaluator
-from trainable.train.training import Training
+from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.judged import Judgeable, Judged
 from trainable.trial.trial_run import Trial
 
 POINTS = [0.5, 1.0, 1.75, 2.0]  # epochs: steps 2, 4, 7 and 8 of 8
@@ -54,12 +54,12 @@ class Fragile(Evaluator):
 
     error: BaseException | None = None
 
-    def evaluate(self, training: Training) -> Evaluation:
+    def judge(self, model: Judgeable) -> Judged:
         """See `Evaluator`."""
         if self.error is not None:
             error, self.error = self.error, None
             raise error
-        return super().evaluate(training)
+        return super().judge(model)
 
 
 def checkpoint_of(folder: Path) -> Path:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.config import EvaluationConfig, draw_clips
+from trainable.data.store.draw import draw_clips
+from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import UInts
 from trainable.masking.masks import Indices, Masks
 

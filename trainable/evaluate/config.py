@@ -1,20 +1,15 @@
-"""What trials are judged on: held-out clips, masks, and what a model that learned nothing would get there.
+"""What trials are judged on: held-out clips and masks.
 
-Needs no torch: the search's driver computes the references, the trials' processes the objective (`evaluation.py`).
+Needs no torch: the search's driver reads it from a space, the trials' processes judge by it.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_type_hints
 
-import numpy as np
-import numpy.typing as npt
-
-from trainable.config import Masking, TrialConfig
-from trainable.data.store.index import Clips
+from trainable.config import TrialConfig, as_type
 from trainable.errors import ConfigError
-from trainable.hashing import uniforms
-
-DRAW = 2**32  # the "epoch" whose random numbers choose clips: one that no mask uses, or the choice would bias the masks
+from trainable.registry import nearest
 
 
 @dataclass(frozen=True)
@@ -30,17 +25,19 @@ class EvaluationConfig:
         batch_size: clips a forward pass.
 
     Raises:
-        ConfigError: a field is out of range.
+        ConfigError: a field is of the wrong kind, or out of range.
     """
 
     clips: int = 2048
     mask_ratio: float = 0.75
-    masking: Masking = "multiblock"
+    masking: str = "multiblock"
     seed: int = 0
     probe_clips: int = 2048
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(EvaluationConfig).items():
+            object.__setattr__(self, name, as_type(name, getattr(self, name), hint))
         TrialConfig(mask_ratio=self.mask_ratio, masking=self.masking, seed=self.seed, batch_size=self.batch_size)
         for name in ("clips", "probe_clips"):
             if getattr(self, name) < 2:
@@ -50,8 +47,15 @@ class EvaluationConfig:
         """All fields as plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "EvaluationConfig":
+        """The configuration with `values`, and defaults for the rest.
 
-def draw_clips(clips: Clips, most: int, seed: int, draw: int = DRAW) -> npt.NDArray[np.int64]:
-    """Up to `most` clips drawn by the hash of their names, in the store's order; another `draw`, other clips."""
-    order = uniforms(seed, draw, clips.keys, 1)[:, 0]
-    return np.sort(np.argsort(order, kind="stable")[:most])
+        Raises:
+            ConfigError: an unknown field, or one that does not fit.
+        """
+        known = tuple(field.name for field in fields(cls))
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigError(name, value, f"unknown entry; {nearest(str(name), known)}")
+        return cls(**values)

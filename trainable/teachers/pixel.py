@@ -1,24 +1,26 @@
-"""Frozen teachers: whose latents a store holds.
+"""The pixel teacher, the first stage of SALT.
 
-A teacher turns whole clips into one latent a token. `pixel` is the first stage of SALT: a small student and predictor
-learn to reconstruct masked pixels of a store's training clips, and the student is then frozen. The VideoMAE family is
-in `videomae.py`. Another teacher is another class with the members of `FrozenTeacher`, and a choice in
-`salt_tune.stores.latents`.
+A small student and predictor learn to reconstruct masked pixels of a store's training clips; the student is
+then frozen.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import torch
 
 from trainable.config import TrialConfig
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.view import View
+from trainable.errors import ConfigError, UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.files import atomic_write
+from trainable.hashing import file_sha256
+from trainable.metrics import computed, objectives
 from trainable.model.encoder import load_encoder, save_encoder
 from trainable.train.training import Training
 from trainable.trial.final_run import run_to_end
@@ -41,29 +43,11 @@ PIXEL_TEACHER = TrialConfig(
 )
 
 
-class FrozenTeacher(Protocol):
-    """What a store is prepared with.
-
-    Attributes:
-        name: kind of teacher.
-        sha256: hash of its weights file.
-        dim: width of its latents.
-    """
-
-    name: str
-    sha256: str
-    dim: int
-
-    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Latents in float32, shape (clips, tokens, dim), of uint8 pixels (clips, tokens, token values)."""
-        ...
-
-
-class PixelTeacher:
+class PixelTeacher(FrozenTeacher):
     """An encoder trained on pixels; see the module.
 
     Args:
-        folder: where `train_pixel_teacher` left it.
+        folder: where `train` left it.
         device: where it runs.
 
     Attributes:
@@ -75,6 +59,8 @@ class PixelTeacher:
     """
 
     name = "pixel"
+    folder: Path
+    recipe: ClassVar[TrialConfig | None] = PIXEL_TEACHER
 
     def __init__(self, folder: Path, device: torch.device | str) -> None:
         encoder = load_encoder(folder, device)
@@ -89,57 +75,75 @@ class PixelTeacher:
         """See `FrozenTeacher.latents`."""
         return cast(torch.Tensor, self._student(pixels.to(self._device)).float())
 
+    @classmethod
+    def load(
+        cls,
+        name: str,  # noqa: ARG003
+        weights: Path,
+        view: View,
+        device: torch.device | str,
+        *,
+        compile: bool = False,  # noqa: ARG003  small as it is
+    ) -> "PixelTeacher":
+        """The teacher in a folder, or in that of a store that was prepared with one; see `FrozenTeacher.load`."""
+        if weights.is_file():
+            raise UserError(
+                f"{weights}: is a file; say whose weights it holds by --teacher, or name a pixel teacher's folder"
+            )
+        if not weights.exists():
+            raise UserError(
+                f"{weights}: there is no such file or folder; --teacher-weights names a teacher that is trained"
+            )
+        folder = weights / "teacher" if (weights / "teacher").is_dir() else weights
+        teacher = cls(folder, device)
+        for field, value in view.geometry.items():
+            if (trained_on := teacher.view.geometry[field]) != value:
+                raise ConfigError(field, value, f"the teacher in {folder} was trained on {trained_on}")
+        return teacher
 
-def train_pixel_teacher(
-    store: ClipStore,
-    folder: Path,
-    config: TrialConfig,
-    *,
-    device: torch.device | str,
-    seed: int,
-    on_report: Callable[[dict[str, Any]], None],
-) -> None:
-    """Trains the pixel teacher on the training clips of `store` and writes it into `folder`.
+    @classmethod
+    def train(
+        cls,
+        store: ClipStore,
+        folder: Path,
+        config: TrialConfig,
+        *,
+        device: torch.device | str,
+        seed: int,
+        on_report: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """See `FrozenTeacher.train`.
 
-    Resumes from the checkpoint in `folder`; a teacher that is finished is left as it is. Its curve is kept in
-    `reports.jsonl`, one line an epoch.
+        Resumes from the checkpoint in `folder`; a teacher that is finished is left as it is. Its curve is kept in
+        `reports.jsonl`, one line an epoch.
+        """
+        if (folder / "config.json").exists():
+            return
+        folder.mkdir(exist_ok=True)
+        checkpoint = folder / "checkpoint.safetensors"
+        training = Training(config.replace(seed=seed), store, target="pixels", device=device)
+        judged_on = EvaluationConfig(clips=256, probe_clips=256, masking=config.masking, mask_ratio=config.mask_ratio)
+        evaluator = Evaluator(store, judged_on, target="pixels", device=device)
 
-    Raises:
-        UserError: the training diverged.
-    """
-    if (folder / "config.json").exists():
-        return
-    folder.mkdir(exist_ok=True)
-    checkpoint = folder / "checkpoint.safetensors"
-    training = Training(config.replace(seed=seed), store, target="pixels", device=device)
-    judged_on = EvaluationConfig(clips=256, probe_clips=256, masking=config.masking, mask_ratio=config.mask_ratio)
-    evaluator = Evaluator(store, judged_on, target="pixels", device=device)
+        def keep(report: dict[str, Any]) -> None:
+            _keep_report(folder / "reports.jsonl", report)
+            on_report(report)
 
-    def keep(report: dict[str, Any]) -> None:
-        _keep_report(folder / "reports.jsonl", report)
-        on_report(report)
-
-    try:
-        report = run_to_end(training, evaluator, checkpoint, reports_per_epoch=1, on_report=keep) or {}
-        provenance = {"teacher": "pixel", "val_loss": report["val_loss"], "val_r2": report["val_r2"]}
-        save_encoder(folder, training.model.student, training.config, store.view, provenance)
-        checkpoint.unlink()
-    finally:
-        training.close()
-        evaluator.close()
+        try:
+            report = run_to_end(training, evaluator, checkpoint, reports_per_epoch=1, on_report=keep) or {}
+            provenance = {"teacher": "pixel", "val_loss": report["val_loss"], "val_r2": report["val_r2"]}
+            save_encoder(folder, training.model.student, training.config, store.view, provenance)
+            checkpoint.unlink()
+        finally:
+            training.close()
+            evaluator.close()
 
 
 def _keep_report(file: Path, report: dict[str, Any]) -> None:
     """Adds a report to the curve; one that is made again after a restart takes the place of the first."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     curve = [line for line in lines if json.loads(line)["epoch"] < report["epoch"]]
-    kept = ("epoch", "step", "val_loss", "val_r2", "train_loss", "lr", "effective_rank", "probe_top1")
-    curve.append(json.dumps({name: report[name] for name in kept}))
+    kept = ("epoch", "step", "lr", *computed(), *objectives())
+    curve.append(json.dumps({name: report[name] for name in dict.fromkeys(kept)}))
     with atomic_write(file) as temporary:
         temporary.write_text("\n".join(curve) + "\n", encoding="utf-8")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

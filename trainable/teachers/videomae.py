@@ -19,15 +19,17 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import Block
 from torch import nn
 
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.video.view import View
 from trainable.errors import CheckpointError
+from trainable.hashing import file_sha256
 from trainable.model.student import IMAGENET_MEAN, IMAGENET_STD
-from trainable.teachers.pixel import file_sha256
 from trainable.teachers.videomae_layout import (
     AS_THEY_ARE,
     QKV,
     VIDEOMAE_TEACHERS,
     Size,
+    check_view,
     teacher_size,
     teacher_view,
     tensor_shapes,
@@ -53,7 +55,7 @@ BESIDE_THE_WEIGHTS = (
 POSITIONS_TOLERANCE = 1e-3
 
 
-class VideoMaeTeacher:
+class VideoMaeTeacher(FrozenTeacher):
     """A frozen VideoMAE encoder; float32 on a CPU, bfloat16 autocast around a float32 residual stream on CUDA.
 
     Args:
@@ -80,6 +82,14 @@ class VideoMaeTeacher:
         self._device = torch.device(device)
         encoder.to(self._device).eval().requires_grad_(False)
         self._encoder = torch.compile(encoder) if compile else encoder
+
+    @classmethod
+    def load(
+        cls, name: str, weights: Path, view: View, device: torch.device | str, *, compile: bool = False
+    ) -> "VideoMaeTeacher":
+        """See `FrozenTeacher.load`."""
+        check_view(name, view)
+        return cls(name, weights, device, compile=compile)
 
     @torch.no_grad()
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:

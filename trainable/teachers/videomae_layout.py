@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from trainable.data.video.view import View
-from trainable.errors import ConfigError
+from trainable.errors import ConfigError, UnknownNameError
+from trainable.registry import nearest
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def teacher_size(name: str) -> Size:
         ConfigError: there is no such teacher.
     """
     if name not in VIDEOMAE_TEACHERS:
-        raise ConfigError("teacher", name, f"must be one of {', '.join(VIDEOMAE_TEACHERS)}")
+        raise UnknownNameError("teacher", name, nearest(name, tuple(VIDEOMAE_TEACHERS)))
     return VIDEOMAE_TEACHERS[name]
 
 

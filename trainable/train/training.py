@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
@@ -26,6 +25,7 @@ from trainable.data.store.targets import decode
 from trainable.errors import CheckpointError
 from trainable.masking.masks import Masks
 from trainable.model.predictor import VJepa
+from trainable.registry import LOSSES
 from trainable.train import lr_schedule
 
 CHECK_EVERY = 50
@@ -33,8 +33,6 @@ CHECK_EVERY = 50
 Status = Literal["running", "finished", "diverged"]
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # the fused kernel wants the step on the device too
-
-LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss}
 
 
 class Training:
@@ -77,6 +75,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
         )
+        self._loss = LOSSES[config.loss]
         self._forward: Any = torch.compile(self.model) if config.compile else self.model
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
         self._loader = Loader(
@@ -149,7 +148,7 @@ class Training:
             group["weight_decay"] = decay if group["decays"] else 0.0
         with self.autocast():
             prediction = self._forward(batch.pixels, batch.visible, batch.masked)
-        loss = LOSSES[self.config.loss](prediction.float(), self.targets(batch))
+        loss = self._loss(prediction.float(), self.targets(batch))
         loss.backward()
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)

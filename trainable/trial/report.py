@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 
-from trainable.evaluate.evaluator import Evaluation, Evaluator
+from trainable.evaluate.evaluator import Evaluator, measure
+from trainable.evaluate.judged import Judged
+from trainable.metrics import computed
 from trainable.model.size import ModelSize
 from trainable.train.training import Training
 
 
 def train_and_report(
     training: Training, evaluator: Evaluator, step: int, size: ModelSize, *, probe: bool
-) -> tuple[dict[str, Any], Evaluation | None]:
+) -> tuple[dict[str, Any], Judged | None]:
     """Trains to `step` and judges the result.
 
     Args:
@@ -27,20 +29,21 @@ def train_and_report(
         probe: whether its features are probed too, which takes a pass over the clips without masks.
 
     Returns:
-        The report (fields: docs/run-directory.md) and the evaluation with its per-clip losses; None where the training
-        diverged, whose `val_loss` is then NaN.
+        The report (fields: docs/run-directory.md) and what was judged, with its losses of each clip; None where the
+        training diverged, whose metrics are then NaN.
     """
     training.train_to(step)
     collected = training.collect()
     started = time.perf_counter()
-    evaluation, features = None, {}
+    judged: Judged | None = None
+    metrics: dict[str, float | None] = _lost()
     if training.status != "diverged":
-        evaluation = evaluator.evaluate(training)
-        if not math.isfinite(evaluation.val_loss):
+        judged = evaluator.judge(training)
+        if not math.isfinite(judged.clip_losses.mean()):
             training.status = "diverged"
-            evaluation = None
-        elif probe:
-            features = evaluator.features(training)
+            judged = None
+        else:
+            metrics = measure(judged, "report") | (measure(judged, "probe") if probe else {})
     evaluating = time.perf_counter() - started
     training_seconds, waiting = collected.pop("training"), collected.pop("waiting")
     whole = training_seconds + evaluating or 1.0
@@ -48,10 +51,7 @@ def train_and_report(
         "epoch": training.epoch,
         "step": training.step,
         "status": training.status,
-        "val_loss": evaluation.val_loss if evaluation else math.nan,
-        "val_loss_se": evaluation.val_loss_se if evaluation else math.nan,
-        "val_r2": evaluation.val_r2 if evaluation else math.nan,
-        **features,
+        **metrics,
         **collected,
         "waiting_share": waiting / whole,
         "computing_share": (training_seconds - waiting) / whole,
@@ -61,15 +61,19 @@ def train_and_report(
         "tflop": training.step * size.tflop_per_step,
         **_now(training.device, size),
     }
-    return report, evaluation
+    return report, judged
 
 
 def report_out_of_memory(last: dict[str, Any], device: torch.device, size: ModelSize) -> dict[str, Any]:
     """The report of a trial that ran out of memory: it got no further than its `last` report, {} before the first."""
     start = {"epoch": 0.0, "step": 0, "training_seconds": 0.0, "step_seconds": math.nan, "tflop": 0.0}
     reached = {name: last.get(name, value) for name, value in start.items()}
-    lost = dict.fromkeys(("val_loss", "val_loss_se", "val_r2"), math.nan)
-    return {**reached, "status": "out_of_memory", **lost, **_now(device, size)}
+    return {**reached, "status": "out_of_memory", **_lost(), **_now(device, size)}
+
+
+def _lost() -> dict[str, float | None]:
+    """The metrics of a model that cannot be judged."""
+    return dict.fromkeys(computed("report"), math.nan)
 
 
 def _now(device: torch.device, size: ModelSize) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.config import EvaluationConfig
-from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.evaluator import Evaluator, measure
 from trainable.memory import is_out_of_memory
 from trainable.train.step_time import HARMLESS_LR, WARM_UP
 from trainable.train.training import Training
@@ -91,8 +91,9 @@ def _judge(training: Training, evaluation: dict[str, Any]) -> None:
     batch = max(2, evaluation["batch_size"])
     few = {name: min(evaluation[name], batch) for name in ("clips", "probe_clips")}
     evaluator = Evaluator(training.store, EvaluationConfig(**{**evaluation, **few}), device=training.device)
-    evaluator.evaluate(training)
-    evaluator.features(training)
+    judged = evaluator.judge(training)
+    measure(judged, "report")
+    measure(judged, "probe")
     evaluator.close()
 
 

@@ -20,9 +20,11 @@ from safetensors import SafetensorError
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.evaluator import Evaluation, Evaluator
+from trainable.evaluate.evaluator import Evaluator, measure
+from trainable.evaluate.judged import Judged
 from trainable.files import atomic_write
 from trainable.memory import free_memory, is_out_of_memory
+from trainable.metrics import computed
 from trainable.model.flops import measure_model
 from trainable.model.size import ModelSize
 from trainable.train.checkpoint import load_checkpoint, read_note, save_checkpoint
@@ -117,9 +119,9 @@ class Trial:
         if self._last.get("step") == step:
             report = self._report_again(self._training, point, probe)
         else:
-            report, evaluation = train_and_report(self._training, self._evaluator(), step, self._size, probe=probe)
-            if evaluation is not None:
-                self._write_clip_losses(point, evaluation)
+            report, judged = train_and_report(self._training, self._evaluator(), step, self._size, probe=probe)
+            if judged is not None:
+                self._write_clip_losses(point, judged)
         report = {"resource": point, **report}
         if report["status"] != "diverged":
             report["status"] = "finished" if point == self._budget.points[-1] else "running"
@@ -166,17 +168,17 @@ class Trial:
     def _report_again(self, training: Training, point: float, probe: bool) -> dict[str, Any]:
         """The last report for another point on the same step."""
         report = {name: value for name, value in self._last.items() if name != "resource"}
-        if probe and "effective_rank" not in report:
-            report |= self._evaluator().features(training)
+        if probe and not computed("probe").keys() <= report.keys():
+            report |= measure(self._evaluator().judge(training), "probe")
         before, path = self._losses_path(self._last["resource"]), self._losses_path(point)
         if path != before:
             with _disk_errors(path), atomic_write(path) as temporary:
                 shutil.copyfile(before, temporary)
         return report
 
-    def _write_clip_losses(self, point: float, evaluation: Evaluation) -> None:
+    def _write_clip_losses(self, point: float, judged: Judged) -> None:
         path = self._losses_path(point)
-        losses = pa.array(evaluation.clip_losses, pa.float32())
+        losses = pa.array(judged.clip_losses, pa.float32())
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as temporary:

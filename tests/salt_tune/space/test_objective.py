@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salt_tune.space.objective import METRIC_MODES, Objective
+from salt_tune.space.objective import Objective
 from salt_tune.space.search_space import SpaceError
 from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import Edit, content, put, write
+from trainable.metrics import METRICS, objectives
 
 REPORT = {"val_loss": 0.5, "val_r2": 0.25, "probe_top1": 0.75, "train_loss": 0.125, "epoch": 1.0}
 PAIR = {"val_loss": 0.8, "probe_top1": 0.2}
@@ -48,14 +49,14 @@ def test_what_is_missing_or_not_finite_is_lost(entry: Any, missing: dict[str, fl
 
 
 @given(
-    weights=st.dictionaries(st.sampled_from(sorted(METRIC_MODES)), st.floats(1e-3, 1e3), min_size=2, max_size=2),
+    weights=st.dictionaries(st.sampled_from(sorted(objectives())), st.floats(1e-3, 1e3), min_size=2, max_size=2),
     worse=st.floats(1e-3, 1),
 )
 @settings(max_examples=60, deadline=None)
 def test_a_report_that_is_worse_in_one_of_a_pair_scores_higher(weights: dict[str, float], worse: float) -> None:
     objective = Objective.parse(weights)
     for metric in objective.metrics:
-        step = worse if METRIC_MODES[metric] == "min" else -worse
+        step = worse if METRICS[metric].goal == "min" else -worse
         assert objective.score({**REPORT, metric: REPORT[metric] + step}) > objective.score(REPORT)
 
 

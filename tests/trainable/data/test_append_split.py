@@ -19,7 +19,8 @@ from trainable.data.maintain.subset import subset
 from trainable.data.maintain.verify import verify
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import PixelFormat
-from trainable.data.video.grouping import Grouping, grouping_of, sides_of
+from trainable.data.store.groups import grouping_of, sides_of
+from trainable.data.video.grouping import Grouping
 from trainable.data.video.video_dataset import Source, find_source
 from trainable.data.video.view import View
 from trainable.errors import StoreError, UserError

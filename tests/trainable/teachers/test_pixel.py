@@ -10,7 +10,8 @@ import torch
 
 from tests.trainable.small import SMALL, rows
 from trainable.data.store.clip_store import ClipStore
-from trainable.teachers.pixel import PixelTeacher, file_sha256, train_pixel_teacher
+from trainable.hashing import file_sha256
+from trainable.teachers.pixel import PixelTeacher
 
 TEACHER = SMALL.replace(masking="random", epochs=2)
 
@@ -18,7 +19,7 @@ TEACHER = SMALL.replace(masking="random", epochs=2)
 def trained(
     store: ClipStore, folder: Path, on_report: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> PixelTeacher:
-    train_pixel_teacher(store, folder, TEACHER, device="cpu", seed=3, on_report=on_report)
+    PixelTeacher.train(store, folder, TEACHER, device="cpu", seed=3, on_report=on_report)
     return PixelTeacher(folder, "cpu")
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from trainable.data.video.view import View
 from trainable.errors import CheckpointError, ConfigError
-from trainable.teachers.pixel import file_sha256
+from trainable.hashing import file_sha256
 from trainable.teachers.videomae import VideoMaeTeacher
 from trainable.teachers.videomae_layout import VIDEOMAE_TEACHERS, Size, check_view, teacher_view
 
@@ -381,7 +381,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_teacher_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     for use in (teacher_view, lambda name: VideoMaeTeacher(name, tmp_path / "weights.pth", "cpu")):
-        with pytest.raises(ConfigError, match=r"^teacher = 'videomae_giant': must be one of videomae_small, "):
+        with pytest.raises(ConfigError, match=r"^teacher = 'videomae_giant': did you mean 'videomaev2_giant'"):
             use("videomae_giant")
 
 

@@ -11,7 +11,9 @@ import torch
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.config import EvaluationConfig
-from trainable.evaluate.evaluator import Evaluation, Evaluator
+from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.held_out_loss import val_loss, val_loss_se, val_r2
+from trainable.evaluate.judged import Judged
 from trainable.model.size import ModelSize
 from trainable.train.training import Training
 from trainable.trial.report import memory, report_out_of_memory, train_and_report
@@ -28,7 +30,7 @@ def evaluator(store: ClipStore) -> Iterator[Evaluator]:
 
 def report_at(
     training: Training, evaluator: Evaluator, step: int, *, probe: bool = False
-) -> tuple[dict[str, Any], Evaluation | None]:
+) -> tuple[dict[str, Any], Judged | None]:
     return train_and_report(training, evaluator, step, SIZE, probe=probe)
 
 
@@ -38,8 +40,8 @@ def test_a_report_holds_the_objective_and_the_training(make_training: MakeTraini
     plain.train_to(4)
     assert evaluation is not None
     assert (report["epoch"], report["step"], report["status"]) == (1.0, 4, "running")
-    assert report["val_loss"] == evaluation.val_loss == evaluator.evaluate(plain).val_loss
-    assert (report["val_r2"], report["val_loss_se"]) == (evaluation.val_r2, evaluation.val_loss_se)
+    assert report["val_loss"] == val_loss(evaluation) == val_loss(evaluator.judge(plain))
+    assert (report["val_r2"], report["val_loss_se"]) == (val_r2(evaluation), val_loss_se(evaluation))
     assert report["train_loss"] == plain.collect()["train_loss"]
     assert report["training_seconds"] == training.seconds
     assert datetime.fromisoformat(report["time"]).tzinfo is not None
@@ -110,7 +112,7 @@ def test_a_report_without_a_step_has_no_training_loss(make_training: MakeTrainin
     report, evaluation = report_at(make_training(), evaluator, 0)
     assert evaluation is not None
     assert math.isnan(report["train_loss"])
-    assert report["val_loss"] == evaluation.val_loss
+    assert report["val_loss"] == val_loss(evaluation)
 
 
 def test_peak_memory_is_in_gigabytes() -> None:

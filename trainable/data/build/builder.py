@@ -24,21 +24,21 @@ from trainable.data.build.finalize import (
     write_manifest,
     write_position_mean,
 )
+from trainable.data.build.latent_source import FrozenTeacher, LatentSource
 from trainable.data.build.pipeline import ahead
 from trainable.data.build.plan import Plan
 from trainable.data.build.shard_writer import ShardWriter
 from trainable.data.build.stages import (
     BATCH_ROWS,
     Advance,
-    LatentSource,
     as_targets,
     write_shards,
 )
 from trainable.data.build.staging import GrowingStore
-from trainable.data.store.clip_store import ClipStore, Half
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import with_groups
+from trainable.data.store.shards import Half
 from trainable.errors import StoreError
-from trainable.teachers.pixel import FrozenTeacher
 
 
 class StoreBuilder:

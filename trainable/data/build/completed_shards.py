@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainable.data.store.clip_store import Half
 from trainable.data.store.index import INDEX_SCHEMA
+from trainable.data.store.shards import Half
 from trainable.files import write_json
 
 Row = dict[str, Any]

@@ -57,7 +57,7 @@ class Copies:
                 batch,
                 clips=[batch.clips[place] for place in kept],
                 decoded=[batch.decoded[place] for place in kept],
-                adopted=[batch.adopted[place] for place in kept] if batch.adopted else [],
+                fetched=[batch.fetched[place] for place in kept],
                 skipped=skipped,
             )
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.draw import draw_clips
 from trainable.data.store.index import INDEX_SCHEMA, Clips
 from trainable.data.store.manifest import FORMAT_VERSION, RANDOM_ACCESS_VERSION
 from trainable.data.video.reader import READING
 from trainable.data.video.view import View
-from trainable.evaluate.config import draw_clips
 from trainable.files import atomic_write, write_json
 
 POSITION_CLIPS = 2048  # training clips at most that the mean at each position is taken over

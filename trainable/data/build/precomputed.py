@@ -1,6 +1,7 @@
 """A folder of latents that somebody has on disk already: one `ID.pt` a clip, and perhaps a `metadata.json`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,11 +9,13 @@ import numpy as np
 import torch
 
 from trainable.data.build.decoding import Decoders, Job, decode_all, or_raise
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.manifest import ADOPTED
 from trainable.data.video.view import View
 from trainable.errors import StoreError, UserError, VideoError
 from trainable.hashing import clip_key
-from trainable.teachers.pixel import FrozenTeacher
 
 ALLOWED_ERROR = 0.1  # half precision and other kernels give about 0.01, other frames 0.5 and more
 
@@ -26,7 +29,7 @@ _STATED = {
 
 
 class LatentFolder:
-    """Latents of a teacher that is not at hand; nobody can know which frames and crop they came from.
+    """A `LatentSource` of latents whose teacher is not at hand; nobody can know which frames and crop they came from.
 
     Args:
         folder: holds `ID.pt` for each clip: a float tensor of shape (tokens, dim).
@@ -42,8 +45,9 @@ class LatentFolder:
         UserError: no such folder, no latents in it, or its metadata.json contradicts the view.
     """
 
-    name = "adopted"
+    name = ADOPTED
     sha256 = ""
+    needs_pixels = False
 
     def __init__(self, folder: Path, view: View) -> None:
         if not folder.is_dir():
@@ -57,6 +61,21 @@ class LatentFolder:
         """What decides the latents, as plain JSON."""
         return {"name": self.name, "folder": str(self.folder.absolute()), "metadata": self.metadata}
 
+    def check_joins(self, store: ClipStore) -> None:
+        """See `LatentSource.check_joins`."""
+        own = store.teacher
+        if not own.adopted:
+            raise StoreError(
+                f"{self.folder}: nobody knows whose these latents are; those of {store.path} are of {own.name}, "
+                f"sha256 {own.sha256}: name its weights by --teacher-weights"
+            )
+        if self.dim != own.dim:
+            raise StoreError(f"{self.folder}: latents are {self.dim} wide: those of {store.path} are {own.dim}")
+
+    def assemble(self, fetched: Sequence[torch.Tensor | None], pixels: torch.Tensor | None) -> torch.Tensor:  # noqa: ARG002
+        """See `LatentSource.assemble`."""
+        return torch.stack([latents for latents in fetched if latents is not None])
+
     def read_one(self) -> torch.Tensor:
         """The first latents that can be read, shape (tokens, dim).
 
@@ -66,14 +85,14 @@ class LatentFolder:
         refusal: VideoError | None = None
         for path in sorted(self.folder.rglob("*.pt")):
             try:
-                return self.read(path.relative_to(self.folder).with_suffix("").as_posix())
+                return self.fetch(path.relative_to(self.folder).with_suffix("").as_posix())
             except VideoError as error:
                 refusal = refusal or error
         raise refusal or UserError(
             f"{self.folder}: holds no .pt file; --latents-from takes a folder with an ID.pt for each clip"
         )
 
-    def read(self, clip_id: str) -> torch.Tensor:
+    def fetch(self, clip_id: str) -> torch.Tensor:
         """The latents of one clip in float32, shape (tokens, dim).
 
         Raises:
@@ -142,7 +161,7 @@ def check_latents(
     decoded = decode_all((Job(clip.path) for clip in clips), plan.view, decoders)
     for clip, result in zip(clips, decoded, strict=True):
         try:
-            pixels, stated = or_raise(result).pixels, folder.read(clip.id)
+            pixels, stated = or_raise(result).pixels, folder.fetch(clip.id)
         except VideoError as error:
             reason = f": {error}"
             continue

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from trainable.data.store.clip_store import Part, shard_file
+from trainable.data.store.shards import Part, shard_file
 from trainable.data.store.targets import Targets
 from trainable.files import atomic_write
 from trainable.hashing import Floats, digest

@@ -14,19 +14,17 @@ import torch
 
 from trainable.data.build.completed_shards import Notes, Row
 from trainable.data.build.decoding import Decoded, Decoders, Job, decode_all, or_raise
+from trainable.data.build.latent_source import LatentSource
 from trainable.data.build.pipeline import ahead
 from trainable.data.build.plan import Plan, Shard
-from trainable.data.build.precomputed import LatentFolder
 from trainable.data.build.shard_writer import ShardWriter
 from trainable.data.store.targets import Targets, encode, normalise
 from trainable.data.video.video_dataset import SourceClip
 from trainable.errors import VideoError
-from trainable.teachers.pixel import FrozenTeacher
 
 BATCH_ROWS = 16  # that a teacher sees at once, and that wait between two stages: what bounds the memory
 
 Advance = Callable[[int], None]
-LatentSource = FrozenTeacher | LatentFolder
 
 
 @dataclass
@@ -37,7 +35,7 @@ class Batch:
         shard: its name.
         clips: those that were decoded.
         decoded: what became of each.
-        adopted: the latents of each, where they are adopted.
+        fetched: the latents of each that were there already, see `LatentSource.fetch`.
         skipped: the others: `id`, `split`, `reason`, and as `log` what the decoder said.
         last: no more of this shard comes.
     """
@@ -45,7 +43,7 @@ class Batch:
     shard: str
     clips: list[SourceClip]
     decoded: list[Decoded]
-    adopted: list[torch.Tensor]
+    fetched: list[torch.Tensor | None]
     skipped: list[dict[str, str]]
     last: bool
 
@@ -87,9 +85,9 @@ def decode_batches(
     plan: Plan, shards: list[Shard], latents: LatentSource | None, decoders: Decoders
 ) -> Iterator[Batch]:
     """What the workers decode, in batches that do not reach across shards."""
-    teacher_looks = latents is not None and not isinstance(latents, LatentFolder)
+    keep_pixels = latents is not None and latents.needs_pixels
     jobs = (Job(clip.path, plan.cuts(clip)) for _, clips in shards for clip in clips)
-    results = decode_all(jobs, plan.view, decoders, pixels=plan.pixels, keep_pixels=teacher_looks)
+    results = decode_all(jobs, plan.view, decoders, pixels=plan.pixels, keep_pixels=keep_pixels)
     size = max(1, BATCH_ROWS // plan.view.views)
     for name, clips in shards:
         for start in range(0, len(clips), size):
@@ -97,8 +95,7 @@ def decode_batches(
             for clip in clips[start : start + size]:
                 try:
                     result = or_raise(next(results))
-                    if isinstance(latents, LatentFolder):
-                        batch.adopted.append(latents.read(clip.id))
+                    batch.fetched.append(None if latents is None else latents.fetch(clip.id))
                     batch.clips.append(clip)
                     batch.decoded.append(result)
                 except VideoError as error:
@@ -115,10 +112,9 @@ def encode_batches(
     for batch in batches:
         if latents is None or not batch.clips:
             yield batch, None
-        elif isinstance(latents, LatentFolder):
-            yield batch, as_targets(plan, torch.stack(batch.adopted))
         else:
-            yield batch, as_targets(plan, latents.latents(batch.pixels))
+            pixels = batch.pixels if latents.needs_pixels else None
+            yield batch, as_targets(plan, latents.assemble(batch.fetched, pixels))
 
 
 def as_targets(plan: Plan, latents: torch.Tensor) -> Targets:

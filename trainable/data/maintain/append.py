@@ -25,15 +25,15 @@ from trainable.data.build.finalize import (
     write_manifest,
     write_position_mean,
 )
+from trainable.data.build.latent_source import LatentSource
 from trainable.data.build.plan import Plan
-from trainable.data.build.precomputed import LatentFolder
-from trainable.data.build.stages import Advance, LatentSource, write_shards
+from trainable.data.build.stages import Advance, write_shards
 from trainable.data.build.staging import GIVEN_UP, GrowingFolder, plan_of
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import TargetNorm
+from trainable.data.store.groups import check_group_by, sides_of
 from trainable.data.store.index import INDEX_SCHEMA, SPLITS, read_index, with_groups
 from trainable.data.store.manifest import read_manifest
-from trainable.data.video.grouping import check_group_by, sides_of
 from trainable.data.video.video_dataset import Source, SourceClip
 from trainable.errors import StoreError
 from trainable.files import sync_folder, write_json
@@ -141,7 +141,7 @@ class StoreAppender:
         """
         if not self.clips:
             return self.store
-        check_teacher(self.store, teacher)
+        teacher.check_joins(self.store)
         plan = self._plan(teacher)
         growing = GrowingFolder(self._folder, plan.describe())
         growing.compare(overwrite=self._overwrite)
@@ -162,7 +162,6 @@ class StoreAppender:
         return shown | originals(iter(columns.to_pylist()), stored=True)
 
     def _plan(self, teacher: LatentSource) -> Plan:
-        described = {"name": teacher.name, "sha256": teacher.sha256}
         there: dict[str, int] = dict.fromkeys(SPLITS, 0)
         for shard in self.store.manifest["shards"]:
             split, number = shard["name"].split("-")
@@ -172,7 +171,7 @@ class StoreAppender:
             view=self.store.view,
             pixels=self.store.pixel_format,
             latents=self.store.latent_format,
-            teacher=teacher.describe() if isinstance(teacher, LatentFolder) else described,
+            teacher=teacher.describe(),
             target_norm=cast(TargetNorm, self.store.teacher.target_norm),
             seed=0,
             shards_there=there,
@@ -220,7 +219,7 @@ class StoreAppender:
         train, val = (
             Sums.of([old["latents"]["sums"][split], *notes.latent_facts(split)], store.teacher.dim) for split in SPLITS
         )
-        adopted = store.teacher.name == LatentFolder.name
+        adopted = store.teacher.adopted
         checked = "unverified" if adopted else old["latents"]["view"]
         sha256 = latents_sha256(index) if adopted else store.teacher.sha256
         write_manifest(
@@ -247,30 +246,6 @@ class StoreAppender:
                 clip["video_bytes"] = paths[clip["id"]].stat().st_size
         clips = {clip["id"]: clip for clip in [*self.store.manifest["skipped"], *now]}
         return [clip for name, clip in clips.items() if name not in there]
-
-
-def check_teacher(store: ClipStore, teacher: LatentSource) -> None:
-    """Refuses any teacher but that of the store's latents.
-
-    Raises:
-        StoreError: it is another, or latents are to be adopted where they were computed, or the other way round.
-    """
-    own = store.teacher
-    if isinstance(teacher, LatentFolder):
-        if own.name != LatentFolder.name:
-            raise StoreError(
-                f"{teacher.folder}: nobody knows whose these latents are; those of {store.path} are of {own.name}, "
-                f"sha256 {own.sha256}: name its weights by --teacher-weights"
-            )
-        if teacher.dim != own.dim:
-            raise StoreError(f"{teacher.folder}: latents are {teacher.dim} wide: those of {store.path} are {own.dim}")
-    elif own.name == LatentFolder.name:
-        raise StoreError(f"{store.path}: its latents were adopted: adopt those of the new clips too, by --latents-from")
-    elif teacher.sha256 != own.sha256:
-        raise StoreError(
-            f"{store.path}: teacher.sha256 = {own.sha256} ({own.name}): the teacher given has {teacher.sha256} "
-            f"({teacher.name}); latents of different teachers must not meet"
-        )
 
 
 def _sweep(store: ClipStore) -> None:

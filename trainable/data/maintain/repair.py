@@ -27,18 +27,18 @@ from trainable.data.build.finalize import (
     write_manifest,
     write_position_mean,
 )
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import SHARD_CLIPS
-from trainable.data.build.precomputed import LatentFolder
 from trainable.data.build.stages import BATCH_ROWS, Advance
 from trainable.data.maintain.rows import BadRow, Row, all_rows, by_shard, files_of
 from trainable.data.maintain.verify import HALVES, check_rows, complaint_of, decode_rows
-from trainable.data.store.clip_store import ClipStore, Half
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import TargetNorm
 from trainable.data.store.index import INDEX_SCHEMA, SPLITS, read_index
+from trainable.data.store.shards import Half
 from trainable.data.store.targets import encode, normalise
 from trainable.errors import StoreError
 from trainable.hashing import digest
-from trainable.teachers.pixel import FrozenTeacher
 
 PUT_BACK: Final = "put the video back as it was, or prepare the store again with --overwrite"
 
@@ -100,7 +100,7 @@ def check_latents_again(store: ClipStore, latents: int, teacher: FrozenTeacher |
     if not latents:
         return
     what, wanted = f"{store.path}: {latents} rows of latents are damaged", store.teacher
-    if wanted.name == LatentFolder.name:
+    if wanted.adopted:
         raise StoreError(f"{what} and were adopted, so that they cannot be computed again; prepare the store again")
     if teacher is None:
         raise StoreError(f"{what}: name the teacher's weights ({wanted.name}, sha256 {wanted.sha256})")

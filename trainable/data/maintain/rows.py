@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainable.data.store.clip_store import ClipStore, Half, Part, shard_file
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.shards import Half, Part, shard_file
 from trainable.data.video.video_dataset import Split
 from trainable.files import sync_folder
 

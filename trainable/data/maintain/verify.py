@@ -12,7 +12,8 @@ import numpy as np
 from trainable.data.build.decoding import Decoded, Decoders, Job, decode_all
 from trainable.data.build.stages import Advance
 from trainable.data.maintain.rows import BadRow, Row, all_rows, by_shard, files_of
-from trainable.data.store.clip_store import ClipStore, Half
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.shards import Half
 from trainable.data.video.crops import cuts_of
 from trainable.errors import VideoError
 from trainable.hashing import digest

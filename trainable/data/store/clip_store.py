@@ -14,13 +14,12 @@ docs/clip-store.md documents the format. Numpy maps the shards, so trials
 on one machine share them through the page cache.
 """
 
-import resource
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,19 +27,14 @@ import numpy.typing as npt
 from trainable.data.store.codecs import LatentFormat, PixelFormat, decode_jpeg, dequantise
 from trainable.data.store.index import Clips, read_index
 from trainable.data.store.manifest import RANDOM_ACCESS_VERSION, TeacherRecord, read_manifest, read_view
+from trainable.data.store.shards import Half, Part, allow_files, load_array, shard_file
 from trainable.data.video.crops import cuts_of
 from trainable.data.video.video_dataset import Split
 from trainable.data.video.view import View
 from trainable.errors import ConfigError, StoreError, VideoError
 from trainable.hashing import digest
 
-Part = Literal["pixels", "latents", "scales"]
-Half = Literal["pixels", "latents"]
-
-
 OTHER_FILES = 512  # that a process may have open beside the shards
-
-RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
 
 
 @dataclass
@@ -83,7 +77,7 @@ class ClipStore:
             store = cls(path, manifest, view, *read_index(path, manifest))
             if manifest["teacher"] is not None:
                 _ = store.teacher
-            _allow_files(3 * len(manifest["shards"]) + OTHER_FILES)
+            allow_files(3 * len(manifest["shards"]) + OTHER_FILES)
             if whole:
                 store._check_whole()
         except (KeyError, TypeError, ConfigError) as error:
@@ -167,7 +161,7 @@ class ClipStore:
             StoreError: its file is missing or damaged.
         """
         file = self.path / self.manifest["position_mean"]
-        mean: npt.NDArray[np.float32] = _load(file, (self.view.tokens, self.teacher.dim), np.float32)
+        mean: npt.NDArray[np.float32] = load_array(file, (self.view.tokens, self.teacher.dim), np.float32)
         return np.array(mean)
 
     def shard(self, name: str, part: Part) -> npt.NDArray[Any]:
@@ -283,41 +277,6 @@ class ClipStore:
         """Checks sizes alone: the content of the shards is covered by the checksums in the index."""
         for shard in self.manifest["shards"]:
             for part, shape, dtype in self.parts(shard["name"]):
-                _load(shard_file(self.path, shard["name"], part), shape, dtype)
+                load_array(shard_file(self.path, shard["name"], part), shape, dtype)
         if self.manifest["teacher"] is not None:
             _ = self.position_mean
-
-
-def _allow_files(count: int) -> None:
-    """Raises this process's limit of open files: a mapped shard counts as one, and a large store has thousands.
-
-    Raises:
-        StoreError: the system's limit is lower.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if count > soft != resource.RLIM_INFINITY:
-        if count > hard != resource.RLIM_INFINITY:
-            raise StoreError(
-                f"open files = {hard}: this store needs {count}; raise the limit with `ulimit -Hn {count}`"
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
-def shard_file(folder: Path, name: str, part: Part) -> Path:
-    """The file of one shard."""
-    return folder / f"{name}.{part}.npy"
-
-
-def _load(file: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Maps an array and checks what it is."""
-    try:
-        mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise StoreError(f"{file}: missing; {RESTORE}") from error
-    except Exception as error:  # numpy raises nearly anything on a damaged header
-        raise StoreError(f"{file}: truncated or damaged; {RESTORE}") from error
-    if mapped.shape != shape or mapped.dtype != dtype:
-        raise StoreError(
-            f"{file}: shape {mapped.shape} of {mapped.dtype}: the manifest says {shape} of {np.dtype(dtype)}"
-        )
-    return mapped

@@ -12,6 +12,7 @@ from trainable.data.video.view import View
 from trainable.errors import ConfigError, StoreError
 
 FORMAT_VERSION = 3
+ADOPTED = "adopted"  # the name of a teacher that is unknown: its latents came from a folder
 RANDOM_ACCESS_VERSION = 2  # whose frames were read by random access, and are not always the video's own
 
 
@@ -34,6 +35,11 @@ class TeacherRecord:
     target_norm: str
     mean: npt.NDArray[np.float64]
     variance: npt.NDArray[np.float64]
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the latents came from a folder, so that nothing can compute them again."""
+        return self.name == ADOPTED
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -95,6 +95,28 @@ class View:
         """uint8 values of a token: tubelet * patch * patch * 3 channels."""
         return self.tubelet * self.patch * self.patch * 3
 
+    def masked_per_slot(self, mask_ratio: float) -> int:
+        """Masked tokens of each time slot: the ratio of the slot's tokens, rounded."""
+        _, rows, columns = self.grid
+        return round(mask_ratio * rows * columns)
+
+    def check_mask_ratio(self, mask_ratio: float) -> None:
+        """Checks that such a mask leaves something to see and something to predict.
+
+        Raises:
+            ConfigError: it hides all tokens or none.
+        """
+        _, rows, columns = self.grid
+        if not 0 < mask_ratio < 1:
+            raise ConfigError("mask_ratio", mask_ratio, "must be between 0 and 1")
+        if not 0 < self.masked_per_slot(mask_ratio) < rows * columns:
+            lowest, highest = 0.5 / (rows * columns), 1 - 0.5 / (rows * columns)
+            raise ConfigError(
+                "mask_ratio",
+                mask_ratio,
+                f"must lie between {lowest:.3f} and {highest:.3f} on {rows} x {columns} patches",
+            )
+
     def describe(self) -> dict[str, Any]:
         """Everything that decides which pixels a clip has, as it stands in the store's manifest."""
         return {**asdict(self), "frame_rule": FRAME_RULE, "crop_rule": CROP_RULE}

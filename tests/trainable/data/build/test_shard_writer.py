@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainable.data.build.shard_writer import ShardWriter
-from trainable.data.store.clip_store import Part, shard_file
 from trainable.data.store.codecs import LatentFormat, dequantise
+from trainable.data.store.shards import Part, shard_file
 from trainable.data.store.targets import encode
 from trainable.hashing import digest
 

@@ -229,7 +229,7 @@ def test_adopted_latents_are_followed_by_adopted_latents(videos: Path, tmp_path:
     assert store.teacher.sha256 != before.teacher.sha256
     assert store.teacher.target_norm == "none"
     for clip, name in enumerate(store.val.ids):
-        assert torch.equal(torch.from_numpy(store.latents(store.val, clip)), folder.read(name).half().float())
+        assert torch.equal(torch.from_numpy(store.latents(store.val, clip)), folder.fetch(name).half().float())
 
 
 def test_appended_to_again_skipped_clips_are_named_once_and_tried_again(

@@ -15,12 +15,14 @@ from tests.trainable.data.kills import content_hash, kill_often
 from tests.trainable.small import SMALL, ignore
 from trainable.data.build import plan
 from trainable.data.maintain.subset import Stratum, choose, subset
-from trainable.data.store.clip_store import ClipStore, shard_file
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.store.shards import shard_file
 from trainable.data.video.video_dataset import Split
 from trainable.errors import ConfigError, StoreError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.held_out_loss import val_loss
 from trainable.teachers.pixel import PixelTeacher
 from trainable.train.training import Training
 
@@ -135,7 +137,7 @@ def test_a_subset_can_be_trained_on_and_has_the_teacher(store: ClipStore, tmp_pa
     assert PixelTeacher(small.path / "teacher", "cpu").sha256 == small.teacher.sha256
     training, evaluator = Training(SMALL, small, device="cpu"), Evaluator(small, EvaluationConfig(), device="cpu")
     training.train_to(4)
-    assert np.isfinite(evaluator.evaluate(training).val_loss)
+    assert np.isfinite(val_loss(evaluator.judge(training)))
     training.close()
     evaluator.close()
 

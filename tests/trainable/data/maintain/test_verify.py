@@ -15,20 +15,22 @@ from hypothesis import strategies as st
 from trainable.data.build import plan as plan_module
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders
+from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.maintain import repair as repair_module
 from trainable.data.maintain.repair import repair
 from trainable.data.maintain.rows import BadRow
 from trainable.data.maintain.verify import bytes_to_verify, verify
-from trainable.data.store.clip_store import ClipStore, Half, Part, shard_file
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import Clips
 from trainable.data.store.loader import Loader
+from trainable.data.store.shards import Half, Part, shard_file
 from trainable.data.video.synthetic import write_dataset
 from trainable.data.video.video_dataset import find_source
 from trainable.data.video.view import View
 from trainable.errors import StoreError
 from trainable.masking.masks import Masks
-from trainable.teachers.pixel import PIXEL_TEACHER, FrozenTeacher, PixelTeacher, train_pixel_teacher
+from trainable.teachers.pixel import PIXEL_TEACHER, PixelTeacher
 
 CLIPS = 32
 SKIPPED = "11"  # a training clip in the middle of a shard
@@ -43,7 +45,7 @@ class StoppedError(Exception):
     """Stands for a kill."""
 
 
-class OtherMachine:
+class OtherMachine(FrozenTeacher):
     """The same teacher on a machine that rounds otherwise; may be stopped after some batches."""
 
     def __init__(self, teacher: PixelTeacher, error: float = 0.02, batches: int = 1000) -> None:
@@ -109,7 +111,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if pixels == "raw":
             builder.write(None, Decoders(2), ignore)
             weights = folder / "raw.partial" / "teacher"
-            train_pixel_teacher(builder.open_pixels(), weights, trained, device="cpu", seed=0, on_report=ignore)
+            PixelTeacher.train(builder.open_pixels(), weights, trained, device="cpu", seed=0, on_report=ignore)
             builder.add_latents(PixelTeacher(weights, "cpu"), Decoders(2), ignore)
         else:
             builder.write(PixelTeacher(weights, "cpu"), Decoders(2), ignore)

@@ -1,0 +1,155 @@
+"""Where the latents of a store come from: a frozen teacher that looks at pixels, or latents that are there already."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+
+from trainable.config import TrialConfig
+from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.view import View
+from trainable.errors import StoreError, UserError
+
+
+class LatentSource(Protocol):
+    """What a store is prepared with.
+
+    Attributes:
+        name: kind of source; it stands in the store's manifest.
+        sha256: hash of the teacher's weights file; empty where the teacher is unknown.
+        dim: width of the latents.
+        needs_pixels: it computes latents from pixels, which must be kept for it when videos are decoded.
+    """
+
+    name: str
+    sha256: str
+    dim: int
+    needs_pixels: bool
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the latents, as plain JSON."""
+        ...
+
+    def fetch(self, clip_id: str) -> torch.Tensor | None:
+        """The latents of a clip in float32, shape (tokens, dim); None where they are computed from pixels.
+
+        Raises:
+            VideoError: it has none of this clip, or none that can be used.
+        """
+        ...
+
+    def assemble(self, fetched: Sequence[torch.Tensor | None], pixels: torch.Tensor | None) -> torch.Tensor:
+        """The latents of some rows in float32, shape (rows, tokens, dim).
+
+        Args:
+            fetched: what `fetch` gave of each clip.
+            pixels: uint8, shape (rows, tokens, token values), where it `needs_pixels`.
+        """
+        ...
+
+    def check_joins(self, store: ClipStore) -> None:
+        """Refuses to add latents to a store whose own are of another source.
+
+        Raises:
+            StoreError: it is another, or latents are to be adopted where they were computed, or the other way round.
+        """
+        ...
+
+
+class FrozenTeacher(ABC):
+    """A `LatentSource` that turns whole clips into one latent a token; another one is a subclass in a file of its own.
+
+    Its line in `trainable.registry.TEACHERS` names the class.
+
+    Attributes:
+        name: of the teacher.
+        sha256: hash of its weights file.
+        dim: width of its latents.
+        folder: where its weights lie, where a store has to keep them to be repaired and to grow; None: they were
+            released, and can be had again.
+        recipe: how it is trained on the store's own clips; None: its weights must be given.
+    """
+
+    name: str
+    sha256: str
+    dim: int
+    needs_pixels = True
+    folder: Path | None = None
+    recipe: ClassVar[TrialConfig | None] = None
+
+    @classmethod
+    def load(
+        cls, name: str, weights: Path, view: View, device: torch.device | str, *, compile: bool = False
+    ) -> "FrozenTeacher":
+        """A teacher that is trained already.
+
+        Args:
+            name: its name in the registry.
+            weights: file or folder.
+            view: of the clips that it will see.
+            device: where it runs.
+            compile: compile it with torch.compile.
+
+        Raises:
+            UserError: the weights are missing, of another model, or of another view; or this kind has none to load.
+        """
+        raise UserError(f"{weights}: {name} is no teacher that can be loaded from weights")
+
+    @classmethod
+    def train(
+        cls,
+        store: ClipStore,
+        folder: Path,
+        config: TrialConfig,
+        *,
+        device: torch.device | str,
+        seed: int,
+        on_report: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Trains one on the training clips of `store` and writes it into `folder`; goes on where it was stopped.
+
+        Args:
+            store: has pixels, and no latents yet.
+            folder: for its weights.
+            config: hyperparameters, such as `recipe`.
+            device: where it is trained.
+            seed: of the training.
+            on_report: called with each report.
+
+        Raises:
+            UserError: the training diverged, or this kind of teacher is not trained here.
+        """
+        raise UserError(f"{cls.__name__}: is not trained on a store's clips; give its weights")
+
+    @abstractmethod
+    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Latents in float32, shape (clips, tokens, dim), of uint8 pixels (clips, tokens, token values)."""
+
+    def describe(self) -> dict[str, Any]:
+        """See `LatentSource.describe`."""
+        return {"name": self.name, "sha256": self.sha256}
+
+    def fetch(self, clip_id: str) -> torch.Tensor | None:
+        """See `LatentSource.fetch`."""
+        return None
+
+    def assemble(self, fetched: Sequence[torch.Tensor | None], pixels: torch.Tensor | None) -> torch.Tensor:
+        """See `LatentSource.assemble`."""
+        if pixels is None:
+            raise ValueError("a teacher needs pixels")
+        return self.latents(pixels)
+
+    def check_joins(self, store: ClipStore) -> None:
+        """See `LatentSource.check_joins`."""
+        own = store.teacher
+        if own.adopted:
+            raise StoreError(
+                f"{store.path}: its latents were adopted: adopt those of the new clips too, by --latents-from"
+            )
+        if self.sha256 != own.sha256:
+            raise StoreError(
+                f"{store.path}: teacher.sha256 = {own.sha256} ({own.name}): the teacher given has {self.sha256} "
+                f"({self.name}); latents of different teachers must not meet"
+            )

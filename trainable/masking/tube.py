@@ -1,0 +1,11 @@
+"""`tube`: single patches chosen at random, over the full length in time (VideoMAE)."""
+
+from trainable.data.video.view import View
+from trainable.hashing import Floats
+from trainable.masking.masks import Draws
+
+
+def order(view: View, draws: Draws) -> Floats:
+    """The order in which the patches of a frame are hidden: shape (clips, rows * columns)."""
+    _, rows, columns = view.grid
+    return draws(rows * columns)

@@ -1,0 +1,154 @@
+"""The metrics: what trials report that is better when it is lower, or higher; all that is known about each.
+
+To add one: a function of a `trainable.evaluate.judged.Judged` in a file of `trainable.evaluate`, and an entry here. It
+is then in every report and summary, in the leaderboard and on the model card, and a search may rank by it.
+
+Needs no torch: search and analysis of a space ask for goals and labels.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from trainable.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainable.evaluate.judged import Judged
+
+Goal = Literal["min", "max"]
+When = Literal["report", "probe"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is known about a metric.
+
+    Attributes:
+        goal: whether lower or higher is better.
+        label: what it is, for people.
+        at: computed for every report, or at probe points only, where it takes a pass over whole clips.
+        compute: "module:function" of a `Judged`, which gives a number, or None where there is none; None: the training
+            reports it by itself.
+        objective: a search may rank by it.
+        cost: a search may set it `against` the objective.
+        fields: of a report, whose sum it is; empty: the field of its own name.
+        equal_in_all_trials: hyperparameters that trials must share for it to measure the same.
+        error_of: the metric whose uncertainty it is; a table shows it as "+-" behind that one.
+        aliases: other names that a search-space file may give it.
+        keep: a table that is too wide for its terminal loses the columns of the lowest first; None: never.
+    """
+
+    goal: Goal
+    label: str
+    at: When = "report"
+    compute: str | None = None
+    objective: bool = False
+    cost: bool = False
+    fields: tuple[str, ...] = ()
+    equal_in_all_trials: tuple[str, ...] = ()
+    error_of: str | None = None
+    aliases: tuple[str, ...] = ()
+    keep: int | None = 0
+
+    @cached_property
+    def function(self) -> "Callable[[Judged], float | None]":
+        """What `compute` names.
+
+        Raises:
+            ValueError: the training reports it by itself.
+        """
+        if self.compute is None:
+            raise ValueError(f"{self.label}: is not computed from a judged model")
+        module, _, attribute = self.compute.partition(":")
+        return cast("Callable[[Judged], float | None]", getattr(import_module(module), attribute))
+
+
+METRICS: Final[Registry[Metric]] = Registry(
+    "metric",
+    {
+        "val_loss": Metric(
+            "min", "held-out loss", compute="trainable.evaluate.held_out_loss:val_loss", objective=True, keep=None
+        ),
+        "val_loss_se": Metric(
+            "min",
+            "standard error of the held-out loss",
+            compute="trainable.evaluate.held_out_loss:val_loss_se",
+            error_of="val_loss",
+            keep=2,
+        ),
+        "val_r2": Metric(
+            "max",
+            "held-out explained variance",
+            compute="trainable.evaluate.held_out_loss:val_r2",
+            objective=True,
+            keep=1,
+        ),
+        "probe_top1": Metric(
+            "max",
+            "linear-probe accuracy",
+            at="probe",
+            compute="trainable.evaluate.probe:probe_top1",
+            objective=True,
+            keep=3,
+        ),
+        "effective_rank": Metric(
+            "max", "effective rank of the features", at="probe", compute="trainable.evaluate.probe:effective_rank"
+        ),
+        "train_loss": Metric(
+            "min",
+            "training loss",
+            objective=True,
+            equal_in_all_trials=("mask_ratio", "masking", "loss"),
+            aliases=("loss",),
+        ),
+        "parameters": Metric(
+            "min",
+            "parameters of student and predictor",
+            cost=True,
+            fields=("student_parameters", "predictor_parameters"),
+        ),
+        "step_seconds": Metric("min", "seconds a step", cost=True),
+    },
+    group="salt_tune.metrics",
+)
+
+
+def computed(at: When | None = None) -> dict[str, Metric]:
+    """The metrics that are computed from a judged model: all, or those of one kind of point."""
+    return {name: metric for name, metric in METRICS.items() if metric.compute and at in (None, metric.at)}
+
+
+def objectives() -> dict[str, Metric]:
+    """The metrics that a search may rank by."""
+    return {name: metric for name, metric in METRICS.items() if metric.objective}
+
+
+def costs() -> dict[str, Metric]:
+    """The metrics that a search may set against its objective."""
+    return {name: metric for name, metric in METRICS.items() if metric.cost}
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """The fields of a report whose sum a metric is.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+    """
+    return METRICS[name].fields or (name,)
+
+
+def value_in(report: Mapping[str, Any], name: str) -> float | None:
+    """A metric's value in a report or in a trial's entry of a summary; None where it is missing or not finite.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+    """
+    values = [report.get(field) for field in fields_of(name)]
+    if any(value is None or not math.isfinite(value) for value in values):
+        return None
+    return sum(cast("list[float]", values))
