@@ -1,0 +1,24 @@
+"""A search space as run.json and summary.json describe it, for those that read a run without this package."""
+
+from typing import Any
+
+from salt_tune.space.search_space import SearchSpace
+
+
+def describe(space: SearchSpace) -> dict[str, Any]:
+    """What is searched, by which objective and over which lengths; docs/run-directory.md has the fields."""
+    objective, schedule = space.objective, space.schedule
+    return {
+        "space": space.name,
+        "objective": {
+            "metric": objective.name,
+            "mode": objective.mode,
+            "weights": dict(objective.weights),
+            "against": space.against,
+        },
+        "parameters": list(space.searched()),
+        "scales": space.searched(),
+        "resource": schedule.resource,
+        "full": schedule.full,
+        "rungs": list(schedule.rung_points()),
+    }
