@@ -14,6 +14,7 @@ from analysis.run_directory.lines import read_lines
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.callbacks.base import Report
 from salt_tune.controller.controller import Controller
+from salt_tune.controller.decision import Decision
 from salt_tune.controller.settings import Settings
 from tests.salt_tune.controlled import World, decisions, files, known, winner
 from tests.salt_tune.driving import choices
@@ -227,6 +228,22 @@ def test_out_of_memory_is_tried_again_so_often(tmp_path: Path, retries: int, sta
     assert trial.resource == (3 if state == "complete" else 1)
     assert trial.scores[1] == world.loss(trial, 1)
     assert (winner(controller) is None) == (state != "complete")
+
+
+def test_what_a_worker_does_after_each_report(tmp_path: Path) -> None:
+    world = asha(trials=4, settings=Settings(oom_retries=1))
+    controller = world.controller(tmp_path)
+    trial = controller.next()
+    assert trial is not None
+    lost = make_report(0.0, None, status="out_of_memory")
+    assert controller.report("T0", lost) is Decision.RESTART
+    assert (trial.state, controller.running) == (TrialState.RUNNING, 0)
+    assert controller.next() is trial and controller.running == 1
+    assert controller.report("T0", make_report(0.5, 0.4)) is Decision.PAUSE
+    assert controller.next() is controller.trials["T1"]
+    assert controller.report("T1", make_report(0.25, 0.5)) is Decision.CONTINUE
+    assert controller.report("T1", make_report(0.5, None, status="diverged")) is Decision.STOP
+    assert [entry["retry"] for entry in decisions(controller, "result")] == [True, False, False, False]
 
 
 def test_out_of_memory_at_once(tmp_path: Path) -> None:
