@@ -9,8 +9,12 @@ import pandas as pd
 
 from analysis.clip_losses import read_clip_losses
 from analysis.errors import RunError, is_number, require_fields, require_numbers
-from analysis.run_directory.paths import FORMAT_VERSION, FinalDirectory, RunDirectory
-from analysis.run_directory.reports import RESOURCE_DECIMALS, as_table, natural, read_reports
+from analysis.event_table import event_table
+from analysis.report_table import as_table, read_reports
+from analysis.run_directory.events import SessionEnded, read_events
+from analysis.run_directory.paths import FORMAT_VERSION, FinalDirectory, RunDirectory, read_manifest
+from analysis.run_directory.reports import RESOURCE_DECIMALS, natural
+from analysis.run_directory.so_far import summary_so_far
 
 SUMMARY_FIELDS = (
     "name",
@@ -74,20 +78,27 @@ class Run:
 
     Attributes:
         directory: where it lies.
-        summary: `summary.json` as it is.
+        summary: `summary.json` as it is; while the search runs, or after it died, the same fields with what is known so
+            far, see `analysis.run_directory.so_far`.
+        over: whether `summary.json` is that of the search's last session: no process runs it, and none died.
         trials: one row a trial, T2 before T10. Columns: `trial`, `state`, `rank` (1 is best), `score` (lower is
             better), `resource` (the deepest point reached), `epochs`, `tflop`, `val_loss`, `val_loss_se`, `val_r2`,
             `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
             (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
             `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
-        reports: one row a report, sorted by trial and resource; see `analysis.run_directory.reports.read_reports`.
+        reports: one row a report, sorted by trial and resource; see `analysis.report_table.read_reports`.
+        events: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`, `milestone`,
+            `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See
+            docs/run-directory.md.
         final: the reports of the promoted runs, with the name of the folder as `promotion` in front; none: no rows.
     """
 
     directory: RunDirectory
     summary: dict[str, Any]
+    over: bool
     trials: pd.DataFrame
     reports: pd.DataFrame
+    events: pd.DataFrame
     final: pd.DataFrame
 
     def __repr__(self) -> str:
@@ -173,14 +184,21 @@ _CLIP_TYPES = {"trial": "str", "resource": "float64", "clip": "str", "loss": "fl
 
 
 def load(run: str | Path) -> Run:
-    """Loads the run directory `run`.
+    """Loads the run directory `run`, at any time: of a search that has ended, that runs, or that died.
 
     Raises:
-        RunError: the folder is missing, is no run whose search has ended, is of another format, or has a broken file.
+        RunError: the folder is missing, is no run, is of another format, or has a broken file.
     """
     directory = RunDirectory(run)
-    summary = _read_summary(directory)
-    return Run(directory, summary, _trials(directory, summary), _reports(directory, summary), _final(directory))
+    if not directory.path.is_dir():
+        raise RunError(f"{directory.path}: no such folder, and must be the run directory of a search")
+    if directory.manifest.is_file():
+        read_manifest(directory)  # refuses another format before its lines are taken for damaged ones
+    events = list(read_events(directory, live=True))
+    over = directory.summary.is_file() and (not events or isinstance(events[-1], SessionEnded))
+    summary = _read_summary(directory) if over else summary_so_far(directory, events)
+    trials, reports = _trials(directory, summary), _reports(directory, summary)
+    return Run(directory, summary, over, trials, reports, event_table(events), _final(directory))
 
 
 def latest_run(root: str | Path | None = None) -> Path:
@@ -200,10 +218,6 @@ def latest_run(root: str | Path | None = None) -> Path:
 
 def _read_summary(directory: RunDirectory) -> dict[str, Any]:
     path = directory.summary
-    if not directory.path.is_dir():
-        raise RunError(f"{directory.path}: no such folder, and must be the run directory of a search")
-    if not path.is_file():
-        raise RunError(f"{directory.path}: has no {path.name}, and must be a run directory whose search has ended")
     try:
         summary = json.loads(path.read_bytes())
     except ValueError as error:

@@ -1,7 +1,6 @@
 """`python -m salt_tune.promote`: the winner of a search, trained from scratch for longer, and its encoder written."""
 
 import contextlib
-import json
 import os
 import signal
 import threading
@@ -12,12 +11,14 @@ from typing import Any
 
 import click
 
+from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
-from analysis.run_directory.trials import append_report
+from analysis.run_directory.reports import plain_report
 from salt_tune.callbacks.live_table import short
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
 from salt_tune.options import Folder, shell_command
 from salt_tune.report.model_card import write_card
+from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
 from salt_tune.runs.same_store import reopen_store
 from salt_tune.space.search_space import SearchSpace
@@ -27,7 +28,6 @@ from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.baselines import References
-from trainable.files import atomic_write
 from trainable.metrics import computed, objectives
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
@@ -119,13 +119,13 @@ def _train(
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     training = Training(config, store)
     evaluator = Evaluator(store, space.evaluation, device=training.device)
-    logged = _logged_epochs(final)
+    logged, reports = _logged_epochs(final), Journal(final.reports, "run the same command again")
     followed = WandbFollower(wandb_mode, final.path, group, final.path.name, config.to_dict())
 
     def on_report(report: dict[str, Any]) -> None:
         if report["epoch"] in logged:  # the process died between this line and its checkpoint
             return
-        append_report(final.reports, {"trial": trial, **report})
+        reports.append(plain_report(trial, report))
         followed.log(report)
         try:
             console.print(
@@ -160,14 +160,7 @@ def _reports_per_epoch(space: SearchSpace) -> int:
 
 def _logged_epochs(final: FinalDirectory) -> set[float]:
     """Epochs that stand in reports.jsonl; a line that was cut off when the process died is taken out."""
-    if not final.reports.exists():
-        return set()
-    lines = final.reports.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if whole != lines:
-        with atomic_write(final.reports) as temporary:
-            temporary.write_text("".join(whole), encoding="utf-8")
-    return {json.loads(line)["epoch"] for line in whole}
+    return {report["epoch"] for report in read_lines(final.reports)}
 
 
 @contextmanager

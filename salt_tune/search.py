@@ -4,17 +4,20 @@ import contextlib
 import time
 from dataclasses import asdict
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 import click
 
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.asking import check_store, check_students, largest_models, open_store, parse_settings, references_of
-from salt_tune.callbacks.live_table import LiveTable, amount, counted
-from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbTracker, check_wandb
-from salt_tune.controller.controller import Steering
+from salt_tune.callbacks.base import Callback
+from salt_tune.callbacks.live_table import amount, counted
+from salt_tune.callbacks.wandb_logger import MODES, Mode, check_wandb
+from salt_tune.controller.controller import Controller
+from salt_tune.controller.factory import open_controller
 from salt_tune.controller.replicates import MOST_FINALISTS
-from salt_tune.controller.state import Options
+from salt_tune.controller.settings import Settings
 from salt_tune.held_out import few_clips
 from salt_tune.options import Finite, Folder, shell_command
 from salt_tune.ray_backend.tuner import (
@@ -26,19 +29,13 @@ from salt_tune.ray_backend.tuner import (
     run_trials,
     share_out,
 )
+from salt_tune.registry import CALLBACKS
 from salt_tune.report.summary import print_summary, write_summary
 from salt_tune.resources.disk_budget import check_disk, disk_bound
+from salt_tune.runs.create import claimed, created, new_run
 from salt_tune.runs.lock import locked
-from salt_tune.runs.reopen import (
-    claimed,
-    comparable_runs,
-    created,
-    new_run,
-    remember_store,
-    reopen,
-    take_up,
-    warm_trials,
-)
+from salt_tune.runs.reopen import remember_store, reopen
+from salt_tune.runs.warm_start import comparable_runs, warm_trials
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import find_space, load_space
 from salt_tune.ui.console import INTERRUPTED, Deserted, OneLineErrors, console
@@ -163,7 +160,7 @@ def _begin(
     comparable_runs(warm_start, space)
     shared = share_out(machine["concurrent"], machine["gpus_per_trial"])
     check_wandb(machine["wandb_mode"])
-    options = Options(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints)
+    how = Settings(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints)
     with contextlib.ExitStack() as starting:
         starting.enter_context(claimed(run))
         clips = open_store(store)
@@ -172,10 +169,11 @@ def _begin(
         earlier = warm_trials(warm_start, space, clips)
         with ray_session(shared):
             check_students(find_space(space_name), space, first_unbuildable)
-            resources = _settle(run, space, clips, options, shared, machine, space.trials)
-            with created(run, space, clips, options, references, earlier, asdict(resources)) as manifest:
+            resources = _settle(run, space, clips, how, shared, machine, space.trials)
+            with created(run, space, clips, asdict(how), references, earlier, asdict(resources)) as manifest:
                 starting.close()
-                return _search(run, manifest, take_up(run, manifest, space), clips, resources, machine["wandb_mode"])
+                controller = open_controller(run, manifest, space)
+                return _search(run, manifest, controller, clips, resources, machine["wandb_mode"])
 
 
 def _resume(run: RunDirectory, extend: int, *, store: Path | None, **machine: Any) -> int:
@@ -185,36 +183,36 @@ def _resume(run: RunDirectory, extend: int, *, store: Path | None, **machine: An
     check_wandb(machine["wandb_mode"])
     with locked(run.lock):
         manifest = remember_store(run, manifest, clips)
-        steering = take_up(run, manifest, space)
+        controller = open_controller(run, manifest, space)
         with ray_session(shared):
-            trials = steering.scheduler.trials + extend
-            resources = _settle(run, space, clips, steering.options, shared, machine, trials)
-            if extend and (more := steering.extend(extend)) < extend:
-                console.print(f"--extend {extend}: {_what_is_left(more, steering, manifest)}")
-            return _search(run, manifest, steering, clips, resources, machine["wandb_mode"], resume=True)
+            trials = controller.scheduler.trials + extend
+            resources = _settle(run, space, clips, controller.settings, shared, machine, trials)
+            if extend and (more := controller.extend(extend)) < extend:
+                console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
+            return _search(run, manifest, controller, clips, resources, machine["wandb_mode"], resume=True)
 
 
 def _settle(
     run: RunDirectory,
     space: SearchSpace,
     store: ClipStore,
-    options: Options,
+    how: Settings,
     resources: Resources,
     machine: dict[str, Any],
     trials: int,
 ) -> Resources:
     """What each trial gets, after the disk can hold what they may write."""
-    sizes = measure_sizes([config.to_dict() for config in largest_models(space, options.seed)], store)
+    sizes = measure_sizes([config.to_dict() for config in largest_models(space, how.seed)], store)
     if machine["concurrent"] == "auto":
-        resources = packed(resources, space, store, options.seed)
+        resources = packed(resources, space, store, how.seed)
     bound = disk_bound(
         space,
         [size for size in sizes if size is not None],
         store.val.ids,
         concurrent=resources.concurrent,
         trials=trials,
-        keep=options.keep_checkpoints,
-        replicates=options.replicates * MOST_FINALISTS,
+        keep=how.keep_checkpoints,
+        replicates=how.replicates * MOST_FINALISTS,
     )
     check_disk(run.path, bound, machine["disk_limit"])
     return resources
@@ -223,7 +221,7 @@ def _settle(
 def _search(
     run: RunDirectory,
     manifest: dict[str, Any],
-    steering: Steering,
+    controller: Controller,
     store: ClipStore,
     resources: Resources,
     wandb_mode: Mode,
@@ -231,94 +229,101 @@ def _search(
     resume: bool = False,
 ) -> int:
     """Runs the search to its end or until it is told to stop, and says what came of it."""
-    started, over = time.perf_counter(), steering.over
-    interrupted, failure, best = False, None, None
-    with contextlib.ExitStack() as followers:
+    started, over = time.perf_counter(), controller.over
+    interrupted, ended, failure, summary = False, False, None, None
+    controller.callbacks += _callbacks(run, controller.space, wandb_mode)
+    with contextlib.ExitStack() as leaving:
         try:
-            _say_beginning(run, manifest, steering, store, resources, resume=resume)
-            if wandb_mode != "off":
-                tracker = WandbTracker(wandb_mode, run.path, run.path.name, resume=resume)
-                steering.listeners.append(followers.enter_context(tracker))
-            with LiveTable(steering.records, steering.space) as table:
-                steering.listeners.append(table)
-                interrupted = not run_trials(run, store, steering, resources)
+            _say_beginning(run, manifest, controller, store, resources, resume=resume)
+            for callback in controller.callbacks:
+                leaving.callback(lambda told: _say_end(told, controller, ended), callback)
+            controller.begin()
+            interrupted = not run_trials(run, store, controller, resources)
         except KeyboardInterrupt:
             interrupted = True
         except Exception as error:  # whatever it is, there are trials to show
             failure = error
+        ended = not (interrupted or failure)
         known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
         with contextlib.suppress(*known):
-            steering.close(time.perf_counter() - started, ended=not (interrupted or failure))
+            controller.close(time.perf_counter() - started, over=ended)
         with contextlib.suppress(*known):
-            best = _sum_up(run, manifest, steering, None if failure else resources)
+            summary = write_summary(
+                run,
+                controller.space,
+                list(controller.trials.values()),
+                store=manifest["store"],
+                references=References(**manifest["references"]),
+                seed=manifest["seed"],
+                wall_seconds=controller.trials.seconds,
+                over=ended,
+            )
+    if summary and not failure:
+        with contextlib.suppress(Deserted):  # said below, with where all of it is
+            console.print()
+            print_summary(run, summary, concurrent=resources.concurrent)
     if interrupted or failure:
         console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
     elif console.deserted:
         console.last_words(f"All of it: {run.path}")
-    elif not (over or steering.searcher.left(1)):
-        words = _all_tried(steering, manifest)
+    elif not (over or controller.searcher.left(1)):
+        words = _all_tried(controller, manifest)
         console.print(f"{words[:1].upper()}{words[1:]}.")
     if failure:
         raise failure
-    return INTERRUPTED if interrupted or console.deserted else 0 if best else 1
+    return INTERRUPTED if interrupted or console.deserted else 0 if summary and summary["best"] else 1
 
 
-def _sum_up(run: RunDirectory, manifest: dict[str, Any], steering: Steering, resources: Resources | None) -> str | None:
-    """Writes summary.json and prints it, but for a search that failed; returns the winner."""
-    summary = write_summary(
-        run,
-        steering.space,
-        list(steering.records.values()),
-        store=manifest["store"],
-        references=References(**manifest["references"]),
-        seed=manifest["seed"],
-        wall_seconds=steering.seconds,
-    )
-    if resources is not None:
-        with contextlib.suppress(Deserted):  # `_search` says where all of it is
-            console.print()
-            print_summary(run, summary, concurrent=resources.concurrent)
-    best: str | None = summary["best"]
-    return best
+def _say_end(callback: Callback, controller: Controller, over: bool) -> None:
+    with contextlib.suppress(Deserted):  # `_search` says where all of it is
+        callback.on_search_end(controller.trials, over=over)
+
+
+def _callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
+    """What follows the search: its study, the table on the console, and what the command line asks for."""
+    wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
+    if wandb_mode != "off":
+        wanted["wandb_logger"] = {"mode": wandb_mode}
+    wanted["live_table"] = {}  # the last, and so the first to be told of the end
+    return [resolve_name(CALLBACKS[name])(run, space, **settings) for name, settings in wanted.items()]
 
 
 def _say_beginning(
     run: RunDirectory,
     manifest: dict[str, Any],
-    steering: Steering,
+    controller: Controller,
     store: ClipStore,
     resources: Resources,
     *,
     resume: bool,
 ) -> None:
     """Says how many trials there will be, and of what little use some of it may be."""
-    asked = steering.scheduler.trials
-    if (trials := steering.limit()) < asked:
-        console.print(f"trials = {asked}: {_what_is_left(trials - steering.begun, steering, manifest)}")
-    begun = f" ({steering.begun} of them begun)" if resume else ""
-    length = amount(steering.space.schedule.full, steering.space.schedule.resource)
+    asked = controller.scheduler.trials
+    if (trials := controller.limit()) < asked:
+        console.print(f"trials = {asked}: {_what_is_left(trials - controller.begun, controller, manifest)}")
+    begun = f" ({controller.begun} of them begun)" if resume else ""
+    length = amount(controller.space.schedule.full, controller.space.schedule.resource)
     console.print(
         f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
         f"({len(store.train)} training clips), {resources.concurrent} at a time"
     )
-    if warning := few_clips(min(len(store.val), steering.space.evaluation.clips)):
+    if warning := few_clips(min(len(store.val), controller.space.evaluation.clips)):
         console.print(warning)
-    if steering.over:
-        more = (
-            "; --extend N starts N trials more" if steering.searcher.left(1) else f": {_all_tried(steering, manifest)}"
-        )
+    if controller.over:
+        left = controller.searcher.left(1)
+        more = "; --extend N starts N trials more" if left else f": {_all_tried(controller, manifest)}"
         console.print(f"Nothing is left to do{more}.")
 
 
-def _what_is_left(trials: int, steering: Steering, manifest: dict[str, Any]) -> str:
+def _what_is_left(trials: int, controller: Controller, manifest: dict[str, Any]) -> str:
     """Why fewer trials will be started than were asked for."""
     if not trials:
-        return _all_tried(steering, manifest)
+        return _all_tried(controller, manifest)
     return f"only {counted(trials, 'configuration')} can still be tried, so {counted(trials, 'trial')} will be started"
 
 
-def _all_tried(steering: Steering, manifest: dict[str, Any]) -> str:
-    here = counted(steering.begun, "configuration")
+def _all_tried(controller: Controller, manifest: dict[str, Any]) -> str:
+    here = counted(controller.begun, "configuration")
     if manifest["warm_start"]:
         return f"all configurations have been tried, {here} here and the others in earlier runs"
     return f"all {here} have been tried"

@@ -40,7 +40,7 @@ def values(run: Run) -> pd.Series:
 def mark(state: str) -> dict[str, Any]:
     """How a trial of that state is drawn."""
     colour = colour_of(state)
-    face = colour if state == "finished" else "white"
+    face = colour if state == "complete" else "white"
     shape = {"diverged": "X", "out_of_memory": "s", "failed": "s"}.get(state, "o")
     return {"marker": shape, "color": colour, "markerfacecolor": face, "markersize": 6, "linestyle": "none"}
 
@@ -48,7 +48,7 @@ def mark(state: str) -> dict[str, Any]:
 def legend(run: Run) -> list[Line2D]:
     """One handle a state that trials of the run have."""
     meanings = {
-        "finished": f"trained all {amount(run, run.full)}",
+        "complete": f"trained all {amount(run, run.full)}",
         "pruned": "pruned earlier: not comparable",
         "diverged": "diverged (at the upper edge)",
     }

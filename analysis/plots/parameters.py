@@ -50,7 +50,7 @@ def _parameter_panel(run: Run, parameter: str, ax: Axes) -> None:
     positions = _positions(run, parameter, trials[parameter], ax)
     for name, state, x, y in zip(trials["trial"], trials["state"], positions, trials["value"], strict=True):
         if math.isfinite(y):
-            ax.plot(x, y, zorder=3 if state == "finished" else 2, **mark(state))
+            ax.plot(x, y, zorder=3 if state == "complete" else 2, **mark(state))
         else:
             ax.plot(x, 1.03, transform=ax.get_xaxis_transform(), clip_on=False, **mark(state))
         if name == run.best:

@@ -193,9 +193,9 @@ def _ranking_title(run: Run) -> str:
 
 
 def _curves_title(run: Run, metric: str) -> str:
-    finished = int((run.trials["state"] == "finished").sum())
+    complete = int((run.trials["state"] == "complete").sum())
     whole = amount(run, run.full)
-    return f"{label(metric).capitalize()}: {finished} of {len(run.trials)} trials trained all {whole}"
+    return f"{label(metric).capitalize()}: {complete} of {len(run.trials)} trials trained all {whole}"
 
 
 def _first_rung_title(table: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.plots.clips import Floats, ShownClip, as_picture, holding
 from analysis.plots.style import GUIDE, INK, MUTED, STATE_COLOURS, drawn, figure, label, style
 
-COLOUR = STATE_COLOURS["finished"]
+COLOUR = STATE_COLOURS["complete"]
 CAPTION_LETTERS = 62  # of 8 points, across half a contact sheet
 HEADING_LETTERS = 104  # of 10.5 points, across a whole one
 SHARE = 0.9

@@ -19,7 +19,7 @@ FAINT = "#E2E2E2"
 
 # Okabe and Ito's colours, but grey for the pruned, which should recede.
 STATE_COLOURS = {
-    "finished": "#0072B2",
+    "complete": "#0072B2",
     "pruned": "#8C8C8C",
     "running": "#009E73",
     "interrupted": "#E69F00",
@@ -29,7 +29,7 @@ STATE_COLOURS = {
 }
 
 VERDICT_COLOURS = {
-    "agrees": STATE_COLOURS["finished"],
+    "agrees": STATE_COLOURS["complete"],
     "too short": STATE_COLOURS["diverged"],
     "unclear": MUTED,
     "too few": MUTED,

@@ -1,47 +1,11 @@
-"""Reads `reports.jsonl`: what the trials of a search, or a promoted run, reported as they trained."""
+"""The reports of trials: how `reports.jsonl` names and holds them."""
 
-import json
+import math
 import re
-import warnings
-from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-import pandas as pd
-
-from analysis.errors import RunError, is_number, require_fields, require_numbers
-from analysis.text import printable
-
-# The precision of the resource in the names of the files of clip losses.
-RESOURCE_DECIMALS = 4
-
-NUMBERS = (
-    "resource",
-    "epoch",
-    "step",
-    "tflop",
-    "val_loss",
-    "val_loss_se",
-    "val_r2",
-    "probe_top1",
-    "effective_rank",
-    "train_loss",
-    "lr",
-    "weight_decay",
-    "grad_norm",
-    "clipped_share",
-    "clips_per_second",
-    "waiting_share",
-    "computing_share",
-    "evaluating_share",
-    "training_seconds",
-    "step_seconds",
-    "peak_rss_gb",
-    "student_parameters",
-    "predictor_parameters",
-)
-COLUMNS = ("trial", *NUMBERS, "status", "time")
+RESOURCE_DECIMALS = 4  # the precision of the resource in the names of the files of clip losses
 
 
 def natural(name: str) -> str:
@@ -49,64 +13,9 @@ def natural(name: str) -> str:
     return re.sub(r"\d+", lambda digits: digits[0].zfill(12), name)
 
 
-def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
-    """The reports in the file `path`, one row a trial and point of its training.
-
-    Of reports repeated after a restart the last one counts. A last line that was cut off is left out with a warning.
-
-    Args:
-        path: the file.
-        point: what tells the points apart: the resource in a search, the epoch in a promoted run, which has no other.
-
-    Returns:
-        Sorted by trial (T2 before T10), then point: the columns `COLUMNS`, then any that the file has besides;
-        `NUMBERS` are float64 (missing: NaN), `time` is datetime64[us, UTC].
-
-    Raises:
-        RunError: a line is no report.
-    """
-    latest = {(report["trial"], report[point]): report for report in _read_lines(path, point)}
-    return as_table([latest[key] for key in sorted(latest, key=lambda key: (natural(key[0]), key[1]))])
-
-
-def as_table(reports: list[dict[str, Any]]) -> pd.DataFrame:
-    """Reports as a table of the columns and types that `read_reports` promises; none give an empty one."""
-    names = dict.fromkeys([*COLUMNS, *(name for report in reports for name in report)])
-    table = pd.DataFrame(reports).reindex(columns=list(names))
-    table = table.astype({**dict.fromkeys(NUMBERS, "float64"), "trial": "str", "status": "str"})
-    return table.assign(time=pd.to_datetime(table["time"], utc=True).dt.as_unit("us"))
-
-
-def _read_lines(path: Path, point: str) -> Iterator[dict[str, Any]]:
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        where = f"{path}, line {number}"
-        try:
-            report = json.loads(line)
-        except ValueError as error:
-            if number == len(lines) and not line.endswith(b"\n"):
-                warnings.warn(
-                    f"{printable(where)} was cut off and is left out: the search was killed as it wrote", stacklevel=4
-                )
-                return
-            raise RunError(f"{where} is broken JSON, and must be one report: {error}") from error
-        yield _checked(where, report, point)
-
-
-def _checked(where: str, report: Any, point: str) -> dict[str, Any]:
-    require_fields(where, report, ("trial", point))
-    require_numbers(where, report, NUMBERS)
-    if not isinstance(report["trial"], str):
-        raise RunError(f"{where}: trial is {report['trial']!r}, and must be the id of a trial, such as 'T0'")
-    if not is_number(report[point], finite=True):
-        raise RunError(f"{where}: {point} is {report[point]!r}, and must be a finite number")
-    return {**report, "time": _time(where, report.get("time"))}
-
-
-def _time(where: str, value: Any) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{where}: time is {value!r}, and must be an ISO 8601 time") from error
+def plain_report(trial: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of `trial` as JSON can say it: a number that is not finite becomes null."""
+    named = {"trial": trial, **report}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in named.items()
+    }

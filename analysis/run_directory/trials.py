@@ -1,47 +1,80 @@
-"""What is known of each trial, and who is better."""
+"""What a trial is: its state, its hyperparameters, and what it has reported."""
 
-import json
 import math
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Any
 
-from salt_tune.searchers.base import Proposal
-from salt_tune.space.search_space import SearchSpace
 
-NO_SCORE = math.inf
+class TrialState(StrEnum):
+    """Where a trial stands; the values stand in the files of a run.
 
-ENDED = {"diverged", "out_of_memory"}  # states that a trial reports of itself
+    A state follows from the lines of the journal alone, see `analysis.run_directory.events.Trials`; but INTERRUPTED
+    stands in a summary only, see `at_exit`.
+    """
 
-USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
+    WAITING = "waiting"  # it is known, and has never run
+    RUNNING = "running"
+    PAUSED = "paused"  # it has come to the end of its job, and may go on
+    COMPLETE = "complete"  # it has trained to its end
+    PRUNED = "pruned"  # a scheduler has given it up
+    FAILED = "failed"  # it ended without a report that says so
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trial will never train again."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED) or self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended so that it cannot win: it failed, diverged or ran out of memory."""
+        return self in (TrialState.FAILED, TrialState.DIVERGED, TrialState.OUT_OF_MEMORY)
+
+    def at_exit(self, search_over: bool) -> "TrialState":
+        """What a summary says of it when the process leaves the search.
+
+        Args:
+            search_over: nothing is left to do. No paused trial will go on then, unless the search is extended.
+        """
+        if self.ended:
+            return self
+        return TrialState.PRUNED if search_over and self is TrialState.PAUSED else TrialState.INTERRUPTED
 
 
 @dataclass
-class TrialRecord:
-    """A trial and its reports.
+class Trial:
+    """A trial and what is known of it: one shape for search, resume, callbacks, report and analysis.
 
     Attributes:
-        proposal: id and hyperparameters.
-        state: "waiting", "running", "paused", then "finished", "pruned", "diverged", "out_of_memory", "failed" or
-            "interrupted".
-        last: the last report; empty before the first.
-        features: the last report of probe and effective rank, which do not come with every report.
-        scores: the objective at each reported point, lower is better; infinite where it has no value.
-        error: one line, where the trial failed.
+        id: its name in the run: T0, T1..., and T0-seed1 for a replicate.
+        parameters: the searched values, as far as they are set in this trial.
+        config: all its hyperparameters.
+        seed: of its weights, masks and data order.
+        replicate_of: the trial whose configuration it repeats with another seed; None: it repeats none.
+        state: where it stands.
+        milestone: the resource at which its last job ends.
+        status: of its last result: "running", "complete", "diverged" or "out_of_memory".
+        scores: the objective at each reported resource, lower is better; infinite where it has no value.
+        metrics: its reports, each merged over the ones before; null where a number was not finite.
+        memory_errors: how often it ran out of memory.
+        error: a line, where it failed.
     """
 
-    proposal: Proposal
-    state: str = "waiting"
-    last: dict[str, Any] = field(default_factory=dict)
-    features: dict[str, Any] = field(default_factory=dict)
+    id: str
+    parameters: dict[str, Any]
+    config: dict[str, Any]
+    seed: int
+    replicate_of: str | None = None
+    state: TrialState = TrialState.WAITING
+    milestone: float = 0.0
+    status: str = "running"
     scores: dict[float, float] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    memory_errors: int = 0
     error: str | None = None
-
-    @property
-    def id(self) -> str:
-        """The trial's name in the run."""
-        return self.proposal.id
 
     @property
     def resource(self) -> float:
@@ -51,63 +84,22 @@ class TrialRecord:
     @property
     def epochs(self) -> float:
         """Epochs trained."""
-        return float(self.last.get("epoch", 0.0))
-
-    def add(self, report: dict[str, Any], space: SearchSpace) -> float:
-        """Takes a report, and returns its score."""
-        self.last = report
-        if report.get("effective_rank") is not None:
-            self.features = {name: report.get(name) for name in ("probe_top1", "effective_rank")}
-        score = NO_SCORE if report["status"] in ENDED else space.objective.score({**self.features, **report})
-        if report["status"] != "out_of_memory":
-            self.scores[float(report["resource"])] = score
-        return score
-
-    def value(self, name: str) -> float | None:
-        """The last finite value of a measure; None where there is none."""
-        value = self.last.get(name, self.features.get(name))
-        return value if value is not None and math.isfinite(value) else None
+        return float(self.metrics.get("epoch", 0.0))
 
     @property
     def score(self) -> float:
-        """The objective at the deepest point, lower is better; infinite where there is none, or the trial was lost."""
-        lost = self.last.get("status") in ENDED  # out of memory is reported at a point that has a score
-        return NO_SCORE if lost else self.scores.get(self.resource, NO_SCORE)
+        """The objective at the deepest point, lower is better; infinite where it has none or its last report is lost.
+
+        A trial that runs out of memory says so at a point that has a score.
+        """
+        return math.inf if ends_lost(self.status) else self.scores.get(self.resource, math.inf)
+
+    def value(self, metric: str) -> float | None:
+        """The last value of a metric; None where it is not finite, or was never reported."""
+        value = self.metrics.get(metric)
+        return value if value is not None and math.isfinite(value) else None
 
 
-def ranking(records: list[TrialRecord]) -> list[TrialRecord]:
-    """Best first: trials are compared with those that trained as long; who trained longer stands above.
-
-    Equal scores, as of probes on few clips, are settled by val_loss.
-    Trials without a score (diverged, failed) and replicates are left out.
-    """
-    scored = [record for record in records if record.score < NO_SCORE and record.proposal.replicate_of is None]
-    return sorted(scored, key=lambda record: (-record.resource, record.score, record.value("val_loss") or NO_SCORE))
-
-
-class Listener(Protocol):
-    """Whoever wants to know what happens to trials: the live table, wandb."""
-
-    def on_start(self, record: TrialRecord) -> None:
-        """A trial starts, or goes on after a pause."""
-
-    def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
-        """A trial has reported."""
-
-    def on_end(self, record: TrialRecord) -> None:
-        """A trial has paused or ended: see its state."""
-
-
-def last_line(error: object) -> str:
-    """The last line of an error's text, which names the cause; without the class, where it is meant for users."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return USER_ERROR.sub("", lines[-1].strip()) if lines else type(error).__name__
-
-
-def append_report(path: Path, report: dict[str, Any]) -> None:
-    """Appends one line to a reports.jsonl; NaN becomes null."""
-    plain = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in report.items()
-    }
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(plain) + "\n")
+def ends_lost(status: str) -> bool:
+    """Whether a report with this status says that its trial diverged or ran out of memory."""
+    return status in (TrialState.DIVERGED, TrialState.OUT_OF_MEMORY)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from analysis.run_directory.trials import TrialState
 from benchmarks.replay.curves import Array, Pool
 from salt_tune.schedulers.asha import Move
 
@@ -41,7 +42,7 @@ class Proposals(Protocol):
     def report(self, trial: str, rung: float, score: float) -> None:
         """A trial has come to a rung."""
 
-    def end(self, trial: str, state: str, score: float) -> None:
+    def end(self, trial: str, state: TrialState, score: float) -> None:
         """A trial has ended."""
 
 
@@ -124,7 +125,7 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
         score = float(values[stretch.config, stretch.stop])
         if score == math.inf:
             method.end(stretch.trial)
-            proposals.end(stretch.trial, "diverged", math.inf)
+            proposals.end(stretch.trial, TrialState.DIVERGED, math.inf)
         else:
             method.result(stretch.trial, stretch.to, score)
             if stretch.to in rungs:
@@ -132,9 +133,9 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
                 proposals.report(stretch.trial, stretch.to, score)
             if stretch.to == round(method.rungs[-1]):
                 state.finished += 1
-                proposals.end(stretch.trial, "finished", score)
+                proposals.end(stretch.trial, TrialState.COMPLETE, score)
         for dropped in method.drop():
-            proposals.end(dropped, "pruned", float(values[configs[dropped], reached[dropped]]))
+            proposals.end(dropped, TrialState.PRUNED, float(values[configs[dropped], reached[dropped]]))
         state.spent.append(steps + sum(other.steps_by(now) for other in running))
         state.recommended.append(best[2])
     state.makespan = now

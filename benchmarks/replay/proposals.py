@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.run_directory.trials import TrialState
 from benchmarks.replay.curves import Pool
 from salt_tune.searchers.base import Method, Searcher
 from salt_tune.space.parameters import Range
@@ -26,7 +27,7 @@ class InOrder:
     def report(self, trial: str, rung: float, score: float) -> None:
         """See `clock.Proposals`."""
 
-    def end(self, trial: str, state: str, score: float) -> None:
+    def end(self, trial: str, state: TrialState, score: float) -> None:
         """See `clock.Proposals`."""
 
 
@@ -66,6 +67,6 @@ class Learned:
         """See `clock.Proposals`."""
         self._searcher.report(trial, rung, score)
 
-    def end(self, trial: str, state: str, score: float) -> None:
+    def end(self, trial: str, state: TrialState, score: float) -> None:
         """See `clock.Proposals`."""
         self._searcher.end(trial, state, score)

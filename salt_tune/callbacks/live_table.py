@@ -1,19 +1,29 @@
 """The live table of a search on a terminal, and plain lines when piped."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from analysis.run_directory.trials import TrialRecord
+from analysis.run_directory.events import Trials
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import Trial, TrialState
 from analysis.text import printable
+from salt_tune.callbacks.base import Report
 from salt_tune.space.schedule import Resource
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 
-STATE_STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "waiting": "dim", "paused": "dim"}
+STATE_STYLES = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.WAITING: "dim",
+    TrialState.PAUSED: "dim",
+}
 
 # Of each resource the name of a point and of an amount: "epoch 1" but "3 epochs".
 UNITS: dict[Resource, tuple[str, str]] = {
@@ -52,61 +62,64 @@ def heading(name: str) -> Text:
 
 
 class LiveTable:
-    """Shows all trials while they run; use it as a context manager around the search.
+    """Shows all trials while they run; see `salt_tune.callbacks.base.Callback`.
 
     Args:
-        records: the trials, by id; more may come.
+        run: the run directory, in which it writes nothing.
         space: what is searched.
     """
 
-    def __init__(self, records: dict[str, TrialRecord], space: SearchSpace) -> None:
-        self._records, self._space = records, space
+    def __init__(self, run: RunDirectory, space: SearchSpace) -> None:  # noqa: ARG002  as all callbacks are made
+        self._space = space
+        self._trials: Mapping[str, Trial] = {}
         self._parameters = tuple(space.searched())
         self._rungs = space.schedule.rung_points()
         self._live = (
             Live(get_renderable=self._table, console=console, refresh_per_second=2) if console.is_terminal else None
         )
 
-    def __enter__(self) -> "LiveTable":
+    def on_search_start(self, trials: Trials) -> None:
+        """Begins to draw, on a terminal."""
+        self._trials = trials
         if self._live:
             self._live.start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def on_trial_start(self, trial: Trial) -> None:
+        """Piped, says that a trial starts or goes on."""
+        if not trial.scores:
+            given = trial.parameters
+            values = "  ".join(f"{name} {short(given[name])}" for name in self._parameters if name in given)
+            self._say(trial, f"starts    {values}")
+            return
+        ahead = [rung for rung in self._rungs if rung > trial.resource] or [trial.resource]
+        self._say(trial, f"goes on to {quantity(ahead[-1 if trial.replicate_of else 0])}")
+
+    def on_trial_result(self, trial: Trial, report: Report) -> None:
+        """Piped, says what came at rungs and whole epochs."""
+        resource, reached = self._space.schedule.resource, float(report["resource"])
+        told = reached in self._rungs or (resource == "epoch" and reached.is_integer())
+        if told and trial.value("val_loss") is not None:
+            point = f"{UNITS[resource][0]} {quantity(reached)}"
+            losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
+            self._say(trial, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
+
+    def on_trial_pause(self, trial: Trial) -> None:
+        """Piped, says where a trial has paused."""
+        self._say(trial, f"paused at {quantity(trial.resource)}")
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Piped, says how a trial has ended."""
+        reason = f": {trial.error}" if trial.error else ""
+        self._say(trial, f"{trial.state} after {amount(trial.resource, self._space.schedule.resource)}{reason}")
+
+    def on_search_end(self, trials: Trials, *, over: bool) -> None:  # noqa: ARG002
+        """Leaves the table as it was last."""
         if self._live:
             self._live.stop()
 
-    def on_start(self, record: TrialRecord) -> None:
-        """A trial starts, or goes on after a pause."""
-        if not record.scores:
-            given = record.proposal.parameters
-            values = "  ".join(f"{name} {short(given[name])}" for name in self._parameters if name in given)
-            self._say(record, f"starts    {values}")
-            return
-        ahead = [rung for rung in self._rungs if rung > record.resource] or [record.resource]
-        self._say(record, f"goes on to {quantity(ahead[-1 if record.proposal.replicate_of else 0])}")
-
-    def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
-        """A trial has reported; piped, rungs and whole epochs get a line."""
-        resource, reached = self._space.schedule.resource, float(report["resource"])
-        told = reached in self._rungs or (resource == "epoch" and reached.is_integer())
-        if told and record.value("val_loss") is not None:
-            point = f"{UNITS[resource][0]} {quantity(reached)}"
-            losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
-            self._say(record, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
-
-    def on_end(self, record: TrialRecord) -> None:
-        """A trial has paused or ended."""
-        if record.state == "paused":
-            self._say(record, f"paused at {quantity(record.resource)}")
-        elif record.state != "interrupted" or record.scores:
-            reason = f": {record.error}" if record.error else ""
-            trained = amount(record.resource, self._space.schedule.resource)
-            self._say(record, f"{record.state} after {trained}{reason}")
-
-    def _say(self, record: TrialRecord, what: str) -> None:
+    def _say(self, trial: Trial, what: str) -> None:
         if self._live is None:
-            console.print(f"{record.id:<4} {what}".rstrip())
+            console.print(f"{trial.id:<4} {what}".rstrip())
 
     def _table(self) -> Table:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -115,19 +128,18 @@ class LiveTable:
         for name in (*self._parameters, unit, self._space.objective.name, "clips/s"):
             table.add_column(heading(name), justify="right", no_wrap=True)
         table.add_column("state")
-        for record in list(self._records.values()):  # a copy, as the search adds trials while this is drawn
+        for trial in list(self._trials.values()):  # a copy, as the search adds trials while this is drawn
             table.add_row(
-                record.id,
-                *(short(record.proposal.parameters.get(name)) for name in self._parameters),
-                *self._measures(record),
-                Text(record.state, STATE_STYLES.get(record.state, "red")),
+                trial.id,
+                *(short(trial.parameters.get(name)) for name in self._parameters),
+                *self._measures(trial),
+                Text(trial.state, STATE_STYLES.get(trial.state, "red")),
             )
         return table
 
-    def _measures(self, record: TrialRecord) -> list[str]:
+    def _measures(self, trial: Trial) -> list[str]:
         """How far a trial is, its objective, and its speed."""
-        if not record.last:
+        if not trial.metrics:
             return ["-"] * 3
-        objective = self._space.objective.value({**record.features, **record.last})
-        measures = (objective, record.value("clips_per_second"))
-        return [quantity(record.resource), *("-" if value is None else f"{value:.4g}" for value in measures)]
+        measures = (self._space.objective.value(trial.metrics), trial.value("clips_per_second"))
+        return [quantity(trial.resource), *("-" if value is None else f"{value:.4g}" for value in measures)]

@@ -17,9 +17,12 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
 
-from salt_tune.searchers.base import Proposal
+from analysis.run_directory.events import Trials
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import Trial, TrialState, ends_lost
+from salt_tune.callbacks.base import Report
 from salt_tune.space.sampling import fits
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
@@ -29,12 +32,9 @@ RETRY_SECONDS = 10.0  # after which a file that could not be written is written 
 RETRY_SHARE = 20  # of the time that writing it anew takes, at least, lies between two tries
 
 STATES = {
-    "finished": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "diverged": TrialState.FAIL,
-    "out_of_memory": TrialState.FAIL,
-    "failed": TrialState.FAIL,
-}
+    TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
+    TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+}  # of Optuna; a lost trial is FAIL
 
 
 @dataclass
@@ -44,17 +44,17 @@ class _Shown:
     params: dict[str, Any]
     attributes: dict[str, Any]
     steps: dict[int, float] = field(default_factory=dict)
-    state: TrialState = TrialState.RUNNING
+    state: Any = optuna.trial.TrialState.RUNNING
     value: float | None = None
     started: datetime = field(default_factory=datetime.now)
     completed: datetime | None = None
 
     @property
     def ended(self) -> bool:
-        return bool(self.state != TrialState.RUNNING)
+        return bool(self.state != optuna.trial.TrialState.RUNNING)
 
 
-class StudyView:
+class OptunaStudy:
     """Writes an Optuna study, which any process can load: `optuna.load_study(storage="sqlite:///...", study_name=...)`.
 
     The study minimises the score. Its attributes `objective` and `mode` say what that is made of; `resource` and
@@ -62,20 +62,21 @@ class StudyView:
     `fixed` (all hyperparameters that are no parameters here), `replicate_of`, and in the end `state` and `error`. A
     trial that failed, diverged or ran out of memory is FAIL, one that is paused RUNNING.
 
-    Nothing is written before `show`. A file that cannot be written then (it is locked by a reader, gone, or the disk is
-    full) is told in one warning, and written anew some time later, and at the end.
+    Nothing is written before the search starts: then the file is built from all that is known, replacing what is there.
+    A file that cannot be written (a reader locks it, it is gone, or the disk is full) is told in one warning, and
+    written anew some time later, and at the end. See `salt_tune.callbacks.base.Callback`.
 
     Args:
-        path: the file; whatever is there is replaced.
-        name: of the study.
+        run: the run directory; its name is that of the study.
         space: what is searched.
     """
 
-    def __init__(self, path: Path, name: str, space: SearchSpace) -> None:
+    def __init__(self, run: RunDirectory, space: SearchSpace) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._path, self._name = path, name
+        self._path, self._name = run.study, run.path.name
         self._distributions = {name: parameter.distribution() for name, parameter in space.parameters.items()}
         self._steps = {point: step for step, point in enumerate(space.schedule.report_points())}
+        self._rungs = space.schedule.rung_points()
         self._attributes = {
             "objective": space.objective.name,
             "mode": space.objective.mode,
@@ -88,11 +89,97 @@ class StudyView:
         self._storage: RDBStorage | None = None  # None: the file lacks something
         self._study = 0
         self._inode = 0
-        self._retry_at = math.inf  # until it is shown
+        self._retry_at = math.inf  # until the search starts
         self._warned = False
 
-    def show(self) -> None:
+    def on_search_start(self, trials: Trials) -> None:
         """Writes what is known so far, in place of whatever is there, even of what a killed process left behind."""
+        for trial in trials.values():
+            self._trials[trial.id] = self._shown(trial)
+        self._show()
+
+    def on_trial_start(self, trial: Trial) -> None:
+        """Adds a trial; one that goes on is there already."""
+        if trial.id in self._trials:
+            return
+        shown = self._trials[trial.id] = self._shown(trial)
+
+        def write(storage: RDBStorage) -> None:
+            self._numbers[trial.id] = storage.create_new_trial(self._study, self._frozen(shown))
+
+        self._write(write)
+
+    def on_trial_result(self, trial: Trial, report: Report) -> None:
+        """Adds the score at a rung."""
+        point = float(report["resource"])
+        if point in self._rungs_of(trial) and not ends_lost(report["status"]):
+            step, score = self._steps[point], trial.scores[point]
+            self._trials[trial.id].steps[step] = score
+            self._write(lambda storage: storage.set_trial_intermediate_value(self._numbers[trial.id], step, score))
+
+    def on_trial_pause(self, trial: Trial) -> None:
+        """Leaves a paused trial RUNNING: Optuna knows no pause."""
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Writes how a trial has ended."""
+        shown = self._trials[trial.id]
+        if shown.ended:
+            return
+        said = self._end(shown, trial)
+
+        def write(storage: RDBStorage) -> None:
+            number = self._numbers[trial.id]
+            for name, value in said.items():
+                storage.set_trial_user_attr(number, name, value)
+            values = None if shown.value is None else [shown.value]
+            storage.set_trial_state_values(number, shown.state, values)
+
+        self._write(write)
+
+    def on_search_end(self, trials: Trials, *, over: bool) -> None:  # noqa: ARG002
+        """Lets go of the file, after it has been written anew where it lacks something."""
+        if self._storage is None or not self._is_there():
+            self._show()
+        self._let_go()
+
+    def _shown(self, trial: Trial) -> _Shown:
+        """A trial as the study has it, from all that is known of it."""
+        params = {
+            name: value
+            for name, value in trial.parameters.items()
+            if name in self._distributions and fits(self._distributions[name], value)
+        }
+        attributes = {
+            "trial": trial.id,
+            "seed": trial.seed,
+            "fixed": {name: value for name, value in trial.config.items() if name not in params},
+            "replicate_of": trial.replicate_of,
+        }
+        shown = _Shown(params, {name: value for name, value in attributes.items() if value is not None})
+        shown.steps = {self._steps[point]: trial.scores[point] for point in self._rungs_of(trial)}
+        if trial.state.ended:
+            self._end(shown, trial)
+        return shown
+
+    def _rungs_of(self, trial: Trial) -> list[float]:
+        """The rungs at which a trial has a score to show; replicates, which no rung compares, show none."""
+        if trial.replicate_of is not None:
+            return []
+        return [point for point in self._rungs if math.isfinite(trial.scores.get(point, math.inf))]
+
+    def _end(self, shown: _Shown, trial: Trial) -> dict[str, Any]:
+        """Takes how a trial has ended, and returns what of it are attributes."""
+        said = {"state": str(trial.state)} if trial.error is None else {"state": str(trial.state), "error": trial.error}
+        shown.attributes |= said
+        lost = not math.isfinite(trial.score)
+        shown.state = optuna.trial.TrialState.FAIL
+        if not trial.state.lost and not (trial.state is TrialState.COMPLETE and lost):
+            shown.state = STATES[trial.state]
+        shown.value = None if shown.state == optuna.trial.TrialState.FAIL or lost else trial.score
+        shown.completed = datetime.now()
+        return said
+
+    def _show(self) -> None:
         started = time.monotonic()
         self._let_go()
         try:
@@ -102,77 +189,11 @@ class StudyView:
         took = time.monotonic() - started
         self._retry_at = time.monotonic() + max(RETRY_SECONDS, RETRY_SHARE * took)
 
-    def start(self, proposal: Proposal) -> None:
-        """A trial starts; of one that goes on, no notice is taken."""
-        if proposal.id in self._trials:
-            return
-        params = {
-            name: value
-            for name, value in proposal.parameters.items()
-            if name in self._distributions and fits(self._distributions[name], value)
-        }
-        attributes = {
-            "trial": proposal.id,
-            "seed": proposal.seed,
-            "fixed": {name: value for name, value in proposal.config.items() if name not in params},
-            "replicate_of": proposal.replicate_of,
-        }
-        known = {name: value for name, value in attributes.items() if value is not None}
-        shown = self._trials[proposal.id] = _Shown(params, known)
-
-        def write(storage: RDBStorage) -> None:
-            self._numbers[proposal.id] = storage.create_new_trial(self._study, self._frozen(shown))
-
-        self._write(write)
-
-    def report(self, trial_id: str, rung: float, score: float) -> None:
-        """A trial has come to a point of the schedule."""
-        shown, step = self._trials[trial_id], self._steps[rung]
-        if not shown.ended:
-            shown.steps[step] = score
-            self._write(lambda storage: storage.set_trial_intermediate_value(self._numbers[trial_id], step, score))
-
-    def end(self, trial_id: str, state: str, score: float, error: str | None = None) -> None:
-        """A trial has ended; states that Optuna does not know leave it running.
-
-        Args:
-            trial_id: its id.
-            state: "finished", "pruned", "diverged", "out_of_memory", "failed" or "interrupted".
-            score: lower is better.
-            error: one line, where it failed.
-        """
-        shown = self._trials[trial_id]
-        if shown.ended:
-            return
-        lost = not math.isfinite(score)
-        said = {"state": state} if error is None else {"state": state, "error": error}
-        shown.attributes |= said
-        if state in STATES:
-            shown.state = TrialState.FAIL if state == "finished" and lost else STATES[state]
-            shown.value = None if shown.state == TrialState.FAIL or lost else score
-            shown.completed = datetime.now()
-
-        def write(storage: RDBStorage) -> None:
-            number = self._numbers[trial_id]
-            for name, value in said.items():
-                storage.set_trial_user_attr(number, name, value)
-            if shown.ended:
-                values = None if shown.value is None else [shown.value]
-                storage.set_trial_state_values(number, shown.state, values)
-
-        self._write(write)
-
-    def close(self) -> None:
-        """Lets go of the file, after it has been written anew where it lacks something."""
-        if self._storage is None or not self._is_there():
-            self.show()
-        self._let_go()
-
     def _write(self, change: Callable[[RDBStorage], None]) -> None:
         """Changes the file; where it lacks something already, it is written anew, now or later."""
         if self._storage is None:
             if time.monotonic() >= self._retry_at:
-                self.show()
+                self._show()
             return
         try:
             if not self._is_there():  # SQLite would write to what is left of it

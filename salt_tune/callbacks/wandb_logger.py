@@ -6,11 +6,15 @@ It is written for others to see: what it refuses is refused before a search begi
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from analysis.run_directory.trials import ENDED, TrialRecord
+from analysis.run_directory.events import Trials
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import Trial, TrialState, ends_lost
+from salt_tune.callbacks.base import Report
+from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.errors import UserError
 
@@ -19,7 +23,6 @@ Mode = Literal["off", "offline", "online"]
 MODES = get_args(Mode)
 PROJECT = "salt_tune"
 
-CRASHED = {"failed", *ENDED}
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what W&B takes as an id and as a group, in its folders and addresses too
 PLAIN_LENGTH = 64
 FINISH_SECONDS = 120  # that the end of a run may take to upload; what is left lies in wandb/, for `wandb sync`
@@ -96,7 +99,7 @@ class WandbRun:
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
-    def log(self, report: dict[str, Any]) -> None:
+    def log(self, report: Mapping[str, Any]) -> None:
         """Logs the numbers of a report, over its epoch."""
         self._run.log({name: value for name, value in report.items() if isinstance(value, int | float)})
 
@@ -152,7 +155,7 @@ class WandbFollower:
         if mode != "off":
             self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, resume=True))
 
-    def log(self, report: dict[str, Any]) -> None:
+    def log(self, report: Mapping[str, Any]) -> None:
         """Logs a report."""
         if (run := self._run) is not None:
             self._try(lambda: run.log(report))
@@ -164,52 +167,58 @@ class WandbFollower:
         self._try.close()
 
 
-class WandbTracker(contextlib.AbstractContextManager["WandbTracker"]):
-    """Follows a search, see `analysis.run_directory.trials.Listener`; as a context manager it ends what is still open.
+class WandbLogger:
+    """Logs each trial of a search as a run; see `salt_tune.callbacks.base.Callback`.
 
-    The run of a trial stays open while the trial is paused: it costs a file and no thread. Where W&B fails, it says so
-    once and logs nothing more.
+    The run of a trial stays open while the trial is paused: it costs a file and no thread. Where W&B fails, one line
+    says so and nothing more is logged.
 
     Args:
+        run: the run directory; its name is that of the runs' group.
+        space: what is searched.
         mode: "offline" or "online".
-        folder: the run directory.
-        group: name of the search.
-        resume: the search goes on where another process left it.
     """
 
-    def __init__(self, mode: Mode, folder: Path, group: str, *, resume: bool = False) -> None:
-        self._mode, self._folder, self._group, self._resume = mode, folder, group, resume
+    def __init__(self, run: RunDirectory, space: SearchSpace, *, mode: Mode) -> None:  # noqa: ARG002  as all are made
+        self._mode, self._folder, self._group = mode, run.path, run.path.name
+        self._resume = False  # whether there may be runs already, by a process before this one
         self._open: dict[str, WandbRun] = {}
         self._logged: dict[str, float] = {}  # how far each trial has been logged
-        self._paused: set[str] = set()
         self._try = Lenient()
 
-    def on_start(self, record: TrialRecord) -> None:
-        """A trial starts, or goes on after a pause."""
-        self._paused.discard(record.id)
-        if record.id not in self._open:
-            self._try(lambda: self._begin(record))
+    def on_search_start(self, trials: Trials) -> None:
+        """Remembers whether the search was begun by another process."""
+        self._resume = bool(trials)
 
-    def _begin(self, record: TrialRecord) -> None:
-        config = record.proposal.config
-        self._open[record.id] = WandbRun(self._mode, self._folder, self._group, record.id, config, resume=self._resume)
-        self._logged.setdefault(record.id, record.resource)
+    def on_trial_start(self, trial: Trial) -> None:
+        """Begins the run of a trial, unless it is open since before a pause."""
+        if trial.id not in self._open:
+            self._try(lambda: self._begin(trial))
 
-    def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
-        """A trial has reported; one that comes again, since its process had died, is not logged again."""
-        if record.id in self._open and (report["resource"] > self._logged[record.id] or report["status"] in ENDED):
-            self._logged[record.id] = report["resource"]
-            self._try(lambda: self._open[record.id].log(report))
+    def _begin(self, trial: Trial) -> None:
+        self._open[trial.id] = WandbRun(
+            self._mode, self._folder, self._group, trial.id, trial.config, resume=self._resume
+        )
+        self._logged.setdefault(trial.id, trial.resource)
 
-    def on_end(self, record: TrialRecord) -> None:
-        """A trial has paused or ended."""
-        if record.state == "paused":
-            self._paused.add(record.id)
-        elif (run := self._open.pop(record.id, None)) is not None:
-            self._try(lambda: run.finish(int(record.state in CRASHED)))
+    def on_trial_result(self, trial: Trial, report: Report) -> None:
+        """Logs a report; one that comes again, since its process had died, is not logged again."""
+        if trial.id in self._open and (report["resource"] > self._logged[trial.id] or ends_lost(report["status"])):
+            self._logged[trial.id] = report["resource"]
+            self._try(lambda: self._open[trial.id].log(report))
 
-    def __exit__(self, *error: object) -> None:
+    def on_trial_pause(self, trial: Trial) -> None:
+        """Leaves the run open."""
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Ends the run of a trial; that of a lost one counts as crashed."""
+        if (run := self._open.pop(trial.id, None)) is not None:
+            self._try(lambda: run.finish(int(trial.state.lost)))
+
+    def on_search_end(self, trials: Trials, *, over: bool) -> None:  # noqa: ARG002
+        """Ends what is still open: paused trials as they should, running ones as crashed."""
         for name, run in self._open.items():
-            self._try(lambda run=run, name=name: run.finish(int(name not in self._paused)))  # type: ignore[misc]
+            paused = trials[name].state is TrialState.PAUSED
+            self._try(lambda run=run, paused=paused: run.finish(int(not paused)))  # type: ignore[misc]
         self._open.clear()
         self._try.close()

@@ -1,195 +1,293 @@
-"""What a search does next: schedule, proposals and journal joined, without Ray or a clock.
+"""What a search does next: scheduler, searcher and journal joined, without Ray or a clock.
 
-Whoever runs trials asks `next` for something to run, tells each report, and obeys the verdict. Everything that is told
-is in the journal before it is answered.
+A backend that runs trials asks `Controller.next` for something to run, tells each report, and obeys the decision.
+Everything that is told is in the journal before it is answered.
 """
 
 import math
-from collections.abc import Container
-from typing import Any, Literal
+from collections import deque
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from analysis.run_directory.trials import ENDED, NO_SCORE, TrialRecord, ranking
+from analysis.run_directory.events import (
+    Event,
+    JobStarted,
+    ResultReported,
+    SessionEnded,
+    TrialAdded,
+    TrialEnded,
+    TrialPruned,
+    Trials,
+    TrialsAllowed,
+    encode,
+    read_events,
+)
+from analysis.run_directory.lines import damaged_line
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.ranking import complete
+from analysis.run_directory.reports import plain_report
+from analysis.run_directory.trials import Trial, TrialState, ends_lost
+from salt_tune.callbacks.base import Callback
+from salt_tune.controller.decision import Decision
+from salt_tune.controller.new_trial import cost_of, new_trial
 from salt_tune.controller.replicates import next_replicate
-from salt_tune.controller.state import SearchState
-from salt_tune.searchers.base import Proposal, proposal
+from salt_tune.controller.settings import Settings
+from salt_tune.runs.journal import Journal
+from salt_tune.schedulers.asha import Scheduler
+from salt_tune.searchers.base import Searcher
+from salt_tune.space.search_space import SearchSpace
 
-Verdict = Literal["continue", "pause", "stop"]
 
+@dataclass
+class Controller:
+    """The course of one search.
 
-class Steering(SearchState):
-    """Decides what a search does next; see `SearchState` for its arguments."""
+    Args:
+        space: what is searched.
+        settings: how.
+        scheduler: decides which trial goes on.
+        searcher: suggests new ones.
+        run: where the files of the search lie.
+        journal: writes its decisions.
+        reports: writes the reports of its trials.
+        callbacks: follow it.
+
+    Attributes:
+        trials: all that is known of the trials.
+        draining: nothing new is started.
+    """
+
+    space: SearchSpace
+    settings: Settings
+    scheduler: Scheduler
+    searcher: Searcher
+    run: RunDirectory
+    journal: Journal
+    reports: Journal
+    callbacks: list[Callback] = field(default_factory=list)
+    trials: Trials = field(init=False)
+    draining: bool = False
+    _again: deque[str] = field(default_factory=deque)  # on their way when the process died, or memory ran out
+    _prunable: list[str] = field(default_factory=list)  # that the scheduler has given up, and the journal not yet
+
+    def __post_init__(self) -> None:
+        self.trials = Trials(self.space.trials)
+
+    # --- what it knows
+
+    def resume(self) -> None:
+        """Reads the journal: after it, the search stands where it stood.
+
+        Raises:
+            RunError: the journal is damaged, or a report that it names is not there.
+        """
+        for number, event in enumerate(read_events(self.run), start=1):
+            with damaged_line(self.run.decisions, number):
+                self._apply(event)
+        for trial in [*self._prunable]:  # the process died before their lines
+            self._decide(TrialPruned(trial))
+        self._again = deque(trial.id for trial in self.trials.values() if trial.state is TrialState.RUNNING)
+
+    @property
+    def running(self) -> int:
+        """How many trials are on their way in this process."""
+        return sum(trial.state is TrialState.RUNNING for trial in self.trials.values()) - len(self._again)
 
     @property
     def over(self) -> bool:
         """Whether nothing runs and nothing is left to do."""
-        idle = not self.scheduler.running and not self._replicas
-        return idle and self.scheduler.next() is None and self._next_replica() is None
+        idle = not any(trial.state is TrialState.RUNNING for trial in self.trials.values())
+        return idle and self.scheduler.next() is None and self._next_replicate() is None
 
-    def next(self) -> TrialRecord | None:
+    @property
+    def begun(self) -> int:
+        """How many trials have been suggested, replicates apart."""
+        return sum(trial.replicate_of is None for trial in self.trials.values())
+
+    # --- what is next
+
+    def next(self) -> Trial | None:
         """The trial to run next, new or paused; None where there is none, as long as nothing else happens."""
         if self.draining:
             return None
         if self._again:
-            record = self.records[self._again.popleft()]
+            trial = self.trials[self._again.popleft()]
         else:
-            chosen = self._choose()
-            if chosen is None:
+            job = self._choose()
+            if job is None:
                 return None
-            trial, to, why = chosen
-            if isinstance(trial, Proposal):  # one that the process before this one died over has a "start" already
-                self._write("start", trial.id, **_start_entry(trial))
-                self._start(trial)
-                trial = trial.id
-            record = self.records[trial]
-            self._write("run", trial, **{"from": record.resource, "to": to, "why": why})
-            self._run(trial, to)
-        record.state = "running"
-        for listener in self.listeners:
-            listener.on_start(record)
-        return record
+            self._decide(job)
+            trial = self.trials[job.trial]
+        self._tell(lambda callback: callback.on_trial_start(trial))
+        return trial
 
-    def _choose(self) -> tuple[str | Proposal, float, str] | None:
-        """A trial to go on with or a new one, where it goes, and why."""
-        move = self.scheduler.next()
-        if move is None:
-            replica = None if self.scheduler.running else self._next_replica()
-            return (replica, self.scheduler.rungs[-1], "another seed of a finalist") if replica else None
-        if move.trial is not None:
-            return move.trial, move.to, move.why
+    def _choose(self) -> JobStarted | None:
+        """The next job, whose trial is added where it is a new one."""
+        job = self.scheduler.next()
+        if job is None:
+            replicate = None if self.scheduler.running else self._next_replicate()
+            if replicate is None:
+                return None
+            return self._job(replicate, self.scheduler.rungs[-1], "another seed of a finalist")
+        if job.trial is not None:
+            return self._job(job.trial, job.to, job.why)
         number = self.scheduler.started
         name = f"T{number}"
-        if name in self.records:
-            return name, move.to, move.why
+        if name in self.trials:  # the process before this one died over it
+            return self._job(name, job.to, job.why)
         parameters = self.searcher.propose(name)
         if parameters is None:
             self._exhausted(number)
             return self._choose()
-        seed = self.options.seed + (number if self.options.vary_seeds else 0)
-        return proposal(self.space, name, parameters, seed), move.to, move.why
+        seed = self.settings.seed + (number if self.settings.vary_seeds else 0)
+        return self._job(new_trial(self.space, name, parameters, seed), job.to, job.why)
 
-    def _next_replica(self) -> Proposal | str | None:
-        if not self.options.replicates:
+    def _job(self, trial: TrialAdded | str, milestone: float, reason: str) -> JobStarted:
+        if isinstance(trial, TrialAdded):
+            self._decide(trial)
+            trial = trial.trial
+        return JobStarted(trial, self.trials[trial].resource, milestone, reason)
+
+    def _next_replicate(self) -> TrialAdded | str | None:
+        """The replicate to run, by its id where it has been added; None where all have run."""
+        if not self.settings.replicates:
             return None
-        waiting = (name for name, record in self.records.items() if record.state == "waiting")
-        return next(waiting, None) or next_replicate(self.records, self.options.replicates)
-
-    def report(self, trial: str, report: dict[str, Any]) -> Verdict:
-        """Takes a report; one that is known already, since its worker had died after it, changes nothing.
-
-        Returns:
-            Whether the trial goes on, pauses, or is at its end.
-        """
-        record = self.records[trial]
-        status, point = report["status"], float(report["resource"])
-        if record.state in ENDED or (point in record.scores and status != "out_of_memory"):
-            verdicts: dict[str, Verdict] = {"running": "continue", "paused": "pause"}
-            return verdicts.get(record.state, "stop")
-        self.reports.append(_plain({"trial": trial, **report}))
-        score = record.add(report, self.space)
-        self._write("result", trial, resource=point, status=status, score=score if score < NO_SCORE else None)
-        for listener in self.listeners:
-            listener.on_report(record, report)
-        self._result(trial, point, status, score)
-        if record.state == "running":
-            return "continue"
-        if record.state != "paused":
-            for listener in self.listeners:
-                listener.on_end(record)
-        self._tidy()
-        return "pause" if record.state == "paused" else "stop"
-
-    def pause(self, trial: str) -> None:
-        """A trial that has paused is not the next one: its worker is free for another."""
-        for listener in self.listeners:
-            listener.on_end(self.records[trial])
-
-    def end(self, trial: str, state: str, error: str | None = None) -> None:
-        """A trial is over without a report that says so: it failed, or another scheduler stopped it ("pruned")."""
-        record = self.records[trial]
-        if record.state not in ("running", "paused"):
-            return
-        self._write("end", trial, state=state, error=error)
-        self._end(trial, state, error)
-        for listener in self.listeners:
-            listener.on_end(record)
-        self._tidy()
+        waiting = (name for name, trial in self.trials.items() if trial.state is TrialState.WAITING)
+        return next(waiting, None) or next_replicate(self.trials, self.settings.replicates)
 
     def extend(self, trials: int) -> int:
-        """More trials may be started, as far as there are configurations left for them; how many."""
+        """Allows more trials, as far as there are configurations left for them; returns how many."""
         most = self.scheduler.trials + trials - self.begun
         more = max(0, trials - most + self.searcher.left(most))
         if more:
-            self._write("extend", None, trials=more)
-            self.scheduler.trials += more
+            self._decide(TrialsAllowed(more, total=False))
         return more
 
     def limit(self) -> int:
-        """Takes back the trials that there is no configuration left for; how many can be started in all."""
+        """Takes back the trials that there is no configuration left for; returns how many are allowed in all."""
         most = self.scheduler.trials - self.begun
         left = self.searcher.left(most)
         if left < most:
             self._exhausted(self.begun + left)
         return self.scheduler.trials
 
-    @property
-    def begun(self) -> int:
-        """Trials that have been proposed, replicates apart."""
-        return sum(record.proposal.replicate_of is None for record in self.records.values())
-
     def _exhausted(self, trials: int) -> None:
-        """All configurations of the space are or will be tried; the schedule goes on with those."""
-        self._write("exhausted", None, trials=trials)
-        self.scheduler.trials = trials
+        """All configurations of the space are or will be tried; the scheduler goes on with those."""
+        self._decide(TrialsAllowed(trials, total=True))
 
-    def close(self, seconds: float, *, ended: bool) -> None:
-        """The process leaves the search, at its end or before it.
+    # --- what happens to a trial
+
+    def report(self, name: str, report: Mapping[str, Any]) -> Decision:
+        """Takes a report; one that is known already, since its worker had died after it, changes nothing.
 
         Args:
-            seconds: how long it ran it.
-            ended: whether nothing is left to do: no paused trial will go on, and only the winner's checkpoint stays.
+            name: the id of its trial.
+            report: its fields; docs/run-directory.md has them.
         """
-        self.seconds += seconds
-        for record in self.records.values():
-            if record.state == "paused" and ended:
-                record.state = "pruned"
-            elif record.state in ("paused", "running"):
-                record.state = "interrupted"
-        if ended:
-            self.delete_checkpoints(kept=())
-        if self.view:
-            self.view.close()
-        self._write("session", None, seconds=seconds)  # last: where it cannot be written, all else is done
+        trial, status, point = self.trials[name], str(report["status"]), float(report["resource"])
+        if trial.state.ended or (point in trial.scores and status != TrialState.OUT_OF_MEMORY):
+            return Decision.of(trial)
+        line = plain_report(name, report)
+        self.reports.append(line)
+        score = math.inf if ends_lost(status) else self.space.objective.score({**trial.metrics, **line})
+        retry = status == TrialState.OUT_OF_MEMORY and trial.memory_errors < self.settings.oom_retries
+        self._decide(ResultReported(name, point, status, score, retry, line))
+        self._tell(lambda callback: callback.on_trial_result(trial, report))
+        if retry:
+            self._again.append(name)
+            return Decision.RESTART
+        if trial.state is not TrialState.RUNNING:
+            self._after(trial)
+        return Decision.of(trial)
 
-    def _tidy(self) -> None:
-        """Gives up trials that cannot go on, and deletes checkpoints that nobody will read again."""
-        for trial in self.scheduler.drop():
-            self._write("drop", trial)
-            self._drop(trial)
-            for listener in self.listeners:
-                listener.on_end(self.records[trial])
-        self.delete_checkpoints({"running", "paused"})
+    def pause(self, name: str) -> None:
+        """Tells the callbacks that a trial which has paused is not the next one: its worker is free for another."""
+        self._tell(lambda callback: callback.on_trial_pause(self.trials[name]))
 
-    def delete_checkpoints(self, kept: Container[str]) -> None:
-        """Deletes the checkpoints of all trials but the best finished one and those in one of the states `kept`."""
-        finished = [record for record in ranking(list(self.records.values())) if record.state == "finished"]
-        best = finished[0].id if finished else None
-        for path in self.checkpoints.glob("*.safetensors"):
-            record = self.records.get(path.stem)
-            if record and record.state not in kept and record.id != best:
+    def end(self, name: str, state: TrialState, error: str | None = None) -> None:
+        """Ends a trial without a report that says so: it failed, or one of Ray's schedulers stopped it."""
+        trial = self.trials[name]
+        if trial.state in (TrialState.RUNNING, TrialState.PAUSED):
+            self._decide(TrialEnded(name, state, error))
+            self._after(trial)
+
+    def _after(self, trial: Trial) -> None:
+        """Gives up trials that cannot go on, and deletes checkpoints that will not be read again."""
+        if trial.state.ended:
+            self._tell(lambda callback: callback.on_trial_end(trial))
+        for pruned in [*self._prunable]:
+            self._decide(TrialPruned(pruned))
+            self._tell(lambda callback, pruned=pruned: callback.on_trial_end(self.trials[pruned]))  # type: ignore[misc]
+        self.delete_checkpoints({TrialState.RUNNING, TrialState.PAUSED})
+
+    def delete_checkpoints(self, kept: Container[TrialState]) -> None:
+        """Deletes the checkpoints of all trials but the best complete one and those in one of the states `kept`."""
+        best = next((trial.id for trial in complete(self.trials.values())), None)
+        for path in self.run.checkpoints.glob("*.safetensors"):
+            trial = self.trials.get(path.stem)
+            if trial and trial.state not in kept and trial.id != best:
                 path.unlink(missing_ok=True)
 
+    # --- the search's own beginning and end
 
-def _start_entry(trial: Proposal) -> dict[str, Any]:
-    return {
-        "parameters": trial.parameters,
-        "hyperparameters": trial.config,
-        "seed": trial.seed,
-        "replicate_of": trial.replicate_of,
-    }
+    def begin(self) -> None:
+        """Tells the callbacks that trials will run from now on."""
+        self._tell(lambda callback: callback.on_search_start(self.trials))
 
+    def close(self, seconds: float, *, over: bool) -> None:
+        """Leaves the search, at its end or before it.
 
-def _plain(report: dict[str, Any]) -> dict[str, Any]:
-    """The report as JSON can say it: what is not finite becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in report.items()
-    }
+        Args:
+            seconds: how long this process ran it.
+            over: nothing is left to do: no paused trial will go on, and only the winner's checkpoint stays.
+
+        Raises:
+            UserError: the journal cannot be written; all else is done.
+        """
+        ended = SessionEnded(seconds)
+        self._apply(ended)  # before its line, which nothing follows from: a summary has the time also on a full disk
+        if over:
+            self.delete_checkpoints(kept=())
+        self.journal.append(encode(ended))
+
+    def _tell(self, what: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks:
+            what(callback)
+
+    # --- what follows from an event, as it happens and as it is read again
+
+    def _decide(self, event: Event) -> None:
+        """Writes the event, then lets follow from it what follows."""
+        self.journal.append(encode(event))
+        self._apply(event)
+
+    def _apply(self, event: Event) -> None:
+        """What follows from an event: for the trials, then for scheduler and searcher."""
+        trial = self.trials.apply(event)
+        match event:
+            case TrialsAllowed():
+                self.scheduler.trials = self.trials.allowed or 0
+            case TrialPruned():
+                self._prunable.remove(event.trial)
+        if trial is not None and trial.replicate_of is None:  # replicates are the controller's own
+            self._tell_scheduler_and_searcher(event, trial)
+        told = isinstance(event, ResultReported | TrialEnded)
+        if told and trial is not None and trial.state is not TrialState.RUNNING:
+            self._prunable += self.scheduler.drop()
+
+    def _tell_scheduler_and_searcher(self, event: Event, trial: Trial) -> None:
+        match event:
+            case TrialAdded():
+                self.searcher.adopt(trial.id, trial.parameters)
+            case JobStarted():
+                self.scheduler.run(trial.id, event.milestone)
+            case ResultReported() if not ends_lost(event.status):
+                if event.resource in self.space.schedule.rung_points():
+                    self.searcher.report(trial.id, event.resource, event.score, cost_of(trial, self.space))
+                self.scheduler.result(trial.id, event.resource, event.score)
+        if isinstance(event, ResultReported | TrialEnded) and trial.state.ended:
+            self.scheduler.end(trial.id)
+            self.searcher.end(trial.id, trial.state, trial.score)
+        elif isinstance(event, TrialPruned):
+            self.searcher.end(trial.id, trial.state, trial.score)

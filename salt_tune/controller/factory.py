@@ -1,8 +1,17 @@
-"""From the name in a space to who decides which trial goes on; knows nothing of Ray."""
+"""From names to objects, and from a run directory to the controller of its search; knows nothing of Ray."""
 
+from typing import Any
+
+from analysis.run_directory.paths import RunDirectory
+from salt_tune.controller.controller import Controller
+from salt_tune.controller.settings import Settings
+from salt_tune.runs.journal import Journal
+from salt_tune.runs.warm_start import remembered_trials
 from salt_tune.schedulers.asha import Promotions, Scheduler
 from salt_tune.schedulers.freeze_thaw import FreezeThaw
+from salt_tune.searchers.base import make_searcher
 from salt_tune.space.schedule import Schedule
+from salt_tune.space.search_space import SearchSpace
 
 
 def make_scheduler(schedule: Schedule, trials: int, keep: int | None = None) -> Scheduler:
@@ -18,3 +27,33 @@ def make_scheduler(schedule: Schedule, trials: int, keep: int | None = None) -> 
     if schedule.scheduler == "asha":
         return Promotions(schedule.rung_points(), trials, schedule.reduction_factor)
     return Promotions((schedule.full,), trials, schedule.reduction_factor)
+
+
+def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> Controller:
+    """The search as its journal left it; at its beginning where there is none.
+
+    Args:
+        run: the run directory; what workers left half written when they were killed is removed from it.
+        manifest: its run.json.
+        space: its space.yaml.
+
+    Raises:
+        RunError: the journal or the reports are damaged.
+    """
+    for pattern in ("checkpoints/.*.tmp", "clip_losses/*/.*.tmp"):
+        for left in run.path.glob(pattern):
+            left.unlink(missing_ok=True)
+    settings = Settings(**{name: manifest[name] for name in Settings.__dataclass_fields__})
+    searcher = make_searcher(space, settings.seed)
+    searcher.warm(remembered_trials(manifest))
+    controller = Controller(
+        space=space,
+        settings=settings,
+        scheduler=make_scheduler(space.schedule, space.trials, settings.keep_checkpoints),
+        searcher=searcher,
+        run=run,
+        journal=Journal(run.decisions),
+        reports=Journal(run.reports),
+    )
+    controller.resume()
+    return controller

@@ -2,25 +2,25 @@
 
 from collections.abc import Mapping
 
-from analysis.run_directory.trials import TrialRecord, ranking
-from salt_tune.searchers.base import Proposal
+from analysis.run_directory.events import TrialAdded
+from analysis.run_directory.ranking import complete
+from analysis.run_directory.trials import Trial
 
 MOST_FINALISTS = 3
 
 
-def next_replicate(records: Mapping[str, TrialRecord], seeds: int) -> Proposal | None:
+def next_replicate(trials: Mapping[str, Trial], seeds: int) -> TrialAdded | None:
     """A finalist with the next seed that it has not been trained with; None where all have been.
 
     Args:
-        records: the trials, by id, replicates among them.
+        trials: the trials, by id, replicates among them.
         seeds: further seeds of each finalist.
     """
-    finished = [record for record in ranking(list(records.values())) if record.state == "finished"]
+    finalists = complete(trials.values())[:MOST_FINALISTS]
     for number in range(1, seeds + 1):
-        for record in finished[:MOST_FINALISTS]:
-            name = f"{record.id}-seed{number}"
-            if name not in records:
-                seed = record.proposal.seed + number
-                config = {**record.proposal.config, "seed": seed}
-                return Proposal(name, record.proposal.parameters, config, seed, replicate_of=record.id)
+        for trial in finalists:
+            name = f"{trial.id}-seed{number}"
+            if name not in trials:
+                seed = trial.seed + number
+                return TrialAdded(name, trial.parameters, {**trial.config, "seed": seed}, seed, replicate_of=trial.id)
     return None

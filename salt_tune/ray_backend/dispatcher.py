@@ -1,10 +1,11 @@
 """Ray's side of the decisions: Tune asks here which trial to run, and hears "continue", "pause" or "stop".
 
-All decisions are `Steering`'s; these classes only translate. With one of Ray's own schedulers (`ray_schedulers.py`),
-Steering proposes and records, and Ray decides who goes on.
+All decisions are the `Controller`'s; these classes only translate. With one of Ray's own schedulers
+(`native_schedulers.py`), the controller suggests and records, and Ray decides which trial goes on.
 """
 
 import math
+import re
 import shutil
 import time
 from collections import Counter, deque
@@ -13,25 +14,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as RayTrial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher as RaySearcher
 
-from analysis.run_directory.trials import TrialRecord, last_line
-from salt_tune.controller.controller import Steering, Verdict
+from analysis.run_directory.trials import Trial, TrialState
+from salt_tune.controller.controller import Controller
+from salt_tune.controller.decision import Decision
 from trainable.errors import UserError
 
 FULL_DISK = "No space left on device"
 FREE_SOME = "; free some space, then resume the search"
 LEAST_FREE = 2**17  # bytes
+USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
 
 
 class Dispatch:
-    """What Steering has decided and Ray has not begun yet; shared by the three classes that Ray knows.
+    """What the controller has decided and Ray has not begun yet; shared by the three classes that Ray knows.
 
     Args:
-        steering: the search.
+        controller: of the search.
         concurrent: trials at a time.
 
     Attributes:
@@ -39,44 +42,46 @@ class Dispatch:
         stopping: whether the search leaves before its end.
         failure: what went wrong, where that is why.
         halted: trials that have been stopped after a report, for that reason alone.
+        restarting: trials that Ray will say are complete, and that are run again: they ran out of memory.
     """
 
-    def __init__(self, steering: Steering, concurrent: int) -> None:
-        self.steering, self._concurrent = steering, concurrent
-        self._chosen: deque[TrialRecord] = deque()
+    def __init__(self, controller: Controller, concurrent: int) -> None:
+        self.controller, self._concurrent = controller, concurrent
+        self._chosen: deque[Trial] = deque()
         self._begun: Counter[str] = Counter()  # again
-        self.trials: dict[str, Trial] = {}
+        self.trials: dict[str, RayTrial] = {}
         self.failure: Exception | None = None
         self._leave_at = math.inf
         self.halted: set[str] = set()
+        self.restarting: set[str] = set()
 
     def drain(self, seconds: float) -> None:
         """Starts nothing more; the search leaves when no trial runs, or after so many seconds."""
-        self.steering.draining = True
+        self.controller.draining = True
         self._leave_at = time.monotonic() + seconds
 
     @property
     def stopping(self) -> bool:
         """See the class."""
-        return self.steering.draining
+        return self.controller.draining
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Ends the search where Steering fails: Ray would take its errors for the trial's."""
+        """Ends the search where the controller fails: Ray would take its errors for the trial's."""
         try:
             yield
         except Exception as error:
             self.failure = self.failure or error
             self.drain(0)
 
-    def decide(self) -> TrialRecord | None:
+    def decide(self) -> Trial | None:
         """The next chosen trial; chooses one where a worker is free. `take` takes it."""
         if self.stopping:
             return None
-        if not self._chosen and self.steering.running < self._concurrent:
+        if not self._chosen and self.controller.running < self._concurrent:
             with self.guarded():
-                if (record := self.steering.next()) is not None:
-                    self._chosen.append(record)
+                if (trial := self.controller.next()) is not None:
+                    self._chosen.append(trial)
         return self._chosen[0] if self._chosen else None
 
     def take(self) -> None:
@@ -88,17 +93,20 @@ class Dispatch:
         if self._chosen and self._chosen[0].id == name:
             self.take()
 
-    def report(self, name: str, report: dict[str, Any]) -> Verdict:
-        """Tells Steering what a worker has reported: results, or why it could not go on."""
-        if report["status"] != "failed":
-            return self.steering.report(name, report)
+    def report(self, name: str, report: dict[str, Any]) -> Decision:
+        """Tells the controller what a worker has reported: results, or why it could not go on."""
+        if report["status"] != TrialState.FAILED:
+            decision = self.controller.report(name, report)
+            if decision is Decision.RESTART:
+                self.restarting.add(name)
+            return decision
         if not self.leaves_full_disk(report["error"]):
-            self.steering.end(name, "failed", report["error"])
-        return "stop"
+            self.controller.end(name, TrialState.FAILED, report["error"])
+        return Decision.STOP
 
     def leaves_full_disk(self, error: str) -> bool:
         """Leaves the search where an error comes from a full disk, for no trial could write; says whether it does."""
-        folder = self.steering.journal.path.parent
+        folder = self.controller.run.path
         # Where there was no room for the error itself, it says nothing; and Ray's own errors do not say where.
         if FULL_DISK not in error and shutil.disk_usage(folder).free >= LEAST_FREE:
             return False
@@ -114,15 +122,15 @@ class Dispatch:
         if self._begun[name] > most:
             return False
         self.trials.pop(name, None)
-        self._chosen.append(self.steering.records[name])
+        self._chosen.append(self.controller.trials[name])
         return True
 
     def over(self) -> bool:
         """Whether the search is at its end, or leaves before it."""
         if self.stopping:
-            waited_for = self.steering.running - len(self._chosen) - len(self.halted)
+            waited_for = self.controller.running - len(self._chosen) - len(self.halted)
             return waited_for <= 0 or time.monotonic() >= self._leave_at
-        return not self._chosen and self.steering.over
+        return not self._chosen and self.controller.over
 
 
 class Proposer(RaySearcher):
@@ -140,12 +148,11 @@ class Proposer(RaySearcher):
         """See `ray.tune.search.Searcher`."""
         if self._dispatch.over():
             return str(RaySearcher.FINISHED)
-        record = self._dispatch.decide()
-        if record is None or record.id in self._dispatch.trials:
+        trial = self._dispatch.decide()
+        if trial is None or trial.id in self._dispatch.trials:
             return None
         self._dispatch.take()
-        known = {"id": record.id, "hyperparameters": record.proposal.config, "known": record.resource}
-        return {"trial": known}
+        return {"trial": {"id": trial.id, "hyperparameters": trial.config, "known": trial.resource}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """See `ray.tune.search.Searcher`."""
@@ -161,7 +168,7 @@ class Proposer(RaySearcher):
 
 
 class Pausing(FIFOScheduler):
-    """A TrialScheduler that pauses trials at rungs, and resumes those that Steering goes on with."""
+    """A TrialScheduler that pauses trials at rungs, and resumes those that the controller goes on with."""
 
     _supports_buffered_results = False
 
@@ -173,46 +180,46 @@ class Pausing(FIFOScheduler):
         """See `Proposer`."""
         return {}
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """See `ray.tune.schedulers.TrialScheduler`; a trial that is chosen again goes on without a pause."""
-        name, verdict = trial.config["trial"]["id"], "stop"
+        name, decision = trial.config["trial"]["id"], Decision.STOP
         with self._dispatch.guarded():
-            verdict = self._dispatch.report(name, trial_report(result))
-        if verdict == "pause":
-            record = self._dispatch.decide()
-            if record is not None and record.id == name:
+            decision = self._dispatch.report(name, trial_report(result))
+        if decision is Decision.PAUSE:
+            chosen = self._dispatch.decide()
+            if chosen is not None and chosen.id == name:
                 self._dispatch.take()
-                verdict = "continue"
-            else:
-                self._dispatch.steering.pause(name)
-        elif verdict == "continue" and self._dispatch.stopping:
-            self._dispatch.halted.add(name)
-            verdict = "stop"
-        elif verdict == "continue":
+                return str(self.CONTINUE)
+            self._dispatch.controller.pause(name)
+            return str(self.PAUSE)
+        if decision is Decision.CONTINUE and not self._dispatch.stopping:
             self._dispatch.goes_on(name)
-        return str({"continue": self.CONTINUE, "pause": self.PAUSE, "stop": self.STOP}[verdict])
+            return str(self.CONTINUE)
+        if decision is Decision.CONTINUE:
+            self._dispatch.halted.add(name)
+        return str(self.STOP)  # also where it starts again: its worker is done with it
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """See `ray.tune.schedulers.TrialScheduler`."""
         dispatch = self._dispatch
         for name, trial in list(dispatch.trials.items()):
-            if trial.status == Trial.PAUSED and dispatch.steering.records[name].state not in ("running", "paused"):
+            if trial.status == RayTrial.PAUSED and dispatch.controller.trials[name].state.ended:
                 tune_controller.stop_trial(trial)
         if dispatch.over():
             for name in list(dispatch.trials):  # paused ones stay so: the search may be extended
                 tune_controller.stop_trial(dispatch.trials.pop(name))
             return None
-        record = dispatch.decide()
-        if record is None or record.id not in dispatch.trials:
+        chosen = dispatch.decide()
+        if chosen is None or chosen.id not in dispatch.trials:
             return None  # nothing to do, or a trial that Ray gets from `Proposer`
-        if dispatch.trials[record.id].status != Trial.PAUSED:
+        if dispatch.trials[chosen.id].status != RayTrial.PAUSED:
             return None  # it is still on its way into its pause
         dispatch.take()
-        return dispatch.trials[record.id]
+        return dispatch.trials[chosen.id]
 
 
 class Following(TrialProgressCallback):
-    """Tells Steering what Ray does with the trials, in place of Ray's own class that prints some of it."""
+    """Tells the controller what Ray does with the trials, in place of Ray's own class that prints some of it."""
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
@@ -221,43 +228,51 @@ class Following(TrialProgressCallback):
         """See `Proposer`."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """See `ray.tune.Callback`."""
         self._dispatch.trials[trial.config["trial"]["id"]] = trial
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
     ) -> None:
         """See `ray.tune.Callback`; a result that the scheduler has told already changes nothing."""
         with self._dispatch.guarded():
             self._dispatch.report(result["trial"], result["report"])
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """See `ray.tune.Callback`; of a trial that goes on, only one of Ray's own schedulers says this."""
-        self._end(trial, "pruned")
+        self._end(trial, TrialState.PRUNED)
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
         self._dispatch.leaves_full_disk(_error_of(trial))
         if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
             self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
-            self._end(trial, "failed", _error_of(trial))
+            self._end(trial, TrialState.FAILED, _error_of(trial))
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
         self._dispatch.leaves_full_disk(_error_of(trial))
 
-    def _end(self, trial: Trial, state: str, error: str | None = None) -> None:
+    def _end(self, trial: RayTrial, state: TrialState, error: str | None = None) -> None:
         name = trial.config["trial"]["id"]
         known = self._dispatch.trials.pop(name, None) is not None
-        if known and not self._dispatch.stopping and not self._dispatch.steering.tries_again(name):
+        if name in self._dispatch.restarting:
+            self._dispatch.restarting.remove(name)
+        elif known and not self._dispatch.stopping:
             with self._dispatch.guarded():
-                self._dispatch.steering.end(name, state, error)
+                self._dispatch.controller.end(name, state, error)
 
 
-def _error_of(trial: Trial) -> str:
+def _error_of(trial: RayTrial) -> str:
     text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
     return last_line(text) if text.strip() else "its process died"
+
+
+def last_line(error: object) -> str:
+    """The last line of an error's text, which names the cause; without the class, where it is meant for users."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return USER_ERROR.sub("", lines[-1].strip()) if lines else type(error).__name__
 
 
 def trial_report(result: dict[str, Any]) -> dict[str, Any]:

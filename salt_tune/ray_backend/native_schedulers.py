@@ -5,7 +5,8 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
 
-from salt_tune.controller.controller import Steering
+from analysis.run_directory.trials import TrialState
+from salt_tune.controller.controller import Controller
 from salt_tune.space.objective import Objective
 from salt_tune.space.schedule import Schedule
 from trainable.errors import UserError
@@ -38,24 +39,24 @@ def make_ray_scheduler(schedule: Schedule, objective: Objective) -> TrialSchedul
     return HyperBandScheduler(time_attr="training_iteration", max_t=reports, reduction_factor=factor, **shared)
 
 
-def remind(scheduler: Any, steering: Steering) -> None:
+def remind(scheduler: Any, search: Controller) -> None:
     """Tells one of Ray's schedulers what it had seen before the search was taken up again; it keeps nothing itself.
 
     Raises:
         UserError: it is HyperBand, which cannot be told.
     """
-    ended = [record for record in steering.records.values() if record.state != "running"]
-    if not steering.records:
+    idle = [trial for trial in search.trials.values() if trial.state is not TrialState.RUNNING]
+    if not search.trials:
         return
     if isinstance(scheduler, HyperBandScheduler):
         raise UserError(
             "schedule.scheduler = 'hyperband': Ray keeps its brackets in memory, so this run cannot be resumed"
         )
-    objective = steering.space.objective
+    objective = search.space.objective
     sign = 1 if objective.mode == "min" else -1
     controller = SimpleNamespace(get_live_trials=list)
-    for record in ended:
-        trial = SimpleNamespace(trial_id=record.id)
+    for known in idle:
+        trial = SimpleNamespace(trial_id=known.id)
         scheduler.on_trial_add(controller, trial)
-        for point, score in sorted(record.scores.items()):
+        for point, score in sorted(known.scores.items()):
             scheduler.on_trial_result(controller, trial, {"resource": point, objective.metrics[0]: sign * score})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.run_directory.paths import RunDirectory
-from salt_tune.controller.controller import Steering
+from salt_tune.controller.controller import Controller
 from salt_tune.ray_backend.temporary_folder import keep_out_of_home, ray_folder
 from salt_tune.resources.packing import measure_packing
 from salt_tune.searchers.base import make_searcher
@@ -190,7 +190,7 @@ def _fits(hyperparameters: dict[str, Any], store: ClipStore) -> bool:
     return True
 
 
-def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resources: Resources) -> bool:
+def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, resources: Resources) -> bool:
     """Runs trials until the search is over or told to stop.
 
     Returns:
@@ -207,11 +207,11 @@ def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resource
     from salt_tune.ray_backend.native_schedulers import make_ray_scheduler, remind
     from trainable.ray_trainable import VJepaTrainable
 
-    space = steering.space
-    dispatch = Dispatch(steering, resources.concurrent)
+    space = controller.space
+    dispatch = Dispatch(controller, resources.concurrent)
     rays = make_ray_scheduler(space.schedule, space.objective)
     if rays is not None:
-        remind(rays, steering)
+        remind(rays, controller)
     tuner = tune.Tuner(
         tune.with_resources(VJepaTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space={"task": _task(run, space, store, resources)},

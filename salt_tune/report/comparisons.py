@@ -1,4 +1,4 @@
-"""How the trials of a search compare, from their records and clip losses; docs/run-directory.md has the terms."""
+"""How the trials of a search compare, from their scores and clip losses; docs/run-directory.md has the terms."""
 
 import math
 from collections.abc import Sequence
@@ -6,27 +6,28 @@ from collections.abc import Sequence
 from analysis.clip_losses import read_clip_losses
 from analysis.errors import RunError
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import ENDED, TrialRecord
+from analysis.run_directory.trials import Trial, TrialState
 from analysis.statistics.comparison import Finalist, paired_bootstrap, pareto_front, rank_finalists
 from analysis.statistics.rung_correlation import RungCorrelation, rung_correlation
 from salt_tune.ui.console import console
 from trainable.metrics import fields_of
 
 
-def scores_by_seed(ranked: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> dict[str, list[float]]:
+def scores_by_seed(ranked: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, list[float]]:
     """The scores of the seeds of each configuration that trained to the end, best first; infinite: lost.
 
     A replicate that failed or was interrupted tells nothing of its configuration, and is left out.
 
     Args:
         ranked: the trials that rank, best first.
-        records: all of them.
+        trials: all of them.
     """
-    scores = {record.id: [record.score] for record in ranked if record.state == "finished"}
-    for record in records:
-        original = record.proposal.replicate_of
-        if original in scores and record.state in ("finished", *ENDED):
-            scores[original].append(record.score)
+    told = (TrialState.COMPLETE, TrialState.DIVERGED, TrialState.OUT_OF_MEMORY)
+    scores = {trial.id: [trial.score] for trial in ranked if trial.state is TrialState.COMPLETE}
+    for trial in trials:
+        original = trial.replicate_of
+        if original in scores and trial.state in told:
+            scores[original].append(trial.score)
     return scores
 
 
@@ -42,24 +43,24 @@ def finalists(scores: dict[str, list[float]]) -> list[Finalist]:
     return rank_finalists(dict(list(scores.items())[: several[-1] + 1])) if several else []
 
 
-def rung_correlations(records: Sequence[TrialRecord], rungs: Sequence[float]) -> list[RungCorrelation]:
+def rung_correlations(trials: Sequence[Trial], rungs: Sequence[float]) -> list[RungCorrelation]:
     """What each rung says of the deepest one; replicates are left out, as they repeat configurations."""
-    originals = [record for record in records if record.proposal.replicate_of is None]
+    originals = [trial for trial in trials if trial.replicate_of is None]
     return rung_correlation(
-        {rung: {record.id: record.scores[rung] for record in originals if rung in record.scores} for rung in rungs}
+        {rung: {trial.id: trial.scores[rung] for trial in originals if rung in trial.scores} for rung in rungs}
     )
 
 
-def pareto(ranked: Sequence[TrialRecord], against: str) -> list[str]:
+def pareto(ranked: Sequence[Trial], against: str) -> list[str]:
     """The trials that no other beats in both score and cost, of those that trained to the end; best score first."""
-    finished = [record for record in ranked if record.state == "finished"]
-    front = pareto_front([(record.score, cost(record, against)) for record in finished])
+    finished = [trial for trial in ranked if trial.state is TrialState.COMPLETE]
+    front = pareto_front([(trial.score, cost(trial, against)) for trial in finished])
     return [finished[index].id for index in front]
 
 
-def cost(record: TrialRecord, against: str) -> float:
+def cost(trial: Trial, against: str) -> float:
     """The second objective, lower is better; infinite where it is not known."""
-    values = [record.value(field) for field in fields_of(against)]
+    values = [trial.value(field) for field in fields_of(against)]
     return sum(math.inf if value is None else value for value in values)
 
 

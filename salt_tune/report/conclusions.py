@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from analysis.run_directory.trials import TrialState
 from salt_tune.callbacks.live_table import amount, counted, heading, quantity, short
 from salt_tune.ui.console import duration
 from trainable.evaluate.baselines import REFERENCE_NAMES, References
@@ -37,7 +38,7 @@ def winner_lines(summary: Summary) -> Iterator[str]:
     yield f"  {without_learning(references)}"
     yield f"  {best['id']} is {standing(best['val_loss'], references)}"
     yield from _beside_probes(best, summary)
-    if sum(trial["state"] == "finished" and not trial["replicate_of"] for trial in summary["trials"]) == 1:
+    if sum(trial["state"] == TrialState.COMPLETE and not trial["replicate_of"] for trial in summary["trials"]) == 1:
         yield "  the only one that finished"
     yield from _against_rivals(summary)
     yield from _over_seeds(summary)

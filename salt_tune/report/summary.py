@@ -7,7 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.run_directory.trials import NO_SCORE, TrialRecord, ranking
+from analysis.run_directory.ranking import ranking
+from analysis.run_directory.trial_row import measures_of, trial_row
+from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.live_table import UNITS, heading, quantity, short
 from salt_tune.options import shell_command
 from salt_tune.report.conclusions import (
@@ -18,100 +20,73 @@ from salt_tune.report.conclusions import (
     value_of,
     winner_lines,
 )
+from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.evaluate.baselines import References
 from trainable.files import write_json
-from trainable.metrics import METRICS, computed, costs, fields_of
-
-STATES_AT_THE_END = {"paused": "pruned", "waiting": "interrupted", "running": "interrupted"}
-
-SPENT = ("tflop", "training_seconds")
+from trainable.metrics import METRICS, computed
 
 
 def write_summary(
     run: RunDirectory,
     space: SearchSpace,
-    records: Sequence[TrialRecord],
+    trials: Sequence[Trial],
     *,
     store: dict[str, Any],
     references: References,
     seed: int,
     wall_seconds: float,
+    over: bool,
 ) -> dict[str, Any]:
     """Writes summary.json and returns its content.
 
     Args:
         run: where to.
         space: what was searched.
-        records: the trials, replicates included, in the order of their start.
+        trials: all trials, replicates included, in the order of their start.
         store: what is remembered of the clip store.
         references: what predictors get that learned nothing.
         seed: of the search.
         wall_seconds: that it took.
+        over: nothing was left to do, so that no paused trial will go on.
     """
     from analysis.statistics.comparison import seed_noise  # with pandas, which takes most of a second
     from salt_tune.report import comparisons
 
-    ranked, schedule = ranking(list(records)), space.schedule
-    scores = comparisons.scores_by_seed(ranked, records)
+    ranked, schedule = ranking(trials), space.schedule
+    scores = comparisons.scores_by_seed(ranked, trials)
     finalists = comparisons.finalists(scores)
-    order = list(dict.fromkeys([*(each.id for each in finalists), *(record.id for record in ranked)]))
+    order = list(dict.fromkeys([*(each.id for each in finalists), *(trial.id for trial in ranked)]))
     ranks = {trial: place for place, trial in enumerate(order, start=1)}
     best = next((trial for trial in order if trial in scores), None)
     against_winner = comparisons.AgainstWinner(run, schedule.rung_points(), best)
-    noise, objective, against = seed_noise(scores), space.objective, space.against
+    noise, against = seed_noise(scores), space.against
+    description = describe(space)
+    measures = measures_of(description["metrics"])
     summary = {
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
-        "space": space.name,
         "store": store,
         "references": references.to_dict(),
         "seed": seed,
-        "objective": {
-            "metric": objective.name,
-            "mode": objective.mode,
-            "weights": dict(objective.weights),
-            "against": against,
-        },
-        "metrics": {name: {"goal": metric.goal, "label": metric.label} for name, metric in METRICS.items()},
-        "parameters": list(space.searched()),
-        "scales": space.searched(),
-        "resource": schedule.resource,
-        "full": schedule.full,
-        "rungs": list(schedule.rung_points()),
-        "trials": [_trial(record, ranks.get(record.id), against_winner(record.id)) for record in records],
+        **description,
+        "trials": [
+            trial_row(trial, trial.state.at_exit(over), ranks.get(trial.id), measures, against_winner(trial.id))
+            for trial in trials
+        ],
         "best": best,
         "finalists": [asdict(each) for each in finalists],
-        "rung_correlations": [asdict(each) for each in comparisons.rung_correlations(records, schedule.rung_points())],
+        "rung_correlations": [asdict(each) for each in comparisons.rung_correlations(trials, schedule.rung_points())],
         "seed_noise": noise and asdict(noise),
         "pareto": against and comparisons.pareto(ranked, against),
-        "resource_trained": sum(record.resource for record in records),
-        "resource_without_pruning": len(records) * schedule.full,
-        "training_seconds": sum(record.value("training_seconds") or 0.0 for record in records),
+        "resource_trained": sum(trial.resource for trial in trials),
+        "resource_without_pruning": len(trials) * schedule.full,
+        "training_seconds": sum(trial.value("training_seconds") or 0.0 for trial in trials),
         "wall_seconds": wall_seconds,
     }
     write_json(run.summary, summary)
     return summary
-
-
-def _trial(record: TrialRecord, rank: int | None, against_winner: dict[str, float] | None) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "state": STATES_AT_THE_END.get(record.state, record.state),
-        "rank": rank,
-        "score": record.score if record.score < NO_SCORE else None,
-        "config": record.proposal.config,
-        "parameters": record.proposal.parameters,
-        "seed": record.proposal.seed,
-        "replicate_of": record.proposal.replicate_of,
-        "resource": record.resource,
-        "epochs": record.epochs,
-        **{field: record.value(field) for name in (*computed(), *costs()) for field in fields_of(name)},
-        **{name: record.value(name) or 0.0 for name in SPENT},
-        "against_winner": against_winner,
-        "error": record.error,
-    }
 
 
 def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int | None = None) -> None:

@@ -1,14 +1,14 @@
-"""The journal of a search: what was decided, in order, one JSON object a line.
+"""Writes the journal of a search: what was decided, in order, one JSON object a line.
 
-It is the search's memory. Everything else that a search knows (rungs, paused trials, the next proposal) is a function
-of these lines and of the reports, so a search that died is taken up by reading them again. Each line is on the disk
-before anything follows from it, and has the same size whether ten trials came before it or ten thousand.
+It is the search's memory. Everything else that a search knows (rungs, paused trials, the next suggestion) is a function
+of these lines and of the reports, so a search that died is taken up by reading them again: `analysis.run_directory` has
+the events and reads them. Each line is on the disk before anything follows from it, and has the same size whether ten
+trials came before it or ten thousand.
 """
 
 import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ class Journal:
 
     Args:
         path: the file; it is made with the first line.
+        remedy: what to do after space was made on a full disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, remedy: str = "resume the search") -> None:
+        self.path, self._remedy = path, remedy
 
     def append(self, entry: dict[str, Any]) -> None:
         """Adds a line and waits until it is on the disk.
@@ -39,27 +40,8 @@ class Journal:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            hint = "; free some space, then resume the search" if error.errno == errno.ENOSPC else ""
+            hint = f"; free some space, then {self._remedy}" if error.errno == errno.ENOSPC else ""
             raise UserError(f"{self.path}: {error.strerror}{hint}") from error
-
-    def read(self) -> Iterator[dict[str, Any]]:
-        """The entries; a last line that was cut off is taken away from the file, for its writer died in it.
-
-        Raises:
-            UserError: a line that is not JSON.
-        """
-        if not self.path.exists():
-            return
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self.path, whole)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
-            try:
-                entry = dict(json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{self.path}: line {number} is damaged: {error}") from error
-            yield entry
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

@@ -1,36 +1,27 @@
 """Trials of an earlier search, as far as they say something about this one."""
 
-import json
+import math
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.run_directory.events import read_trials
 from analysis.run_directory.paths import RunDirectory, read_manifest
+from analysis.run_directory.trials import Trial, TrialState
+from salt_tune.runs.same_store import store_facts
 from salt_tune.space.sampling import fits
 from salt_tune.space.schedule import SAME_POINT
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
+from salt_tune.ui.console import console
 from trainable.config import FIELD_NAMES
+from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 
 MUST_BE_THE_SAME = ("view_hash", "teacher_sha256", "train_clips", "val_clips")  # of a store
 MAY_DIFFER = ("epochs", "seed")  # of a configuration; how long trials train is compared otherwise
-
-
-@dataclass(frozen=True)
-class EarlierTrial:
-    """A trial of another run.
-
-    Attributes:
-        parameters: values of this search's parameters.
-        scores: the objective at the rungs of this search where it was reported, lower is better; finite ones only.
-        state: "finished", "pruned", "diverged", "out_of_memory", "failed"; "paused" where it had not ended.
-    """
-
-    parameters: dict[str, Any]
-    scores: dict[float, float]
-    state: str
 
 
 @dataclass(frozen=True)
@@ -42,50 +33,51 @@ class Earlier:
         left_out: how many there are besides, by the reason.
     """
 
-    trials: list[EarlierTrial]
+    trials: list[Trial]
     left_out: dict[str, int]
 
 
-def earlier_trials(run_dir: Path, store_facts: dict[str, Any], space: SearchSpace) -> Earlier:
+def earlier_trials(run_dir: Path, facts: dict[str, Any], space: SearchSpace) -> Earlier:
     """Reads the trials of another run, which may still be going on; its replicates are passed over.
 
     Args:
         run_dir: its directory.
-        store_facts: what run.json will say of the store of this search.
+        facts: what run.json will say of the store of this search.
         space: what this search varies.
 
     Raises:
         UserError: no run, or one whose scores mean something else: another store, teacher, objective, evaluation or
             length of a trial.
     """
-    check_comparable(run_dir, space, store_facts)
-    run = RunDirectory(run_dir)
-    trials: list[EarlierTrial] = []
+    check_comparable(run_dir, space, facts)
+    trials: list[Trial] = []
     left_out: Counter[str] = Counter()
-    for trial in _read_trials(run.decisions, space.schedule.full):
+    for trial in read_trials(RunDirectory(run_dir), live=True).values():
+        if trial.replicate_of is not None:
+            continue
         scores = _at_rungs(trial.scores, space)
-        parameters, complaint = _parameters(trial.hyperparameters, space)
-        if not complaint and not scores and trial.state not in ("diverged", "out_of_memory", "failed"):
+        parameters, complaint = _parameters(trial.config, space)
+        if not complaint and not scores and not trial.state.lost:
             complaint = "no score at a rung of this search"
         if complaint:
             left_out[complaint] += 1
         else:
-            trials.append(EarlierTrial(parameters, scores, trial.state))
+            trials.append(replace(trial, parameters=parameters, scores=scores, metrics={}))
     return Earlier(trials, dict(left_out))
 
 
-def check_comparable(run_dir: Path, space: SearchSpace, store_facts: dict[str, Any] | None = None) -> None:
+def check_comparable(run_dir: Path, space: SearchSpace, facts: dict[str, Any] | None = None) -> None:
     """Refuses a run whose scores mean something else; see `earlier_trials`.
 
     Args:
         run_dir: its directory.
         space: what this search varies.
-        store_facts: of the store of this search; None: not known yet.
+        facts: of the store of this search; None: not known yet.
     """
     run = RunDirectory(run_dir)
     of_store = read_manifest(run)["store"]
     there = _meaning(of_store, reload_space(run.space))
-    for name, here in _meaning(store_facts or of_store, space).items():
+    for name, here in _meaning(facts or of_store, space).items():
         if there[name] != here:
             raise UserError(
                 f"{run.path}: its scores cannot be compared with this search's: "
@@ -93,11 +85,11 @@ def check_comparable(run_dir: Path, space: SearchSpace, store_facts: dict[str, A
             )
 
 
-def _meaning(store_facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
+def _meaning(facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
     """What the scores of a search depend on, beside the configurations."""
     evaluation = {f"evaluation.{name}": value for name, value in space.evaluation.to_dict().items()}
     return {
-        **{f"store.{name}": store_facts.get(name) for name in MUST_BE_THE_SAME},
+        **{f"store.{name}": facts.get(name) for name in MUST_BE_THE_SAME},
         "objective": space.objective.plain(),
         **evaluation,
         "resource": space.schedule.resource,
@@ -105,50 +97,8 @@ def _meaning(store_facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
     }
 
 
-@dataclass
-class _Trial:
-    hyperparameters: dict[str, Any]
-    scores: dict[float, float] = field(default_factory=dict)
-    state: str = "paused"
-
-
-def _read_trials(path: Path, full: float) -> list[_Trial]:
-    """The trials of a journal. Unlike `Journal.read`, it leaves a last line alone that is being written."""
-    if not path.exists():
-        return []
-    trials: dict[str, _Trial] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        try:
-            entry = json.loads(line)
-            name = entry.get("trial")
-            if entry["event"] == "start" and entry.get("replicate_of") is None:
-                trials[name] = _Trial(entry["hyperparameters"])
-            elif name in trials:
-                _take(trials[name], entry, full)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: line {number} is damaged ({type(error).__name__}: {error})") from error
-    return [*trials.values()]
-
-
-def _take(trial: _Trial, entry: dict[str, Any], full: float) -> None:
-    """What an entry of the journal says of a trial."""
-    match entry["event"]:
-        case "result":
-            status = entry.get("status", "running")
-            if status == "running":
-                status = "finished" if entry["resource"] >= full else "paused"
-            if entry["score"] is not None:
-                trial.scores[entry["resource"]] = entry["score"]
-            elif status in ("finished", "paused"):
-                status = "failed"
-            trial.state = status
-        case "end":
-            trial.state = entry["state"]
-        case "drop":
-            trial.state = "pruned"
-
-
 def _at_rungs(scores: dict[float, float], space: SearchSpace) -> dict[float, float]:
+    """The scores at the rungs of this search; one that is infinite counts here as it does in a search of its own."""
     near = SAME_POINT * space.schedule.full
     return {
         rung: score
@@ -170,3 +120,48 @@ def _parameters(hyperparameters: dict[str, Any], space: SearchSpace) -> tuple[di
         if name not in values and name not in MAY_DIFFER and hyperparameters.get(name) != space.constant(name):
             return values, f"{name} has another value, and is not searched"
     return values, None
+
+
+def comparable_runs(runs: tuple[Path, ...], space: SearchSpace) -> None:
+    """Refuses runs that this search cannot learn from, as far as that is known before there is a store."""
+    for path in runs:
+        check_comparable(path, space)
+
+
+def warm_trials(runs: tuple[Path, ...], space: SearchSpace, store: ClipStore) -> list[Trial]:
+    """The trials of earlier runs that this search may learn from, and a line on the console for each run."""
+    trials = []
+    for path in runs:
+        earlier = earlier_trials(path, store_facts(store), space)
+        trials += earlier.trials
+        left_out = "".join(f"; {count} left out: {why}" for why, count in earlier.left_out.items())
+        console.print(f"{path}: proposals learn from {len(earlier.trials)} of its trials{left_out}")
+    return trials
+
+
+def remember_trial(trial: Trial) -> dict[str, Any]:
+    """What run.json keeps of an earlier trial, so that a resumed search learns the same."""
+    scores = {str(rung): score if math.isfinite(score) else None for rung, score in trial.scores.items()}
+    return {
+        "id": trial.id,
+        "parameters": trial.parameters,
+        "config": trial.config,
+        "seed": trial.seed,
+        "state": trial.state,
+        "scores": scores,
+    }
+
+
+def remembered_trials(manifest: Mapping[str, Any]) -> list[Trial]:
+    """The earlier trials that run.json keeps; see `remember_trial`."""
+    return [
+        Trial(
+            entry["id"],
+            entry["parameters"],
+            entry["config"],
+            entry["seed"],
+            state=TrialState(entry["state"]),
+            scores={float(at): math.inf if score is None else score for at, score in entry["scores"].items()},
+        )
+        for entry in manifest["warm_start"]
+    ]

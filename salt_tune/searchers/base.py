@@ -6,13 +6,12 @@ seed, n, and what had been reported by then, in order. So a search that was kill
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 
-from salt_tune.runs.warm_start import EarlierTrial
+from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.searchers.surrogate import FINISHED, Model, Surrogate, Told
 from salt_tune.searchers.untried import count_untried, has_end, left_open
 from salt_tune.space.conditions import Active, Values, always
@@ -25,34 +24,6 @@ Method = Literal["random", "grid", "sobol", "tpe", "gp"]
 MOST_REDRAWS = 1000
 MOST_ASKS = 5  # of a model that proposes what is known already, before a draw takes its place
 STARTUP = 10
-LOST = {"diverged", "out_of_memory", "failed"}
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial to be.
-
-    Attributes:
-        id: its name in this run: T0, T1...
-        parameters: values of the hyperparameters that are searched, without those that are not set in this trial.
-        config: all its hyperparameters; where they do not fit, its worker will say so, and it fails.
-        seed: of its weights, masks and data order.
-        replicate_of: the trial whose configuration it repeats with another seed.
-    """
-
-    id: str
-    parameters: dict[str, Any]
-    config: dict[str, Any]
-    seed: int
-    replicate_of: str | None = None
-
-
-def proposal(space: SearchSpace, trial_id: str, parameters: Mapping[str, Any], seed: int) -> Proposal:
-    """A trial of `space` with these values of what is searched."""
-    config = space.hyperparameters(parameters, seed)
-    active = space.active(parameters)
-    named = {name: config[name] for name in space.searched() if name in active or name not in space.parameters}
-    return Proposal(trial_id, named, config, seed)
 
 
 def make_searcher(space: SearchSpace, seed: int) -> "Searcher":
@@ -154,7 +125,7 @@ class Searcher:
             self._known.add(self._key(parameters))
             self._changes += 1
 
-    def warm(self, earlier: Sequence[EarlierTrial]) -> None:
+    def warm(self, earlier: Sequence[Trial]) -> None:
         """Learns from trials of another search: they are not proposed again, and do not count as trials of this one.
 
         Args:
@@ -164,9 +135,9 @@ class Searcher:
             told = Told(dict(trial.parameters), ended=True)
             for rung, score in trial.scores.items():
                 told.add(rung, score)
-            if trial.state == "finished" and trial.scores:
+            if trial.state is TrialState.COMPLETE and trial.scores:
                 told.add(FINISHED, trial.scores[max(trial.scores)])
-            told.lost |= trial.state in LOST
+            told.lost |= trial.state.lost
             self._earlier.append(told)
             self._known.add(self._key(trial.parameters))
         self._changes += 1
@@ -185,21 +156,21 @@ class Searcher:
             trial.cost = trial.cost if cost is None else cost
             self._changes += 1
 
-    def end(self, trial_id: str, state: str, score: float, values: Sequence[float] | None = None) -> None:
+    def end(self, trial_id: str, state: TrialState, score: float, values: Sequence[float] | None = None) -> None:
         """A trial has ended.
 
         Args:
             trial_id: its id, see `report`.
-            state: "finished", "pruned", "diverged", "out_of_memory" or "failed".
+            state: how it ended.
             score: lower is better.
             values: both objectives, where there are two.
         """
         if trial := self._trials.get(trial_id):
             trial.ended = True
-            trial.lost |= state in LOST
+            trial.lost |= state.lost
             if values is not None:
                 score, trial.cost = values
-            if state == "finished":
+            if state is TrialState.COMPLETE:
                 trial.add(FINISHED, score)
             self._changes += 1
 

@@ -17,11 +17,11 @@ POINTS = (0.25, 0.5, 1.0, 2.0, 3.0)
 RUNGS = (0.5, 1.0, 3.0)
 # id -> state, learning rate, mask ratio, predictor depth, predictor dim, deepest point, loss at the third epoch
 TRIALS: dict[str, tuple[str, float, float, int, int, float, float | None]] = {
-    "T0": ("finished", 1.0e-4, 0.75, 4, 192, 3.0, 0.462),
+    "T0": ("complete", 1.0e-4, 0.75, 4, 192, 3.0, 0.462),
     "T1": ("pruned", 3.1e-5, 0.60, 2, 96, 1.0, 0.60),
-    "T2": ("finished", 3.3e-4, 0.80, 6, 192, 3.0, 0.421),
+    "T2": ("complete", 3.3e-4, 0.80, 6, 192, 3.0, 0.421),
     "T3": ("diverged", 8.0e-3, 0.90, 6, 384, 0.5, None),
-    "T4": ("finished", 5.0e-4, 0.72, 3, 384, 3.0, 0.423),
+    "T4": ("complete", 5.0e-4, 0.72, 3, 384, 3.0, 0.423),
     "T5": ("pruned", 6.0e-5, 0.85, 2, 192, 1.0, 0.56),
     "T6": ("failed", 2.0e-4, 0.65, 2, 96, 0.0, None),
     "T7": ("pruned", 1.5e-3, 0.88, 5, 96, 1.0, 0.53),

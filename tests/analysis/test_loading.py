@@ -26,7 +26,7 @@ def test_trials_are_one_row_each_in_natural_order(tmp_path: Path) -> None:
     assert trials["trial"].tolist() == ["T0", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T10", "T11", "T12", "T13"]
     assert trials["rank"].dtype == "Int64"
     winner = trials.set_index("trial").to_dict("index")["T2"]
-    assert (winner["rank"], winner["state"], winner["lr"], winner["predictor_dim"]) == (1, "finished", 3.3e-4, 192)
+    assert (winner["rank"], winner["state"], winner["lr"], winner["predictor_dim"]) == (1, "complete", 3.3e-4, 192)
 
 
 def test_searched_parameters_stand_apart_from_the_other_configuration(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_wrong_summary_is_refused(tmp_path: Path, changes: dict[str, Any], mes
 def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such folder"):
         load(tmp_path / "absent")
-    with pytest.raises(RunError, match=r"has no summary\.json"):
+    with pytest.raises(RunError, match=r"has no run\.json, and must be the folder of a search"):
         load(tmp_path)
     (tmp_path / "summary.json").write_text('{"format_version": 2,')
     with pytest.raises(RunError, match="broken JSON") as caught:

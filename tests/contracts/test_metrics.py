@@ -14,7 +14,7 @@ from salt_tune.report import summary as summaries
 from salt_tune.report.model_card import write_card
 from salt_tune.space.objective import Objective
 from tests.contracts.packages import install
-from tests.salt_tune.made_records import REFERENCES, make_record, make_report, make_space
+from tests.salt_tune.made_trials import REFERENCES, make_report, make_space, make_trial
 from tests.trainable.small import SMALL
 from trainable.config import FIELD_NAMES
 from trainable.data.store.clip_store import ClipStore
@@ -127,8 +127,10 @@ def test_a_metric_that_a_package_adds_reaches_report_summary_leaderboard_and_car
 
     space, run = make_space(objective="median_loss"), RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    record = make_record("T0", {**make_report(3.0, report["val_loss"]), **report, "resource": 3.0}, space=space)
-    written = summaries.write_summary(run, space, [record], store={}, references=REFERENCES, seed=0, wall_seconds=1.0)
+    made = make_trial("T0", {**make_report(3.0, report["val_loss"]), **report, "resource": 3.0}, space=space)
+    written = summaries.write_summary(
+        run, space, [made], store={}, references=REFERENCES, seed=0, wall_seconds=1.0, over=True
+    )
     (trial,) = written["trials"]
     assert trial["median_loss"] == trial["score"] == report["median_loss"]
 

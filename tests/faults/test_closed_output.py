@@ -26,5 +26,5 @@ def test_a_reader_that_leaves_stops_it_and_it_goes_on(store_path: Path, tmp_path
     done = ended(resume(run))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     states = [trial["state"] for trial in json.loads((run / "summary.json").read_text())["trials"]]
-    assert states == ["finished"] * 3
+    assert states == ["complete"] * 3
     assert f"Next: python -m salt_tune.promote {shlex.quote(str(run))}\n" in done.stdout

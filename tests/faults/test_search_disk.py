@@ -45,6 +45,6 @@ def test_it_goes_on_when_there_is_room_again(store_path: Path, tmp_path: Path) -
     assert ((tmp_path / "second.code").read_text(), said["second.err"]) == ("0\n", ""), said
     found: dict[str, Any] = course(tmp_path / "full")
     assert found["trained more than once"] == []
-    assert set(found["states"]) <= {"finished", "pruned"}
+    assert set(found["states"]) <= {"complete", "pruned"}
     assert found["checkpoints"] == [f"{found['winner']}.safetensors"]
     shutil.rmtree(tmp_path / "full")

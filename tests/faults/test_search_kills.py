@@ -104,4 +104,4 @@ def test_all_diverge_and_it_is_extended(store_path: Path, tmp_path: Path) -> Non
     done = ended(resume(tmp_path / "lost", "--extend", 1))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     summary = json.loads((tmp_path / "lost" / "summary.json").read_text())
-    assert (summary["best"], [trial["state"] for trial in summary["trials"]]) == ("T1", ["diverged", "finished"])
+    assert (summary["best"], [trial["state"] for trial in summary["trials"]]) == ("T1", ["diverged", "complete"])

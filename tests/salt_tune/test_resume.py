@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
-from analysis.run_directory.trials import TrialRecord
-from salt_tune.controller.controller import Steering
+from analysis.errors import RunError
+from analysis.run_directory.lines import read_lines
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import Trial
+from salt_tune.controller.controller import Controller
+from salt_tune.controller.decision import Decision
 from salt_tune.controller.factory import make_scheduler
-from salt_tune.controller.state import Options
+from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend.dispatcher import Dispatch, Following
 from salt_tune.runs.journal import Journal
 from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
-from trainable.errors import UserError
 
 LR = {"type": "log_uniform", "low": 1e-4, "high": 1e-1}
 DEPTH = {"type": "choice", "values": [1, 2, 3, 4]}
@@ -57,65 +60,63 @@ class Mortal(Journal):
 class Bench:
     """The worker's side of a search: reports made up from hyperparameters, kept as checkpoints keep them."""
 
-    def __init__(self, folder: Path, space: SearchSpace, options: Options) -> None:
-        self.folder, self.space, self.options = folder, space, options
+    def __init__(self, folder: Path, space: SearchSpace, settings: Settings) -> None:
+        self.folder, self.space, self.settings = folder, space, settings
         self.trained: list[tuple[str, float]] = []
         self._checkpoints: dict[str, dict[str, Any]] = {}
         folder.mkdir()
         (folder / "checkpoints").mkdir()
 
-    def open(self, last: float = math.inf) -> Steering:
+    def open(self, last: float = math.inf) -> Controller:
         """The search as its files have it."""
         written: Counter[str] = Counter()
-        steering = Steering(
+        controller = Controller(
             space=self.space,
-            options=self.options,
+            settings=self.settings,
             scheduler=make_scheduler(self.space.schedule, self.space.trials),
-            searcher=make_searcher(self.space, self.options.seed),
+            searcher=make_searcher(self.space, self.settings.seed),
+            run=RunDirectory(self.folder),
             journal=Mortal(self.folder / "decisions.jsonl", written, last),
             reports=Mortal(self.folder / "reports.jsonl", written, last),
-            checkpoints=self.folder / "checkpoints",
         )
-        steering.replay()
-        return steering
+        controller.resume()
+        return controller
 
-    def run(self, steering: Steering, most: float = math.inf, look: Callable[[], None] = lambda: None) -> None:
+    def run(self, controller: Controller, most: float = math.inf, look: Callable[[], None] = lambda: None) -> None:
         """Runs one trial at a time until nothing is left to do or so many reports have come; looks after each."""
-        while most > 0 and (record := steering.next()) is not None:
-            known, verdict = record.resource, "continue"
-            while most > 0 and verdict == "continue":
-                report = self._report(record, known)
+        while most > 0 and (trial := controller.next()) is not None:
+            known, decision = trial.resource, Decision.CONTINUE
+            while most > 0 and decision is Decision.CONTINUE:
+                report = self._report(trial, known)
                 known, most = report["resource"], most - 1
-                verdict = steering.report(record.id, report)
+                decision = controller.report(trial.id, report)
                 look()
-                if report["status"] == "out_of_memory":
-                    break
 
-    def _report(self, record: TrialRecord, known: float) -> dict[str, Any]:
-        trial, last = record.id, self._checkpoints.get(record.id, {"resource": 0.0})
+    def _report(self, trial: Trial, known: float) -> dict[str, Any]:
+        name, last = trial.id, self._checkpoints.get(trial.id, {"resource": 0.0})
         if last["resource"] > known:
             return last
-        config, points = record.proposal.config, self.space.schedule.report_points()
+        config, points = trial.config, self.space.schedule.report_points()
         point = next(point for point in points if point > last["resource"])
         report: dict[str, Any] = {
             "resource": point,
             "epoch": point,
             "val_loss": 1 / config["predictor_depth"] + config["seed"] / 9 - point / 9,
         }
-        report |= {"status": "finished" if point == points[-1] else "running", "val_r2": 0.0}
+        report |= {"status": "complete" if point == points[-1] else "running", "val_r2": 0.0}
         if config["lr"] > 0.05:
             report |= {"status": "diverged", "val_loss": math.nan}
         elif config["lr"] > 0.02 and point > 1:
             return {**report, "status": "out_of_memory", "val_loss": math.nan, "resource": last["resource"]}
-        self.trained.append((trial, point))
-        self._checkpoints[trial] = report
-        (self.folder / "checkpoints" / f"{trial}.safetensors").touch()
+        self.trained.append((name, point))
+        self._checkpoints[name] = report
+        (self.folder / "checkpoints" / f"{name}.safetensors").touch()
         return report
 
     @property
     def decisions(self) -> list[dict[str, Any]]:
         """What was decided."""
-        return [entry for entry in Journal(self.folder / "decisions.jsonl").read() if entry["event"] != "session"]
+        return [entry for entry in read_lines(self.folder / "decisions.jsonl") if entry["event"] != "session"]
 
 
 def make_space(scheduler: str, searcher: str, parameters: dict[str, Any], trials: int = 6) -> SearchSpace:
@@ -131,19 +132,19 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("scheduler", "searcher", "parameters"), SPACES.values(), ids=SPACES.keys())
 def test_it_dies_in_any_line(tmp_path: Path, scheduler: str, searcher: str, parameters: dict[str, Any]) -> None:
-    space, options = make_space(scheduler, searcher, parameters), Options(replicates=1, oom_retries=1)
-    whole = Bench(tmp_path / "whole", space, options)
+    space, settings = make_space(scheduler, searcher, parameters), Settings(replicates=1, oom_retries=1)
+    whole = Bench(tmp_path / "whole", space, settings)
     whole.run(whole.open())
     lines = sum(len((whole.folder / name).read_text().splitlines()) for name in ("decisions.jsonl", "reports.jsonl"))
     assert lines > 30
     costly = scheduler == "freeze_thaw" or searcher == "tpe"
     for last in range(1, lines + 1, 5 if costly else 1):
-        bench = Bench(tmp_path / str(last), space, options)
+        bench = Bench(tmp_path / str(last), space, settings)
         with pytest.raises(Killed):
             bench.run(bench.open(last))
-        steering = bench.open()
-        bench.run(steering)
-        assert steering.over
+        controller = bench.open()
+        bench.run(controller)
+        assert controller.over
         assert bench.decisions == whole.decisions
         assert bench.trained == whole.trained
         assert len(set(bench.trained)) == len(bench.trained)
@@ -152,7 +153,7 @@ def test_it_dies_in_any_line(tmp_path: Path, scheduler: str, searcher: str, para
 @pytest.mark.parametrize(("scheduler", "searcher"), [("asha", "tpe"), ("freeze_thaw", "random")])
 def test_it_dies_again_and_again(tmp_path: Path, scheduler: str, searcher: str) -> None:
     space = make_space(scheduler, searcher, {"lr": LR, "predictor_depth": DEPTH})
-    whole, bench = (Bench(tmp_path / name, space, Options()) for name in ("whole", "killed"))
+    whole, bench = (Bench(tmp_path / name, space, Settings()) for name in ("whole", "killed"))
     whole.run(whole.open())
     for last in range(1, 12):
         with pytest.raises(Killed):
@@ -164,45 +165,45 @@ def test_it_dies_again_and_again(tmp_path: Path, scheduler: str, searcher: str) 
 @pytest.mark.parametrize("retries", [0, 2])
 def test_out_of_memory_is_tried_again_as_often_as_asked_and_no_more(tmp_path: Path, retries: int) -> None:
     space = make_space("none", "random", {"lr": {"type": "log_uniform", "low": 0.03, "high": 0.04}}, trials=2)
-    bench = Bench(tmp_path / "run", space, Options(oom_retries=retries))
-    steering = bench.open()
-    bench.run(steering)
+    bench = Bench(tmp_path / "run", space, Settings(oom_retries=retries))
+    controller = bench.open()
+    bench.run(controller)
     lost = [entry["trial"] for entry in bench.decisions if entry.get("status") == "out_of_memory"]
     assert sorted(lost) == ["T0"] * (1 + retries) + ["T1"] * (1 + retries)
-    assert [record.state for record in steering.records.values()] == ["out_of_memory"] * 2
+    assert [trial.state for trial in controller.trials.values()] == ["out_of_memory"] * 2
 
 
 def test_a_trial_that_ran_out_of_memory_is_not_at_its_end_when_ray_says_so(tmp_path: Path) -> None:
     space = make_space("none", "random", {"lr": LR}, trials=1)
-    steering = Bench(tmp_path / "run", space, Options(oom_retries=1)).open()
-    following = Following(dispatch := Dispatch(steering, 1))
-    record = dispatch.decide()
-    assert record is not None
+    controller = Bench(tmp_path / "run", space, Settings(oom_retries=1)).open()
+    following = Following(dispatch := Dispatch(controller, 1))
+    chosen = dispatch.decide()
+    assert chosen is not None
     dispatch.take()
-    trial = SimpleNamespace(config={"trial": {"id": record.id}}, last_result={"status": "out_of_memory"})
+    trial = SimpleNamespace(config={"trial": {"id": chosen.id}}, last_result={"status": "out_of_memory"})
     report = {"resource": 0.0, "status": "out_of_memory", "val_loss": math.nan}
     for state in ("running", "out_of_memory"):
         following.on_trial_start(0, [], trial)
-        following.on_trial_result(0, [], trial, {"trial": record.id, "report": report})
+        following.on_trial_result(0, [], trial, {"trial": chosen.id, "report": report})
         following.on_trial_complete(0, [], trial)
-        assert (record.state, dispatch.trials, dispatch.failure) == (state, {}, None)
+        assert (chosen.state, dispatch.trials, dispatch.failure) == (state, {}, None)
         if state == "running":
-            assert dispatch.decide() is record
+            assert dispatch.decide() is chosen
             dispatch.take()
     assert dispatch.over()
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw"])
-@pytest.mark.parametrize("most", [7, math.inf], ids=["killed", "finished"])
+@pytest.mark.parametrize("most", [7, math.inf], ids=["killed", "over"])
 def test_it_is_extended(tmp_path: Path, scheduler: str, most: float) -> None:
     space = make_space(scheduler, "tpe", {"lr": LR, "predictor_depth": DEPTH})
-    bench = Bench(tmp_path / "run", space, Options())
+    bench = Bench(tmp_path / "run", space, Settings())
     bench.run(bench.open(), most)
     before = set(bench.trained)
     bench.open().extend(3)
-    steering = bench.open()  # the extension itself survives a kill
-    bench.run(steering)
-    assert list(steering.records) == [f"T{number}" for number in range(space.trials + 3)]
+    controller = bench.open()  # the extension itself survives a kill
+    bench.run(controller)
+    assert list(controller.trials) == [f"T{number}" for number in range(space.trials + 3)]
     assert before <= set(bench.trained)
     assert len(set(bench.trained)) == len(bench.trained)
 
@@ -210,22 +211,22 @@ def test_it_is_extended(tmp_path: Path, scheduler: str, most: float) -> None:
 @pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw"])
 def test_checkpoints_go_as_soon_as_their_trials_cannot_go_on(tmp_path: Path, scheduler: str) -> None:
     space = make_space(scheduler, "random", {"lr": {**LR, "high": 1e-2}, "predictor_depth": DEPTH}, trials=27)
-    bench = Bench(tmp_path / "run", space, Options())
-    steering, counts = bench.open(), []
+    bench = Bench(tmp_path / "run", space, Settings())
+    controller, counts = bench.open(), []
 
     def look() -> None:
         kept = {path.stem for path in (bench.folder / "checkpoints").iterdir()}
-        needed = {name for name, record in steering.records.items() if record.state in ("running", "paused")}
+        needed = {name for name, trial in controller.trials.items() if trial.state in ("running", "paused")}
         assert needed & {trial for trial, _ in bench.trained} <= kept
         assert len(kept - needed) <= 1
         counts.append(len(kept))
 
-    bench.run(steering, look=look)
-    assert steering.over
+    bench.run(controller, look=look)
+    assert controller.over
     assert max(counts) <= (12 if scheduler == "asha" else space.trials)
-    steering.close(1.0, ended=True)
+    controller.close(1.0, over=True)
     (left,) = (bench.folder / "checkpoints").iterdir()
-    assert steering.records[left.stem].state == "finished"
+    assert controller.trials[left.stem].state == "complete"
 
 
 DAMAGES = {
@@ -240,21 +241,19 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
-    bench = Bench(tmp_path / "run", make_space("asha", "random", {"lr": LR}), Options())
+    bench = Bench(tmp_path / "run", make_space("asha", "random", {"lr": LR}), Settings())
     bench.run(bench.open())
     path = bench.folder / "decisions.jsonl"
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([*lines[:4], damage, *lines[5:]]) + b"\n")
-    with pytest.raises(UserError, match=r"decisions\.jsonl: line 5 is damaged: ") as caught:
+    with pytest.raises(RunError, match=r"decisions\.jsonl: line 5 is damaged: ") as caught:
         bench.open()
     assert "\n" not in str(caught.value)
 
 
 def test_a_report_that_is_missing_is_named(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "run", make_space("asha", "random", {"lr": LR}), Options())
+    bench = Bench(tmp_path / "run", make_space("asha", "random", {"lr": LR}), Settings())
     bench.run(bench.open())
     (bench.folder / "reports.jsonl").write_bytes(b"")
-    with pytest.raises(
-        UserError, match=r"reports\.jsonl: lacks the report of T0 at 0\.5, which decisions\.jsonl names"
-    ):
+    with pytest.raises(RunError, match=r"reports\.jsonl: lacks the report of T0 at 0\.5, which decisions\.jsonl names"):
         bench.open()

@@ -83,7 +83,7 @@ def test_the_summary_has_its_fields(summary: dict[str, Any], store: ClipStore) -
     assert [trial["id"] for trial in summary["trials"]] == ["T0", "T1", "T2", "T3"]
     for trial in summary["trials"]:
         assert trial.keys() >= TRIAL_FIELDS
-        assert trial["state"] in ("finished", "pruned")
+        assert trial["state"] in ("complete", "pruned")
         assert trial["student_parameters"] > 0
         assert {name: trial["config"][name] for name in trial["parameters"]} == trial["parameters"]
 
@@ -92,11 +92,11 @@ def test_epochs_add_up(summary: dict[str, Any]) -> None:
     assert summary["resource_trained"] == sum(trial["resource"] for trial in summary["trials"])
     assert summary["resource_without_pruning"] == 4 * 2
     for trial in summary["trials"]:
-        assert (trial["epochs"] == 2) == (trial["state"] == "finished")
+        assert (trial["epochs"] == 2) == (trial["state"] == "complete")
 
 
 def test_the_best_has_the_lowest_held_out_loss_of_the_finished(summary: dict[str, Any]) -> None:
-    finished = [trial for trial in summary["trials"] if trial["state"] == "finished"]
+    finished = [trial for trial in summary["trials"] if trial["state"] == "complete"]
     best = min(finished, key=lambda trial: trial["val_loss"])
     assert summary["best"] == best["id"]
     assert best["rank"] == 1
@@ -181,7 +181,7 @@ def test_the_same_configuration_and_seed_give_the_same_losses(finished_run: Path
 def test_a_trial_that_diverges_is_told_and_the_search_goes_on(mixed_run: Ended) -> None:
     assert mixed_run.exit_code == 0, mixed_run.errors
     states = [trial["state"] for trial in mixed_run.summary["trials"]]
-    assert states == ["finished", "diverged", "finished"]
+    assert states == ["complete", "diverged", "complete"]
     diverged = mixed_run.trial("T1")
     assert (diverged["val_loss"], diverged["rank"]) == (None, None)
     assert mixed_run.summary["best"] in ("T0", "T2")

@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 from analysis.run_directory.paths import RunDirectory, read_summary
-from salt_tune.runs.reopen import space_hash
+from salt_tune.runs.create import space_hash
 from salt_tune.space.space_file import dump_space, reload_space
 from tests.conftest import Command
 from tests.salt_tune.conftest import MINUTES, read_reports, start, wait_for
@@ -93,6 +93,6 @@ def test_a_search_that_fails_leaves_a_summary(store_path: Path, tmp_path: Path) 
     assert process.returncode == 2 and errors.startswith(f"error: {run.decisions}: ") and errors.count("\n") == 1
     assert "To go on: python -m salt_tune.search --resume " in output
     summary = read_summary(run)
-    assert summary["trials"][0]["state"] == "finished" and summary["best"] == "T0"
+    assert summary["trials"][0]["state"] == "complete" and summary["best"] == "T0"
     assert analysis.load(run.path).best == "T0"
     assert kept.exists()

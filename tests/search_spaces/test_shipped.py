@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from salt_tune.searchers.base import Proposal, make_searcher, proposal
+from analysis.run_directory.events import TrialAdded
+from salt_tune.controller.new_trial import new_trial
+from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
 from tests.conftest import ROOT
@@ -15,10 +17,10 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 BEST_BY_HAND = {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predictor_dim": 384}
 
 
-def propose(space: SearchSpace, seed: int) -> list[Proposal]:
+def propose(space: SearchSpace, seed: int) -> list[TrialAdded]:
     searcher = make_searcher(space, seed)
     drawn = [(f"T{number}", searcher.propose(f"T{number}")) for number in range(space.trials)]
-    return [proposal(space, name, parameters, seed) for name, parameters in drawn if parameters is not None]
+    return [new_trial(space, name, parameters, seed) for name, parameters in drawn if parameters is not None]
 
 
 def test_the_four_are_there() -> None:

@@ -30,7 +30,7 @@ from trainable.train import lr_schedule
 
 CHECK_EVERY = 50
 
-Status = Literal["running", "finished", "diverged"]
+Status = Literal["running", "complete", "diverged"]
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # the fused kernel wants the step on the device too
 
@@ -50,7 +50,7 @@ class Training:
         step: optimiser steps made so far.
         steps_per_epoch: whole batches in the training clips.
         total_steps: steps of the whole run, at least one.
-        status: "running", "finished", or "diverged" after a non-finite loss or gradient.
+        status: "running", "complete", or "diverged" after a non-finite loss or gradient.
         stop: set it from a signal handler, and `train_to` returns after the step it is in.
 
     Raises:
@@ -132,7 +132,7 @@ class Training:
         self._sums["waited"] += waited
         self.seconds += time.perf_counter() - started
         if self.status == "running" and self.step == self.total_steps:
-            self.status = "finished"
+            self.status = "complete"
 
     def _next_batch(self) -> Batch:
         epoch, position = divmod(self.step, self.steps_per_epoch)

@@ -124,7 +124,7 @@ class Trial:
                 self._write_clip_losses(point, judged)
         report = {"resource": point, **report}
         if report["status"] != "diverged":
-            report["status"] = "finished" if point == self._budget.points[-1] else "running"
+            report["status"] = "complete" if point == self._budget.points[-1] else "running"
         with _disk_errors(self._checkpoint):
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             save_checkpoint(self._checkpoint, self._training, {"cost": self._cost, "report": report})

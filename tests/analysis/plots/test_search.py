@@ -166,7 +166,7 @@ def test_parameters_have_their_own_scales(run: Run) -> None:
 def test_only_trials_of_all_epochs_are_filled(run: Run) -> None:
     marks = [line for line in parameters_against_objective(run).axes[0].lines if line.get_color() != COLOUR]
     hollow = [line.get_markerfacecolor() == "white" for line in marks]
-    assert hollow == [TRIALS[trial][0] != "finished" for trial in run.trials["trial"]]
+    assert hollow == [TRIALS[trial][0] != "complete" for trial in run.trials["trial"]]
 
 
 def reference_lines(ax: Axes, axis: str = "y") -> list[float]:

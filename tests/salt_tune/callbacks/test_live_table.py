@@ -7,27 +7,49 @@ import pytest
 from rich.console import Console
 
 import salt_tune.callbacks.live_table
-from analysis.run_directory.trials import TrialRecord
+from analysis.run_directory.events import Trials
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.callbacks.live_table import LiveTable, amount, heading
 from salt_tune.space.search_space import SearchSpace
-from tests.salt_tune.made_records import make_record, make_report, make_space
+from tests.salt_tune.made_trials import add_report, add_trial, make_report, make_space
 
 
-def tell(
-    table: LiveTable, record: TrialRecord, space: SearchSpace, *points: float, loss: float | None = 0.5, **changes: Any
-) -> None:
-    """A trial trains: it starts or goes on, and reports."""
-    record.state = "running"
-    table.on_start(record)
-    for point in points:
-        report = make_report(point, loss, **changes)
-        record.add(report, space)
-        table.on_report(record, report)
+class Shown:
+    """A table, and the trials that it shows."""
 
+    def __init__(self, space: SearchSpace) -> None:
+        self.space, self.trials = space, Trials()
+        self.table = LiveTable(RunDirectory("."), space)
 
-def end(table: LiveTable, record: TrialRecord, state: str, error: str | None = None) -> None:
-    record.state, record.error = state, error
-    table.on_end(record)
+    def __enter__(self) -> "Shown":
+        self.table.on_search_start(self.trials)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.table.on_search_end(self.trials, over=True)
+
+    def add(self, name: str, **fields: Any) -> Trial:
+        """A trial is known."""
+        return add_trial(self.trials, name, self.space, **fields)
+
+    def tell(self, name: str, *points: float, loss: float | None = 0.5, **changes: Any) -> None:
+        """A trial trains: it starts or goes on, and reports."""
+        self.trials[name].state = TrialState.RUNNING
+        self.table.on_trial_start(self.trials[name])
+        for point in points:
+            report = make_report(point, loss, **changes)
+            self.table.on_trial_result(add_report(self.trials, name, report, self.space), report)
+
+    def pause(self, name: str) -> None:
+        """A trial has paused."""
+        self.trials[name].state = TrialState.PAUSED
+        self.table.on_trial_pause(self.trials[name])
+
+    def end(self, name: str, state: TrialState, error: str | None = None) -> None:
+        """A trial has ended."""
+        self.trials[name].state, self.trials[name].error = state, error
+        self.table.on_trial_end(self.trials[name])
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -35,14 +57,13 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_piped_rungs_and_whole_epochs_are_lines_and_so_are_pauses(capsys: pytest.CaptureFixture[str]) -> None:
-    space = make_space()
-    with LiveTable({}, space) as table:
-        record = make_record("T0", space=space, state="waiting")
-        tell(table, record, space, 0.25, 0.5)
-        end(table, record, "paused")
-        tell(table, record, space, 0.75, 1.0, 2.0)
-        tell(table, record, space, 2.5, 3.0)  # its process had died
-        end(table, record, "finished")
+    with Shown(make_space()) as shown:
+        shown.add("T0")
+        shown.tell("T0", 0.25, 0.5)
+        shown.pause("T0")
+        shown.tell("T0", 0.75, 1.0, 2.0)
+        shown.tell("T0", 2.5, 3.0)  # its process had died
+        shown.end("T0", TrialState.COMPLETE)
     losses = "val_loss 0.5000  val_r2 0.233  210 clips/s"
     assert lines(capsys) == [
         "T0   starts    lr 0.001",
@@ -53,20 +74,18 @@ def test_piped_rungs_and_whole_epochs_are_lines_and_so_are_pauses(capsys: pytest
         f"T0   epoch 2   {losses}",
         "T0   goes on to 3",
         f"T0   epoch 3   {losses}",
-        "T0   finished after 3 epochs",
+        "T0   complete after 3 epochs",
     ]
 
 
 def test_piped_ends_have_their_reason_and_resources_their_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    space = make_space(schedule={"tflops": 9000, "rungs": [1000], "reports": 9})
-    with LiveTable({}, space) as table:
-        names = ("T0", "T1", "T2")
-        failed, diverged, interrupted = (make_record(name, space=space, parameters={}) for name in names)
-        tell(table, failed, space, 1000)
-        end(table, failed, "failed", "the disk is full")
-        tell(table, diverged, space, 1000, 2000, loss=None)
-        end(table, diverged, "diverged")
-        end(table, interrupted, "interrupted")  # it never began
+    with Shown(make_space(schedule={"tflops": 9000, "rungs": [1000], "reports": 9})) as shown:
+        for name in ("T0", "T1"):
+            shown.add(name, parameters={})
+        shown.tell("T0", 1000)
+        shown.end("T0", TrialState.FAILED, "the disk is full")
+        shown.tell("T1", 1000, 2000, loss=None)
+        shown.end("T1", TrialState.DIVERGED)
     assert lines(capsys) == [
         "T0   starts",
         "T0   TFLOP 1,000   val_loss 0.5000  val_r2 0.233  210 clips/s",
@@ -77,9 +96,9 @@ def test_piped_ends_have_their_reason_and_resources_their_unit(capsys: pytest.Ca
 
 
 def test_an_error_that_names_a_clip_is_a_line_of_text(capsys: pytest.CaptureFixture[str]) -> None:
-    space = make_space()
-    with LiveTable({}, space) as table:
-        end(table, make_record("T0", space=space), "failed", "clip 'a\x1b[2J\nb\u202e' differs")
+    with Shown(make_space()) as shown:
+        shown.add("T0")
+        shown.end("T0", TrialState.FAILED, "clip 'a\x1b[2J\nb\u202e' differs")
     assert lines(capsys)[-1].endswith(r"clip 'a\x1b[2J\nb\u202e' differs")
 
 
@@ -88,12 +107,11 @@ def test_the_table_shows_trials_that_come_later(monkeypatch: pytest.MonkeyPatch)
     terminal = Console(file=drawn, force_terminal=True, width=120, color_system=None)
     monkeypatch.setattr(salt_tune.callbacks.live_table, "console", terminal)
     space = make_space(objective={"val_loss": 0.5, "probe_top1": 0.5}, schedule={"seconds": 60, "reports": 6})
-    records: dict[str, TrialRecord] = {}
-    with LiveTable(records, space) as table:
-        records["T0"] = make_record("T0", space=space, state="waiting")
-        tell(table, records["T0"], space, 10.0, probe_top1=0.3, effective_rank=4.0)
-        end(table, records["T0"], "paused")
-        records["T1"] = make_record("T1", space=space, state="waiting", parameters={})
+    with Shown(space) as shown:
+        shown.add("T0")
+        shown.tell("T0", 10.0, probe_top1=0.3, effective_rank=4.0)
+        shown.pause("T0")
+        shown.add("T1", parameters={})
     text = drawn.getvalue()
     assert "goes on" not in text and "starts" not in text
     assert "seconds" in text

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import resource
 import signal
 import sqlite3
@@ -10,16 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from salt_tune.callbacks.optuna_study import StudyView
-from salt_tune.searchers.base import Proposal, proposal
+from analysis.run_directory.events import TrialEnded, TrialPruned, Trials
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import TrialState
+from salt_tune.callbacks.optuna_study import OptunaStudy
+from salt_tune.controller.new_trial import new_trial
 from salt_tune.space.search_space import SearchSpace
 from tests.conftest import ROOT
+from tests.salt_tune.made_trials import add_report, make_report
 
 SPACE = SearchSpace.model_validate(
     {
@@ -38,7 +42,7 @@ SPACE = SearchSpace.model_validate(
 
 READER = """
 import json, sys, optuna
-study = optuna.load_study(study_name="run", storage="sqlite:///" + sys.argv[1])
+study = optuna.load_study(study_name=None, storage="sqlite:///" + sys.argv[1])
 print(json.dumps([study.direction.name, study.user_attrs, [
     [t.state.name, t.value, t.params, t.intermediate_values, t.user_attrs] for t in study.trials
 ]]))
@@ -47,23 +51,52 @@ print(json.dumps([study.direction.name, study.user_attrs, [
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from tests.salt_tune.callbacks.test_optuna_study import shown, trial
-view = shown(Path(sys.argv[1]))
+from tests.salt_tune.callbacks.test_optuna_study import Search
+search = Search(Path(sys.argv[1]))
 for number in itertools.count():
-    view.start(trial(f"T{number}"))
-    view.report(f"T{number}", 1.0, 0.5)
+    search.start(f"T{number}")
+    search.report(f"T{number}", 1.0, -0.5)
 """
 
 
-def trial(name: str, **values: Any) -> Proposal:
-    return proposal(SPACE, name, {"lr": 1e-3, "loss": "mse", **values}, seed=5)
+class Search:
+    """A search whose study lies at `path`, named like its folder; `begun`: its file is there."""
 
+    def __init__(self, path: Path, *, begun: bool = True) -> None:
+        self.trials = Trials()
+        self.study = OptunaStudy(RunDirectory(path.parent), SPACE)
+        self.begun = begun
+        if begun:
+            self.study.on_search_start(self.trials)
 
-def shown(path: Path) -> StudyView:
-    """A view whose file is there."""
-    view = StudyView(path, "run", SPACE)
-    view.show()
-    return view
+    def begin(self) -> None:
+        """What is known already is shown."""
+        self.begun = True
+        self.study.on_search_start(self.trials)
+
+    def start(self, name: str, *, seed: int = 5, replicate_of: str | None = None, **values: Any) -> None:
+        """A trial is added, and starts."""
+        added = new_trial(SPACE, name, {"lr": 1e-3, "loss": "mse", **values}, seed)
+        self.trials.apply(replace(added, replicate_of=replicate_of))
+        if self.begun:
+            self.study.on_trial_start(self.trials[name])
+
+    def report(self, name: str, point: float, r2: float | None, status: str = "running") -> None:
+        """A trial reports the objective, whose score is -`r2`."""
+        report = make_report(point, 0.5, val_r2=r2, status=status)
+        add_report(self.trials, name, report, SPACE)
+        if self.begun:
+            self.study.on_trial_result(self.trials[name], report)
+
+    def end(self, name: str, state: TrialState, error: str | None = None) -> None:
+        """A trial has ended."""
+        self.trials.apply(TrialPruned(name) if state is TrialState.PRUNED else TrialEnded(name, state, error))
+        if self.begun:
+            self.study.on_trial_end(self.trials[name])
+
+    def leave(self) -> None:
+        """The process leaves the search."""
+        self.study.on_search_end(self.trials, over=True)
 
 
 def read(path: Path) -> Any:
@@ -75,20 +108,21 @@ def read(path: Path) -> Any:
 
 
 def trials(path: Path) -> list[optuna.trial.FrozenTrial]:
-    return list(optuna.load_study(study_name="run", storage=f"sqlite:///{path}").trials)
+    return list(optuna.load_study(study_name=None, storage=f"sqlite:///{path}").trials)
 
 
 def test_another_process_reads_what_is_being_written(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    view = shown(path)
-    view.start(trial("T0", loss="l1", predictor_depth=2))
-    view.report("T0", 1.0, -0.25)
-    view.report("T0", 3.0, -0.5)
-    view.start(trial("T0"))  # goes on
-    view.end("T0", "finished", -0.5)
-    view.start(trial("T1"))
-    view.report("T1", 1.0, -0.125)
-    direction, attributes, (finished, paused) = read(path)
+    search = Search(path)
+    search.start("T0", loss="l1", predictor_depth=2)
+    search.report("T0", 1.0, 0.25)
+    search.report("T0", 1.5, 0.3)  # no rung
+    search.study.on_trial_start(search.trials["T0"])  # goes on
+    search.report("T0", 3.0, 0.5, "complete")
+    search.end("T0", TrialState.COMPLETE)
+    search.start("T1")
+    search.report("T1", 1.0, 0.125)
+    direction, attributes, (complete, paused) = read(path)
     assert direction == "MINIMIZE"
     assert {name: attributes[name] for name in ("objective", "mode", "resource", "points")} == {
         "objective": "val_r2",
@@ -97,31 +131,32 @@ def test_another_process_reads_what_is_being_written(tmp_path: Path) -> None:
         "points": [1.0, 1.5, 3.0],
     }
     params = {"lr": 1e-3, "loss": "l1", "predictor_depth": 2}
-    assert finished[:4] == ["COMPLETE", -0.5, params, {"0": -0.25, "2": -0.5}]
+    assert complete[:4] == ["COMPLETE", -0.5, params, {"0": -0.25, "2": -0.5}]
     assert paused[:4] == ["RUNNING", None, {"lr": 1e-3, "loss": "mse"}, {"0": -0.125}]
     assert (paused[4]["trial"], paused[4]["seed"], paused[4]["fixed"]["batch_size"]) == ("T1", 5, 32)
-    view.end("T1", "pruned", -0.125)
+    search.end("T1", TrialState.PRUNED)
     assert trials(path)[1].state == optuna.trial.TrialState.PRUNED
 
 
 def test_lost_trials_and_replicates_are_told_as_such(tmp_path: Path) -> None:
-    view = shown(tmp_path / "study.db")
-    ends = ["diverged", "out_of_memory", "failed", "finished", "interrupted"]
+    search = Search(tmp_path / "study.db")
+    ends = [TrialState.DIVERGED, TrialState.OUT_OF_MEMORY, TrialState.FAILED, TrialState.COMPLETE]
     for number, state in enumerate(ends):
-        view.start(trial(f"T{number}"))
-        view.end(f"T{number}", state, math.inf, "no CUDA" if state == "failed" else None)
-    first = trial("T0")
-    view.start(Proposal("T0-seed1", first.parameters, first.config, 6, replicate_of="T0"))
+        search.start(f"T{number}")
+        search.end(f"T{number}", state, "no CUDA" if state is TrialState.FAILED else None)
+    search.start("T0-seed1", seed=6, replicate_of="T0")
+    search.report("T0-seed1", 1.0, 0.5)
     found = trials(tmp_path / "study.db")
-    assert [entry.state.name for entry in found] == ["FAIL"] * 4 + ["RUNNING"] * 2
+    assert [entry.state.name for entry in found] == ["FAIL"] * 4 + ["RUNNING"]
     assert [entry.user_attrs.get("state") for entry in found] == [*ends, None]
     assert found[2].user_attrs["error"] == "no CUDA"
-    assert (found[5].user_attrs["replicate_of"], found[5].user_attrs["seed"]) == ("T0", 6)
+    assert (found[4].user_attrs["replicate_of"], found[4].user_attrs["seed"]) == ("T0", 6)
+    assert found[4].intermediate_values == {}
 
 
 def test_a_value_outside_its_range_is_told_beside_the_parameters(tmp_path: Path) -> None:
-    view = shown(tmp_path / "study.db")
-    view.start(trial("T0", lr=1.0, batch_size=4))
+    search = Search(tmp_path / "study.db")
+    search.start("T0", lr=1.0, batch_size=4)
     (found,) = trials(tmp_path / "study.db")
     assert found.params == {"loss": "mse"}
     assert (found.user_attrs["fixed"]["lr"], found.user_attrs["fixed"]["batch_size"]) == (1.0, 4)
@@ -143,7 +178,7 @@ def test_a_killed_writer_leaves_a_study_that_can_be_read_and_replaced(tmp_path: 
     assert len(left) >= 3
     assert all(entry.intermediate_values == {0: 0.5} for entry in left[:-1])
     path.with_name("study.db-journal").write_bytes(b"of the old file")
-    shown(path).start(trial("T0"))
+    Search(path).start("T0")
     assert len(trials(path)) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
 
@@ -151,27 +186,28 @@ def test_a_killed_writer_leaves_a_study_that_can_be_read_and_replaced(tmp_path: 
 def test_an_odd_path_is_only_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "what? {a} 100%#"
     folder.mkdir()
-    shown(folder / "study.db").close()
+    Search(folder / "study.db").leave()
     assert [entry.name for entry in folder.iterdir()] == ["study.db"]
 
 
-def test_what_was_told_before_it_is_shown_is_written_at_once(tmp_path: Path) -> None:
+def test_what_was_known_before_is_written_at_once(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    view = StudyView(path, "run", SPACE)
-    view.start(trial("T0"))
-    view.report("T0", 1.0, 0.5)
-    view.end("T0", "finished", 0.25)
-    view.start(trial("T1"))
-    view.end("T1", "failed", math.inf, "no CUDA")
+    search = Search(path, begun=False)
+    search.start("T0")
+    search.report("T0", 1.0, -0.5)
+    search.report("T0", 3.0, -0.25, "complete")
+    search.start("T1")
+    search.end("T1", TrialState.FAILED, "no CUDA")
     assert not path.exists()
-    view.show()
-    view.start(trial("T2"))
-    view.end("T2", "pruned", 0.75)
+    search.begin()
+    search.start("T2")
+    search.report("T2", 1.0, -0.75)
+    search.end("T2", TrialState.PRUNED)
     found = trials(path)
     assert [(entry.state.name, entry.value) for entry in found] == [
         ("COMPLETE", 0.25), ("FAIL", None), ("PRUNED", 0.75),
     ]  # fmt: skip
-    assert (found[0].intermediate_values, found[1].user_attrs["error"]) == ({0: 0.5}, "no CUDA")
+    assert (found[0].intermediate_values, found[1].user_attrs["error"]) == ({0: 0.5, 2: 0.25}, "no CUDA")
     assert found[0].duration is not None and found[0].duration.total_seconds() < 60
 
 
@@ -212,7 +248,7 @@ def _replaced(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_its_study(path: Path) -> Iterator[None]:
-    optuna.delete_study(study_name="run", storage=f"sqlite:///{path}")
+    optuna.delete_study(study_name=path.parent.name, storage=f"sqlite:///{path}")
     yield
 
 
@@ -249,28 +285,28 @@ def test_whatever_becomes_of_the_file_is_one_warning_and_it_is_written_anew(
     tmp_path: Path, harm: Harm, soon: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "study.db"
-    view = shown(path)
-    view.start(trial("T0"))
+    search = Search(path)
+    search.start("T0")
     began = time.monotonic()
     with harm(path):
-        for step in (1.0, 1.5):
-            view.report("T0", step, 0.5)
-        view.start(trial("T1"))
-        view.end("T1", "failed", math.inf, "no CUDA")
+        for _ in range(2):
+            search.report("T0", 1.0, -0.5)
+        search.start("T1")
+        search.end("T1", TrialState.FAILED, "no CUDA")
     assert time.monotonic() - began < 20
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if line]
     assert warning.startswith(f"warning: {path}: cannot be written: ")
     assert warning.endswith("; the search goes on without it, and writes it anew when it can")
     if soon:
-        monkeypatch.setattr(view, "_retry_at", 0.0)
-        view.report("T0", 3.0, 0.25)
+        monkeypatch.setattr(search.study, "_retry_at", 0.0)
+        search.report("T0", 3.0, -0.25)
     else:
-        view.close()
+        search.leave()
     found = trials(path)
-    assert found[0].intermediate_values == ({0: 0.5, 1: 0.5, 2: 0.25} if soon else {0: 0.5, 1: 0.5})
+    assert found[0].intermediate_values == ({0: 0.5, 2: 0.25} if soon else {0: 0.5})
     assert (found[1].state.name, found[1].user_attrs["error"]) == ("FAIL", "no CUDA")
     if soon:
-        view.end("T0", "finished", 0.25)
+        search.end("T0", TrialState.COMPLETE)
         assert trials(path)[0].value == 0.25
     assert capsys.readouterr().out == ""
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
@@ -278,21 +314,21 @@ def test_whatever_becomes_of_the_file_is_one_warning_and_it_is_written_anew(
 
 def test_a_file_that_can_never_be_written_is_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "study.db").mkdir()
-    view = shown(tmp_path / "study.db")
+    search = Search(tmp_path / "study.db")
     for number in range(3):
-        view.start(trial(f"T{number}"))
-    view.close()
+        search.start(f"T{number}")
+    search.leave()
     assert capsys.readouterr().out.count("study.db: cannot be written: ") == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
 
 
 def test_a_reader_that_stays_costs_one_wait(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    view = shown(path)
-    view.start(trial("T0"))
+    search = Search(path)
+    search.start("T0")
     with _reader(path):
-        view.report("T0", 1.0, 0.5)
+        search.report("T0", 1.0, 0.5)
         began = time.monotonic()
         for _ in range(100):
-            view.report("T0", 1.0, 0.5)
+            search.report("T0", 1.0, 0.5)
         assert time.monotonic() - began < 5

@@ -20,11 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wandb.proto import wandb_internal_pb2
 
-from analysis.run_directory.trials import TrialRecord
-from salt_tune.callbacks.wandb_logger import WandbTracker, check_wandb, plain_name
+from analysis.run_directory.events import JobStarted, TrialEnded, Trials
+from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import TrialState
+from salt_tune.callbacks.wandb_logger import WandbLogger, check_wandb, plain_name
 from tests.conftest import ROOT
 from tests.salt_tune.conftest import Ended, read_json, read_reports
-from tests.salt_tune.made_records import make_record, make_report, make_space
+from tests.salt_tune.made_trials import add_report, add_trial, make_report, make_space
 
 BLOCK = 32768
 FILE_HEADER, RECORD_HEADER = 7, 7  # of LevelDB's log format, which wandb writes
@@ -120,19 +122,39 @@ def test_a_promotion_is_logged_too(promoted: Ended) -> None:
     assert run.exit_code == 0
 
 
-def log(tracker: WandbTracker, record: TrialRecord, *points: float, status: str = "running") -> None:
-    """A trial starts or goes on, and reports."""
-    record.state = "running"
-    tracker.on_start(record)
-    for point in points:
-        report = make_report(point, 1 / (1 + point), status=status)
-        record.add(report, make_space())
-        tracker.on_report(record, report)
+class Search:
+    """A search of these trials that is logged; it goes on where an `earlier` one was left."""
 
+    def __init__(self, folder: Path, *names: str, earlier: "Search | None" = None) -> None:
+        self.trials: Trials = earlier.trials if earlier else Trials()
+        self.logger = WandbLogger(RunDirectory(folder), make_space(), mode="offline")
+        self.logger.on_search_start(self.trials)
+        for name in names:
+            add_trial(self.trials, name, make_space())
 
-def end(tracker: WandbTracker, record: TrialRecord, state: str) -> None:
-    record.state = state
-    tracker.on_end(record)
+    def __enter__(self) -> "Search":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.logger.on_search_end(self.trials, over=False)
+
+    def log(self, name: str, *points: float, status: str = "running") -> None:
+        """A trial starts or goes on, and reports."""
+        self.trials.apply(JobStarted(name, self.trials[name].resource, 3.0, "a test"))
+        self.logger.on_trial_start(self.trials[name])
+        for point in points:
+            report = make_report(point, 1 / (1 + point), status=status)
+            self.logger.on_trial_result(add_report(self.trials, name, report, make_space()), report)
+
+    def pause(self, name: str) -> None:
+        """A trial has paused."""
+        self.trials[name].state = TrialState.PAUSED
+        self.logger.on_trial_pause(self.trials[name])
+
+    def end(self, name: str, state: TrialState) -> None:
+        """A trial has ended."""
+        self.trials.apply(TrialEnded(name, state))
+        self.logger.on_trial_end(self.trials[name])
 
 
 def written(folder: Path, patience: float = 60) -> list[Logged]:
@@ -146,17 +168,16 @@ def written(folder: Path, patience: float = 60) -> list[Logged]:
 
 
 def test_a_trial_that_pauses_stays_one_run_and_never_goes_back(tmp_path: Path) -> None:
-    paused, finished, lost = (make_record(f"T{number}", space=make_space()) for number in range(3))
-    with WandbTracker("offline", tmp_path, "s") as tracker:
-        for record in (paused, finished, lost):
-            log(tracker, record, 0.5)
-            end(tracker, record, "paused")
-        log(tracker, finished, 0.5, 1.0)  # the first comes again
-        end(tracker, finished, "paused")
-        log(tracker, finished, 1.0, 2.0, 3.0)
-        end(tracker, finished, "finished")
-        log(tracker, lost, 0.5, status="out_of_memory")
-        end(tracker, lost, "out_of_memory")
+    with Search(tmp_path, "T0", "T1", "T2") as search:
+        for name in ("T0", "T1", "T2"):
+            search.log(name, 0.5)
+            search.pause(name)
+        search.log("T1", 0.5, 1.0)  # the first comes again
+        search.pause("T1")
+        search.log("T1", 1.0, 2.0, 3.0)
+        search.end("T1", TrialState.COMPLETE)
+        search.log("T2", 0.5, status="out_of_memory")
+        search.end("T2", TrialState.OUT_OF_MEMORY)
     runs = {run.name: run for run in written(tmp_path)}
     assert runs.keys() == {"T0", "T1", "T2"}
     assert [row["epoch"] for row in runs["T1"].history] == [0.5, 1.0, 2.0, 3.0]
@@ -165,14 +186,13 @@ def test_a_trial_that_pauses_stays_one_run_and_never_goes_back(tmp_path: Path) -
 
 
 def test_a_search_that_is_resumed_logs_on_under_the_same_id(tmp_path: Path) -> None:
-    record = make_record("T0", space=make_space())
-    with WandbTracker("offline", tmp_path, "s") as tracker:
-        log(tracker, record, 0.5, 1.0)
+    with Search(tmp_path / "s", "T0") as before:
+        before.log("T0", 0.5, 1.0)
     time.sleep(1)  # offline runs lie in folders named by id and second
-    with WandbTracker("offline", tmp_path, "s", resume=True) as tracker:
-        log(tracker, record, 1.0, 2.0)
-        end(tracker, record, "finished")
-    runs = sorted(written(tmp_path), key=lambda run: run.history[0]["epoch"])
+    with Search(tmp_path / "s", earlier=before) as search:
+        search.log("T0", 1.0, 2.0)
+        search.end("T0", TrialState.COMPLETE)
+    runs = sorted(written(tmp_path / "s"), key=lambda run: run.history[0]["epoch"])
     assert [(run.id, run.exit_code) for run in runs] == [("s-T0", 1), ("s-T0", 0)]
     assert [[row["epoch"] for row in run.history] for run in runs] == [[0.5, 1.0], [2.0]]
 
@@ -196,12 +216,12 @@ def test_a_name_that_wandb_takes_stays() -> None:
 
 
 def test_a_run_of_any_name_is_logged(tmp_path: Path) -> None:
-    record = make_record("T0", space=make_space())
-    with WandbTracker("offline", tmp_path, "a: b/#?'") as tracker:
-        log(tracker, record, 0.5)
-        end(tracker, record, "finished")
-    (run,) = written(tmp_path)
-    plain = plain_name("a: b/#?'")
+    folder = tmp_path / "a: b#?'"
+    with Search(folder, "T0") as search:
+        search.log("T0", 0.5)
+        search.end("T0", TrialState.COMPLETE)
+    (run,) = written(folder)
+    plain = plain_name(folder.name)
     assert (run.name, run.id, run.group, run.exit_code) == ("T0", f"{plain}-T0", plain, 0)
 
 
@@ -256,9 +276,9 @@ LOSES_WANDB = """
 import sys
 from pathlib import Path
 import psutil
-from salt_tune.callbacks.wandb_logger import WandbFollower, WandbTracker
-from tests.salt_tune.made_records import make_record, make_space
-from tests.salt_tune.callbacks.test_wandb_logger import end, log
+from analysis.run_directory.trials import TrialState
+from salt_tune.callbacks.wandb_logger import WandbFollower
+from tests.salt_tune.callbacks.test_wandb_logger import Search
 
 def kill():
     for child in psutil.Process().children(recursive=True):
@@ -266,14 +286,13 @@ def kill():
         child.wait()
 
 folder = Path(sys.argv[1])
-first, second = (make_record(f"T{number}", space=make_space()) for number in range(2))
 if sys.argv[2] == "search":
-    with WandbTracker("offline", folder, "s") as tracker:
-        log(tracker, first, 0.5)
+    with Search(folder, "T0", "T1") as search:
+        search.log("T0", 0.5)
         kill()
-        log(tracker, first, 1.0, 2.0, 3.0)
-        end(tracker, first, "finished")
-        log(tracker, second, 0.5)
+        search.log("T0", 1.0, 2.0, 3.0)
+        search.end("T0", TrialState.COMPLETE)
+        search.log("T1", 0.5)
 else:
     follower = WandbFollower("offline", folder, "s", "T0-3epochs", {"lr": 1e-3})
     kill()
@@ -296,8 +315,7 @@ def test_where_wandb_dies_one_line_says_so_and_the_training_goes_on(tmp_path: Pa
 
 def test_a_folder_that_wandb_cannot_make_is_no_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").touch()
-    record = make_record("T0", space=make_space())
-    with WandbTracker("offline", tmp_path / "run", "s") as tracker:
-        log(tracker, record, 0.5, 1.0)
-        end(tracker, record, "finished")
+    with Search(tmp_path / "run", "T0") as search:
+        search.log("T0", 0.5, 1.0)
+        search.end("T0", TrialState.COMPLETE)
     assert capsys.readouterr().out.count("warning: W&B has failed") == 1

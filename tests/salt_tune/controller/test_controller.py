@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from analysis.run_directory.trials import TrialRecord
-from salt_tune.controller.controller import Steering
-from salt_tune.controller.state import Options
-from salt_tune.searchers.base import Proposal
+from analysis.errors import RunError
+from analysis.run_directory.events import Trials
+from analysis.run_directory.lines import read_lines
+from analysis.run_directory.trials import Trial, TrialState
+from salt_tune.callbacks.base import Report
+from salt_tune.controller.controller import Controller
+from salt_tune.controller.decision import Decision
+from salt_tune.controller.settings import Settings
+from tests.salt_tune.controlled import World, decisions, files, known, winner
 from tests.salt_tune.driving import choices
-from tests.salt_tune.made_records import LR, make_report, make_space
-from tests.salt_tune.steered import World, decisions, files, known, winner
-from trainable.errors import UserError
+from tests.salt_tune.made_trials import LR, make_report, make_space
 
 DEPTH = {"type": "int", "low": 1, "high": 4}
 ASHA = {"scheduler": "asha", "epochs": 3, "rungs": [0.5, 1], "reports": 6}
@@ -27,9 +30,9 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asha(**entries: Any) -> World:
-    options = entries.pop("options", Options())
+    settings = entries.pop("settings", Settings())
     faults = {name: entries.pop(name) for name in ("lost", "memory_errors") if name in entries}
-    return World(make_space(schedule=ASHA, **{"trials": 6, **entries}), options, **faults)
+    return World(make_space(schedule=ASHA, **{"trials": 6, **entries}), settings, **faults)
 
 
 def with_schedule(scheduler: str, **entries: Any) -> World:
@@ -46,110 +49,143 @@ def with_schedule(scheduler: str, **entries: Any) -> World:
 
 def test_a_search_by_asha(tmp_path: Path) -> None:
     world = asha(lost={("T4", 0.5): "diverged"})
-    steering = world.run(world.steering(tmp_path))
-    order = [(entry["trial"], entry["from"], entry["to"]) for entry in decisions(steering, "run")]
+    controller = world.run(world.controller(tmp_path))
+    order = [(entry["trial"], entry["start"], entry["milestone"]) for entry in decisions(controller, "run")]
     assert order[:3] == [("T0", 0, 0.5), ("T1", 0, 0.5), ("T2", 0, 0.5)]
     assert sum(to == 1 for *_, to in order) == 2 and sum(to == 3 for *_, to in order) == 1
-    states = [record.state for record in steering.records.values()]
-    assert states.count("finished") == 1 and states.count("diverged") == 1
-    best = min(steering.records.values(), key=lambda record: world.loss(record, 3))
-    assert winner(steering) == best.id
-    assert best.state == "finished" and best.resource == 3
-    assert steering.over and not steering.running
+    states = [trial.state for trial in controller.trials.values()]
+    assert states.count(TrialState.COMPLETE) == 1 and states.count(TrialState.DIVERGED) == 1
+    best = min(controller.trials.values(), key=lambda trial: world.loss(trial, 3))
+    assert winner(controller) == best.id
+    assert best.state == "complete" and best.resource == 3
+    assert controller.over and not controller.running
 
 
-def test_what_is_told_to_listeners(tmp_path: Path) -> None:
-    class Told:
-        def __init__(self) -> None:
-            self.heard: list[tuple[str, str, Any]] = []
+class Heard:
+    """A callback that remembers what it was told."""
 
-        def on_start(self, record: TrialRecord) -> None:
-            self.heard.append(("start", record.id, record.resource))
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str, Any]] = []
 
-        def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
-            self.heard.append(("report", record.id, report["resource"]))
+    def on_search_start(self, trials: Trials) -> None:
+        """See `Callback`."""
+        self.heard.append(("search", "start", list(trials)))
 
-        def on_end(self, record: TrialRecord) -> None:
-            self.heard.append(("end", record.id, record.state))
+    def on_trial_start(self, trial: Trial) -> None:
+        """See `Callback`."""
+        self.heard.append(("start", trial.id, trial.resource))
 
-    told, world = Told(), asha(trials=3, lost={("T1", 0.5): "failed", ("T2", 0.5): "diverged"})
-    world.run(world.steering(tmp_path, listeners=[told]))
-    assert told.heard[:8] == [
+    def on_trial_result(self, trial: Trial, report: Report) -> None:
+        """See `Callback`."""
+        self.heard.append(("report", trial.id, report["resource"]))
+
+    def on_trial_pause(self, trial: Trial) -> None:
+        """See `Callback`."""
+        self.heard.append(("pause", trial.id, trial.resource))
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """See `Callback`."""
+        self.heard.append(("end", trial.id, trial.state))
+
+    def on_search_end(self, trials: Trials, *, over: bool) -> None:
+        """See `Callback`."""
+        self.heard.append(("search", "end", (len(trials), over)))
+
+
+def test_what_is_told_to_callbacks(tmp_path: Path) -> None:
+    told, world = Heard(), asha(trials=3, lost={("T1", 0.5): "failed", ("T2", 0.5): "diverged"})
+    controller = world.controller(tmp_path, callbacks=[told])
+    controller.begin()
+    world.run(controller)
+    assert told.heard[:9] == [
+        ("search", "start", []),
         ("start", "T0", 0), ("report", "T0", 0.5),
         ("start", "T1", 0), ("end", "T1", "failed"),
         ("start", "T2", 0), ("report", "T2", 0.5), ("end", "T2", "diverged"),
         ("start", "T0", 0.5),
     ]  # fmt: skip
-    assert told.heard[-1] == ("end", "T0", "finished")
+    assert told.heard[-1] == ("end", "T0", "complete")
+
+
+def test_a_pruned_trial_has_ended_and_a_resumed_search_is_told_what_was_known(tmp_path: Path) -> None:
+    told, world = Heard(), asha(trials=12)
+    controller = world.controller(tmp_path, callbacks=[told])
+    world.run(controller)
+    ends = [(trial, state) for event, trial, state in told.heard if event == "end"]
+    assert sorted(ends) == sorted((trial.id, trial.state) for trial in controller.trials.values() if trial.state.ended)
+    assert TrialState.PRUNED in {state for _, state in ends}
+    again = Heard()
+    world.controller(tmp_path, callbacks=[again]).begin()
+    assert again.heard == [("search", "start", list(controller.trials))]
 
 
 def test_common_and_varied_seeds(tmp_path: Path) -> None:
     for vary, seeds in ((False, [7, 7, 7]), (True, [7, 8, 9])):
-        world = asha(trials=3, options=Options(seed=7, vary_seeds=vary))
-        steering = world.run(world.steering(tmp_path / str(vary)))
-        assert [record.proposal.seed for record in steering.records.values()] == seeds
-        assert [record.proposal.config["seed"] for record in steering.records.values()] == seeds
+        world = asha(trials=3, settings=Settings(seed=7, vary_seeds=vary))
+        controller = world.run(world.controller(tmp_path / str(vary)))
+        assert [trial.seed for trial in controller.trials.values()] == seeds
+        assert [trial.config["seed"] for trial in controller.trials.values()] == seeds
 
 
 def test_the_end_of_a_finite_space_is_the_end_of_the_search(tmp_path: Path) -> None:
     world = asha(parameters={"predictor_depth": DEPTH}, trials=9)
-    steering = world.run(world.steering(tmp_path))
-    assert sorted(record.proposal.config["predictor_depth"] for record in steering.records.values()) == [1, 2, 3, 4]
-    assert [record.state for record in steering.records.values()].count("finished") == 1
-    assert steering.extend(3) == 0
-    assert steering.next() is None and steering.over
-    assert world.steering(tmp_path).scheduler.trials == 4
+    controller = world.run(world.controller(tmp_path))
+    assert sorted(trial.config["predictor_depth"] for trial in controller.trials.values()) == [1, 2, 3, 4]
+    assert [trial.state for trial in controller.trials.values()].count(TrialState.COMPLETE) == 1
+    assert controller.extend(3) == 0
+    assert controller.next() is None and controller.over
+    assert world.controller(tmp_path).scheduler.trials == 4
 
 
 @pytest.mark.parametrize("searcher", ["random", "grid", "sobol", "tpe"])
 def test_trials_without_a_configuration_are_taken_back_before_the_first(tmp_path: Path, searcher: str) -> None:
     world = asha(parameters={"predictor_depth": DEPTH}, trials=9, searcher=searcher)
-    steering = world.steering(tmp_path)
-    assert (steering.limit(), steering.limit()) == (4, 4)
-    world.run(steering, reports=2)
-    again = world.steering(tmp_path)
-    assert (again.limit(), again.begun) == (4, len(steering.records))
+    controller = world.controller(tmp_path)
+    assert (controller.limit(), controller.limit()) == (4, 4)
+    world.run(controller, reports=2)
+    again = world.controller(tmp_path)
+    assert (again.limit(), again.begun) == (4, len(controller.trials))
     world.run(again)
-    assert sorted(record.proposal.config["predictor_depth"] for record in again.records.values()) == [1, 2, 3, 4]
+    assert sorted(trial.config["predictor_depth"] for trial in again.trials.values()) == [1, 2, 3, 4]
     assert [entry["trials"] for entry in decisions(again, "exhausted")] == [4]
     assert again.searcher.left(1) == 0
 
 
 def test_no_more_is_added_than_there_is(tmp_path: Path) -> None:
     world = asha(parameters={"predictor_depth": DEPTH}, trials=2)
-    steering = world.run(world.steering(tmp_path))
-    assert steering.limit() == 2
-    assert (steering.extend(1), steering.extend(9), steering.extend(9)) == (1, 1, 0)
-    world.run(steering)
-    assert steering.begun == 4
+    controller = world.run(world.controller(tmp_path))
+    assert controller.limit() == 2
+    assert (controller.extend(1), controller.extend(9), controller.extend(9)) == (1, 1, 0)
+    world.run(controller)
+    assert controller.begun == 4
     endless = asha(trials=2)
-    steering = endless.run(endless.steering(tmp_path / "endless"))
-    assert steering.extend(10**6) == 10**6
+    controller = endless.run(endless.controller(tmp_path / "endless"))
+    assert controller.extend(10**6) == 10**6
 
 
 def test_a_configuration_that_does_not_fit_is_a_trial_that_fails(tmp_path: Path) -> None:
     """Its worker would say so; here, as a search that is taken up again meets it in its journal."""
     dims = {"type": "choice", "values": [64, 100]}
     world = asha(parameters={"predictor_dim": dims, "lr": LR}, trials=4, searcher="random")
-    steering = world.steering(tmp_path)
+    controller = world.controller(tmp_path)
     unfit = []
-    while (record := steering.next()) is not None:
-        if record.proposal.config["predictor_dim"] == 100:
-            unfit.append(record.id)
-            steering.end(record.id, "failed", "predictor_dim = 100: must be divisible by 64")
+    while (trial := controller.next()) is not None:
+        if trial.config["predictor_dim"] == 100:
+            unfit.append(trial.id)
+            controller.end(trial.id, TrialState.FAILED, "predictor_dim = 100: must be divisible by 64")
         else:
-            steering.report(record.id, world.report(steering, record) or {})
-        steering = world.steering(tmp_path)
+            controller.report(trial.id, world.report(controller, trial) or {})
+        controller = world.controller(tmp_path)
     assert unfit and len(unfit) < 4
-    assert [record.id for record in steering.records.values() if record.state == "failed"] == unfit
-    assert steering.over and winner(steering) not in unfit
+    assert [trial.id for trial in controller.trials.values() if trial.state == "failed"] == unfit
+    assert controller.over and winner(controller) not in unfit
 
 
 def test_draining_starts_nothing(tmp_path: Path) -> None:
     world = asha()
-    steering = world.run(world.steering(tmp_path), reports=2)
-    steering.draining = True
-    assert steering.next() is None
+    controller = world.run(world.controller(tmp_path), reports=2)
+    controller.draining = True
+    assert controller.next() is None
 
 
 # --- reports
@@ -157,103 +193,114 @@ def test_draining_starts_nothing(tmp_path: Path) -> None:
 
 def test_reports_that_come_twice_change_nothing(tmp_path: Path) -> None:
     world = asha(trials=3)
-    steering = world.steering(tmp_path)
-    while (record := steering.next()) is not None:
-        while record.state == "running":
-            report = world.report(steering, record)
+    controller = world.controller(tmp_path)
+    while (trial := controller.next()) is not None:
+        while trial.state == "running":
+            report = world.report(controller, trial)
             assert report is not None
-            verdict = steering.report(record.id, report)
-            before = (steering.journal.path.read_bytes(), steering.reports.path.read_bytes(), str(record))
-            assert steering.report(record.id, report) == verdict
-            assert (steering.journal.path.read_bytes(), steering.reports.path.read_bytes(), str(record)) == before
-    for record in steering.records.values():
-        steering.report(record.id, make_report(0.5, 0.1))
-        steering.end(record.id, "failed" if record.state == "finished" else record.state)
-    assert winner(steering) == min(steering.records.values(), key=lambda record: world.loss(record, 3)).id
+            decision = controller.report(trial.id, report)
+            before = (controller.journal.path.read_bytes(), controller.reports.path.read_bytes(), str(trial))
+            assert controller.report(trial.id, report) == decision
+            assert (controller.journal.path.read_bytes(), controller.reports.path.read_bytes(), str(trial)) == before
+    for trial in controller.trials.values():
+        controller.report(trial.id, make_report(0.5, 0.1))
+        controller.end(trial.id, TrialState.FAILED if trial.state == "complete" else trial.state)
+    assert winner(controller) == min(controller.trials.values(), key=lambda trial: world.loss(trial, 3)).id
 
 
 @pytest.mark.parametrize("state", ["diverged", "failed"])
 def test_lost_trials_do_not_go_on(tmp_path: Path, state: str) -> None:
     world = asha(lost={("T0", 0.5): state, ("T2", 1.0): state})
-    steering = world.run(world.steering(tmp_path))
-    assert steering.records["T0"].state == state
-    assert [entry["to"] for entry in decisions(steering, "run") if entry["trial"] == "T0"] == [0.5]
-    assert (steering.records["T0"].error is not None) == (state == "failed")
-    assert winner(steering) not in (None, "T0") and steering.over
+    controller = world.run(world.controller(tmp_path))
+    assert controller.trials["T0"].state == state
+    assert [entry["milestone"] for entry in decisions(controller, "run") if entry["trial"] == "T0"] == [0.5]
+    assert (controller.trials["T0"].error is not None) == (state == "failed")
+    assert winner(controller) not in (None, "T0") and controller.over
 
 
-@pytest.mark.parametrize(("retries", "state"), [(0, "out_of_memory"), (1, "out_of_memory"), (2, "finished")])
+@pytest.mark.parametrize(("retries", "state"), [(0, "out_of_memory"), (1, "out_of_memory"), (2, "complete")])
 def test_out_of_memory_is_tried_again_so_often(tmp_path: Path, retries: int, state: str) -> None:
-    world = asha(trials=1, options=Options(oom_retries=retries), memory_errors={("T0", 1.5): 2})
-    steering = world.run(world.steering(tmp_path))
-    record = steering.records["T0"]
-    assert record.state == state
-    assert [entry["status"] for entry in decisions(steering, "result")].count("out_of_memory") == min(retries + 1, 2)
-    assert record.resource == (3 if state == "finished" else 1)
-    assert record.scores[1] == world.loss(record, 1)
-    assert (winner(steering) is None) == (state != "finished")
+    world = asha(trials=1, settings=Settings(oom_retries=retries), memory_errors={("T0", 1.5): 2})
+    controller = world.run(world.controller(tmp_path))
+    trial = controller.trials["T0"]
+    assert trial.state == state
+    assert [entry["status"] for entry in decisions(controller, "result")].count("out_of_memory") == min(retries + 1, 2)
+    assert trial.resource == (3 if state == "complete" else 1)
+    assert trial.scores[1] == world.loss(trial, 1)
+    assert (winner(controller) is None) == (state != "complete")
+
+
+def test_what_a_worker_does_after_each_report(tmp_path: Path) -> None:
+    world = asha(trials=4, settings=Settings(oom_retries=1))
+    controller = world.controller(tmp_path)
+    trial = controller.next()
+    assert trial is not None
+    lost = make_report(0.0, None, status="out_of_memory")
+    assert controller.report("T0", lost) is Decision.RESTART
+    assert (trial.state, controller.running) == (TrialState.RUNNING, 0)
+    assert controller.next() is trial and controller.running == 1
+    assert controller.report("T0", make_report(0.5, 0.4)) is Decision.PAUSE
+    assert controller.next() is controller.trials["T1"]
+    assert controller.report("T1", make_report(0.25, 0.5)) is Decision.CONTINUE
+    assert controller.report("T1", make_report(0.5, None, status="diverged")) is Decision.STOP
+    assert [entry["retry"] for entry in decisions(controller, "result")] == [True, False, False, False]
 
 
 def test_out_of_memory_at_once(tmp_path: Path) -> None:
     world = asha(trials=2, memory_errors={("T0", 0.5): 1})
-    steering = world.run(world.steering(tmp_path))
-    assert (steering.records["T0"].state, steering.records["T0"].resource) == ("out_of_memory", 0)
-    assert winner(steering) == "T1"
+    controller = world.run(world.controller(tmp_path))
+    assert (controller.trials["T0"].state, controller.trials["T0"].resource) == ("out_of_memory", 0)
+    assert winner(controller) == "T1"
 
 
 # --- after the search
 
 
 def test_finalists_are_trained_again_with_other_seeds(tmp_path: Path) -> None:
-    options = Options(seed=3, replicates=2)
-    world = World(make_space(schedule={"scheduler": "none", "epochs": 1, "reports": 2}, trials=5), options)
-    steering = world.run(world.steering(tmp_path))
+    settings = Settings(seed=3, replicates=2)
+    world = World(make_space(schedule={"scheduler": "none", "epochs": 1, "reports": 2}, trials=5), settings)
+    controller = world.run(world.controller(tmp_path))
     best = sorted(
-        (record for record in steering.records.values() if record.proposal.replicate_of is None),
-        key=lambda record: world.loss(record, 1),
+        (trial for trial in controller.trials.values() if trial.replicate_of is None),
+        key=lambda trial: world.loss(trial, 1),
     )[:3]
-    runs = [entry["trial"] for entry in decisions(steering, "run")]
+    runs = [entry["trial"] for entry in decisions(controller, "run")]
     assert runs[:5] == [f"T{number}" for number in range(5)]
-    assert runs[5:] == [f"{record.id}-seed{number}" for number in (1, 2) for record in best]
-    for record in best:
+    assert runs[5:] == [f"{trial.id}-seed{number}" for number in (1, 2) for trial in best]
+    for trial in best:
         for number in (1, 2):
-            again = steering.records[f"{record.id}-seed{number}"]
-            assert again.proposal == Proposal(
-                again.id,
-                record.proposal.parameters,
-                {**record.proposal.config, "seed": 3 + number},
-                3 + number,
-                record.id,
-            )
-            assert (again.state, again.resource) == ("finished", 1)
-    assert winner(steering) == best[0].id
+            again = controller.trials[f"{trial.id}-seed{number}"]
+            assert (again.parameters, again.config) == (trial.parameters, {**trial.config, "seed": 3 + number})
+            assert (again.seed, again.replicate_of) == (3 + number, trial.id)
+            assert (again.state, again.resource) == ("complete", 1)
+    assert winner(controller) == best[0].id
 
 
 def test_replicates_that_are_lost_are_not_tried_again(tmp_path: Path) -> None:
     lost = {("T0-seed1", 0.5): "diverged", ("T0-seed2", 1.0): "failed"}
     world = World(
-        make_space(schedule={"scheduler": "none", "epochs": 1, "reports": 2}, trials=1), Options(replicates=3), lost
+        make_space(schedule={"scheduler": "none", "epochs": 1, "reports": 2}, trials=1), Settings(replicates=3), lost
     )
-    steering = world.run(world.steering(tmp_path))
-    assert {record.id: record.state for record in steering.records.values()} == {
-        "T0": "finished", "T0-seed1": "diverged", "T0-seed2": "failed", "T0-seed3": "finished"
+    controller = world.run(world.controller(tmp_path))
+    assert {trial.id: trial.state for trial in controller.trials.values()} == {
+        "T0": "complete", "T0-seed1": "diverged", "T0-seed2": "failed", "T0-seed3": "complete"
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw", "none"])
 def test_more_trials_after_the_end(tmp_path: Path, scheduler: str) -> None:
     world = with_schedule(scheduler)
-    ended = world.run(world.steering(tmp_path))
-    ended.close(1.5, ended=True)
-    count = len(ended.records)
-    steering = world.steering(tmp_path)
-    assert steering.over and steering.seconds == 1.5
-    steering.extend(4)
-    assert not steering.over
-    world.run(steering)
-    assert len(steering.records) == count + 4
-    again = world.steering(tmp_path)
-    assert again.over and known(again) == known(steering)
+    ended = world.run(world.controller(tmp_path))
+    ended.close(1.5, over=True)
+    count = len(ended.trials)
+    controller = world.controller(tmp_path)
+    assert controller.over and controller.trials.seconds == 1.5
+    controller.extend(4)
+    assert not controller.over
+    world.run(controller)
+    assert len(controller.trials) == count + 4
+    again = world.controller(tmp_path)
+    assert again.over and known(again) == known(controller)
 
 
 # --- checkpoints
@@ -262,47 +309,47 @@ def test_more_trials_after_the_end(tmp_path: Path, scheduler: str) -> None:
 @pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw", "none"])
 def test_in_the_end_only_the_winner_has_a_checkpoint(tmp_path: Path, scheduler: str) -> None:
     world = with_schedule(scheduler)
-    steering = world.steering(tmp_path)
-    stranger = steering.checkpoints / "somebody-elses.safetensors"
+    controller = world.controller(tmp_path)
+    stranger = controller.run.checkpoints / "somebody-elses.safetensors"
     stranger.touch()
-    world.run(steering)
-    best = winner(steering)
-    assert best in files(steering)
-    alive = {record.id for record in steering.records.values() if record.state in ("running", "paused")}
-    assert files(steering) == {"somebody-elses", best} | alive
-    steering.close(1, ended=True)
-    assert files(steering) == {"somebody-elses", best}
-    assert {record.state for record in steering.records.values()} <= {"finished", "pruned"}
+    world.run(controller)
+    best = winner(controller)
+    assert best in files(controller)
+    alive = {trial.id for trial in controller.trials.values() if trial.state in ("running", "paused")}
+    assert files(controller) == {"somebody-elses", best} | alive
+    controller.close(1, over=True)
+    assert files(controller) == {"somebody-elses", best}
+    assert {trial.state.at_exit(True) for trial in controller.trials.values()} <= {"complete", "pruned"}
 
 
 def test_losers_give_their_checkpoints_up_on_the_way(tmp_path: Path) -> None:
     world = asha(trials=12, lost={("T1", 1.0): "diverged", ("T2", 0.5): "failed", ("T5", 0.5): "diverged"})
-    steering = world.steering(tmp_path)
+    controller = world.controller(tmp_path)
     seen: set[str] = set()
-    while not steering.over:
-        before = len(decisions(steering))
-        world.run(steering, reports=1)
-        steering = world.steering(tmp_path)
-        assert len(decisions(steering)) >= before
-        gone = {record.id for record in steering.records.values() if record.state in ("diverged", "failed", "pruned")}
-        assert gone.isdisjoint(files(steering))
+    while not controller.over:
+        before = len(decisions(controller))
+        world.run(controller, reports=1)
+        controller = world.controller(tmp_path)
+        assert len(decisions(controller)) >= before
+        gone = {trial.id for trial in controller.trials.values() if trial.state in ("diverged", "failed", "pruned")}
+        assert gone.isdisjoint(files(controller))
         seen |= gone
-        assert winner(steering) is None or files(steering) >= {
-            record.id for record in steering.records.values() if record.state == "paused"
+        assert winner(controller) is None or files(controller) >= {
+            trial.id for trial in controller.trials.values() if trial.state == "paused"
         }
-    dropped = {entry["trial"] for entry in decisions(steering, "drop")}
+    dropped = {entry["trial"] for entry in decisions(controller, "drop")}
     assert dropped and dropped | {"T5"} <= seen
-    assert all(steering.records[trial].state == "pruned" for trial in dropped)
+    assert all(controller.trials[trial].state == "pruned" for trial in dropped)
 
 
 def test_a_search_that_is_left_before_its_end_keeps_its_checkpoints(tmp_path: Path) -> None:
     world = asha()
-    steering = world.run(world.steering(tmp_path), reports=4)
-    kept = files(steering)
-    steering.close(2.0, ended=False)
-    assert files(steering) == kept and kept
-    assert {record.state for record in steering.records.values()} == {"interrupted"}
-    assert {record.state for record in world.steering(tmp_path).records.values()} <= {"running", "paused"}
+    controller = world.run(world.controller(tmp_path), reports=4)
+    kept = files(controller)
+    controller.close(2.0, over=False)
+    assert files(controller) == kept and kept
+    assert {trial.state.at_exit(False) for trial in controller.trials.values()} == {"interrupted"}
+    assert {trial.state for trial in world.controller(tmp_path).trials.values()} <= {"running", "paused"}
 
 
 # --- journal and replay
@@ -320,20 +367,20 @@ def worlds() -> Iterator[Any]:
         for scheduler in ("asha", "freeze_thaw", "none"):
             yield pytest.param(small(searcher, scheduler, 4), id=f"{searcher}, {scheduler}")
     lost = {("T0", 1.0): "diverged", ("T1", 0.5): "failed", ("T4-seed1", 1.0): "failed"}
-    yield pytest.param(asha(lost=lost, options=Options(replicates=1)), id="lost ones and replicates")
-    yield pytest.param(asha(trials=4, options=Options(vary_seeds=True, seed=5)), id="seeds")
+    yield pytest.param(asha(lost=lost, settings=Settings(replicates=1)), id="lost ones and replicates")
+    yield pytest.param(asha(trials=4, settings=Settings(vary_seeds=True, seed=5)), id="seeds")
     memory = {("T0", 0.5): 1, ("T3", 0.5): 9, **{(f"T{number}", 1.0): 1 for number in range(3)}}
-    yield pytest.param(asha(trials=4, options=Options(oom_retries=1), memory_errors=memory), id="out of memory")
+    yield pytest.param(asha(trials=4, settings=Settings(oom_retries=1), memory_errors=memory), id="out of memory")
     few = {"parameters": {"predictor_depth": {**DEPTH, "high": 3}}, "trials": 9}
     yield pytest.param(asha(**few), id="a finite space")
     thaw = {"scheduler": "freeze_thaw", "epochs": 3, "first_rung": 1, "reports": 3}
     yield pytest.param(
         World(make_space(schedule=thaw, trials=9, **{"parameters": few["parameters"]})), id="finite, thaw"
     )
-    yield pytest.param(World(make_space(schedule=thaw, trials=6), Options(keep_checkpoints=2)), id="few checkpoints")
+    yield pytest.param(World(make_space(schedule=thaw, trials=6), Settings(keep_checkpoints=2)), id="few checkpoints")
 
 
-def killed(whole: Steering, folder: Path, number: int) -> None:
+def killed(whole: Controller, folder: Path, number: int) -> None:
     """A folder as `whole` would have left it, had it died over line `number` of its journal."""
     lines = whole.journal.path.read_bytes().splitlines(keepends=True)
     reports = whole.reports.path.read_bytes().splitlines(keepends=True)
@@ -352,72 +399,72 @@ def killed(whole: Steering, folder: Path, number: int) -> None:
 
 @pytest.mark.parametrize("world", list(worlds()))
 def test_a_search_that_was_killed_anywhere_is_the_same_search(tmp_path: Path, world: World) -> None:
-    whole = world.run(world.steering(tmp_path / "whole"))
-    told = {(entry["trial"], entry["resource"], entry["status"]): entry for entry in whole.reports.read()}
+    whole = world.run(world.controller(tmp_path / "whole"))
+    told = {(entry["trial"], entry["resource"], entry["status"]): entry for entry in read_lines(whole.run.reports)}
     for number in range(len(decisions(whole))):
         killed(whole, tmp_path / str(number), number)
-        steering = world.run(world.steering(tmp_path / str(number)))
-        assert decisions(steering) == decisions(whole)
-        assert known(steering) == known(whole)
-        assert winner(steering) == winner(whole)
+        controller = world.run(world.controller(tmp_path / str(number)))
+        assert decisions(controller) == decisions(whole)
+        assert known(controller) == known(whole)
+        assert winner(controller) == winner(whole)
         assert told == {
-            (entry["trial"], entry["resource"], entry["status"]): entry for entry in steering.reports.read()
+            (entry["trial"], entry["resource"], entry["status"]): entry for entry in read_lines(controller.run.reports)
         }
-        steering.close(1.0, ended=True)
-        assert files(steering) == {winner(whole)}
+        controller.close(1.0, over=True)
+        assert files(controller) == {winner(whole)}
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw"])
 @pytest.mark.parametrize("order", [[0], [1, 0, 2], [2, 2, 0, 1, 1]])
 def test_three_workers_that_die_at_once(tmp_path: Path, scheduler: str, order: list[int]) -> None:
     world = with_schedule(scheduler, trials=7)
-    steering, rest = world.steering(tmp_path), choices(order)
+    controller, rest = world.controller(tmp_path), choices(order)
     for reports in range(1, 12):
-        world.run(steering, workers=3, choose=rest, reports=reports)
-        states = {record.id: record.state for record in steering.records.values()}
-        steering, before = world.steering(tmp_path), steering
-        assert {record.id: record.state for record in steering.records.values()} == states
-        assert known(steering) == known(before)
-    world.run(steering, workers=3, choose=rest)
-    assert winner(steering) is not None and steering.over
-    assert len(steering.records) == 7
+        world.run(controller, workers=3, choose=rest, reports=reports)
+        states = {trial.id: trial.state for trial in controller.trials.values()}
+        controller, before = world.controller(tmp_path), controller
+        assert {trial.id: trial.state for trial in controller.trials.values()} == states
+        assert known(controller) == known(before)
+    world.run(controller, workers=3, choose=rest)
+    assert winner(controller) is not None and controller.over
+    assert len(controller.trials) == 7
 
 
 def test_who_was_on_the_way_goes_first_and_no_decision_is_made_again(tmp_path: Path) -> None:
     world = asha()
-    steering = world.run(world.steering(tmp_path), workers=3, choose=choices([1]), reports=2)
-    running = [record.id for record in steering.records.values() if record.state == "running"]
-    written = steering.journal.path.read_bytes()
-    again = world.steering(tmp_path)
+    controller = world.run(world.controller(tmp_path), workers=3, choose=choices([1]), reports=2)
+    running = [trial.id for trial in controller.trials.values() if trial.state == "running"]
+    written = controller.journal.path.read_bytes()
+    again = world.controller(tmp_path)
     assert again.running == 0 and not again.over
     taken = [again.next() for _ in running]
-    assert [record.id for record in taken if record is not None] == running
+    assert [trial.id for trial in taken if trial is not None] == running
     assert again.journal.path.read_bytes() == written
     assert again.running == len(running)
 
 
 def test_a_journal_without_its_report_is_told_in_one_line(tmp_path: Path) -> None:
     world = asha(trials=2)
-    steering = world.run(world.steering(tmp_path), reports=3)
-    steering.reports.path.write_text("")
-    with pytest.raises(UserError) as caught:
-        world.steering(tmp_path)
+    controller = world.run(world.controller(tmp_path), reports=3)
+    controller.reports.path.write_text("")
+    with pytest.raises(RunError) as caught:
+        world.controller(tmp_path)
     message = str(caught.value)
-    assert message.startswith(f"{steering.reports.path}: lacks the report of T0 at 0.5") and "\n" not in message
+    assert message.startswith(f"{controller.reports.path}: lacks the report of T0 at 0.5") and "\n" not in message
 
 
 def test_a_damaged_journal_is_told_in_one_line(tmp_path: Path) -> None:
     world = asha(trials=2)
-    path = world.run(world.steering(tmp_path)).journal.path
+    path = world.run(world.controller(tmp_path)).journal.path
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b"{}{\n", *lines[4:]]))
-    with pytest.raises(UserError, match=r"decisions\.jsonl: line 4 is damaged"):
-        world.steering(tmp_path)
+    with pytest.raises(RunError, match=r"decisions\.jsonl: line 4 is damaged"):
+        world.controller(tmp_path)
 
 
 def test_time_adds_up_over_sessions(tmp_path: Path) -> None:
     world = asha()
-    world.run(world.steering(tmp_path), reports=3).close(10.0, ended=False)
-    steering = world.run(world.steering(tmp_path))
-    steering.close(5.0, ended=True)
-    assert (steering.seconds, world.steering(tmp_path).seconds) == (15.0, 15.0)
+    world.run(world.controller(tmp_path), reports=3).close(10.0, over=False)
+    controller = world.run(world.controller(tmp_path))
+    controller.close(5.0, over=True)
+    assert (controller.trials.seconds, world.controller(tmp_path).trials.seconds) == (15.0, 15.0)

@@ -9,13 +9,13 @@ import pytest
 
 import analysis
 from analysis.run_directory.paths import RunDirectory, read_summary
-from analysis.run_directory.trials import TrialRecord
+from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.report.conclusions import standing, without_learning
 from salt_tune.report.model_card import write_card
 from salt_tune.report.summary import print_summary, write_summary
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
-from tests.salt_tune.made_records import REFERENCES, make_record, make_report, make_space, trained
+from tests.salt_tune.made_trials import REFERENCES, make_report, make_space, make_trial, trained
 from tests.small_store import build_store
 from trainable.config import TrialConfig
 from trainable.evaluate.baselines import References
@@ -30,32 +30,39 @@ def run(tmp_path: Path) -> RunDirectory:
     return directory
 
 
-def summarize(run: RunDirectory, space: SearchSpace, records: list[TrialRecord]) -> dict[str, Any]:
+def summarize(run: RunDirectory, space: SearchSpace, searched: list[Trial]) -> dict[str, Any]:
     """Writes the summary, and returns what `read_summary` and the analysis both accept."""
     run.reports.touch()
     written = write_summary(
         run,
         space,
-        records,
+        searched,
         store={"path": "/stores/s"},
         references=REFERENCES,
         seed=0,
         wall_seconds=50.0,
+        over=True,
     )
     assert read_summary(run) == written
     assert analysis.load(run.path).best == written["best"]
     return written
 
 
-def search(run: RunDirectory, space: SearchSpace) -> list[TrialRecord]:
+def search(run: RunDirectory, space: SearchSpace) -> list[Trial]:
     """Six trials: T1 wins by far, T3 is close at the end, T5 diverges; the others stop at the first rung."""
     ends = {1: {0.5: 0.55, 1.0: 0.5, 3.0: 0.42}, 3: {0.5: 0.58, 1.0: 0.52, 3.0: 0.45}, 4: {0.5: 0.65, 1.0: 0.6}}
-    records = [
-        trained(run, space, f"T{number}", ends.get(number, {0.5: loss}), "finished" if number in (1, 3) else "paused")
+    searched = [
+        trained(
+            run,
+            space,
+            f"T{number}",
+            ends.get(number, {0.5: loss}),
+            TrialState.COMPLETE if number in (1, 3) else TrialState.PAUSED,
+        )
         for number, loss in enumerate(FIRST_LOSSES)
     ]
-    lost = make_record("T5", make_report(0.5, None, status="diverged"), space=space, state="diverged")
-    return [*records, lost]
+    lost = make_trial("T5", make_report(0.5, None, status="diverged"), space=space, state=TrialState.DIVERGED)
+    return [*searched, lost]
 
 
 def by_id(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -81,7 +88,7 @@ def test_trials_are_ranked_by_how_long_they_trained_then_by_score(run: RunDirect
         "T1": 1, "T3": 2, "T4": 3, "T0": 4, "T2": 5, "T5": None,
     }  # fmt: skip
     assert {name: trial["state"] for name, trial in trials.items()} == {
-        **dict.fromkeys(("T0", "T2", "T4"), "pruned"), **dict.fromkeys(("T1", "T3"), "finished"), "T5": "diverged",
+        **dict.fromkeys(("T0", "T2", "T4"), "pruned"), **dict.fromkeys(("T1", "T3"), "complete"), "T5": "diverged",
     }  # fmt: skip
     assert (summary["best"], summary["rungs"], summary["full"]) == ("T1", [0.5, 1.0, 3.0], 3.0)
     assert (trials["T1"]["score"], trials["T5"]["score"]) == (0.42, None)
@@ -105,22 +112,36 @@ def test_a_file_of_clip_losses_that_rotted_costs_one_comparison_and_no_search(
     run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     space = make_space()
-    records = search(run, space)
+    searched = search(run, space)
     run.clip_losses("T3", 3.0).write_bytes(b"rotten")
-    trials = by_id(summarize(run, space, records))
+    trials = by_id(summarize(run, space, searched))
     assert trials["T3"]["against_winner"]["rung"] == 1.0
     assert str(run.clip_losses("T3", 3.0)) in starting(capsys.readouterr().out.splitlines(), "warning")
 
 
 def test_only_a_trial_that_finished_wins(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    records = [trained(run, space, "T0", {0.5: 0.6, 1.0: 0.5}, state="running"), make_record("T1", space=space)]
-    records[1].state = "waiting"
-    summary = summarize(run, space, records)
+    searched = [
+        trained(run, space, "T0", {0.5: 0.6, 1.0: 0.5}, state=TrialState.RUNNING),
+        make_trial("T1", space=space),
+    ]
+    searched[1].state = TrialState.WAITING
+    summary = summarize(run, space, searched)
     assert (summary["best"], [trial["state"] for trial in summary["trials"]]) == (None, ["interrupted"] * 2)
     lines = printed(run, summary, capsys)
     assert "No trial finished, so there is no winner." in lines
     assert not any("below" in line or "not better" in line or "promote" in line for line in lines)
+
+
+def test_a_trial_that_failed_after_it_had_reported_has_a_score_and_neither_rank_nor_crown(run: RunDirectory) -> None:
+    space = make_space()
+    good = trained(run, space, "T0", {0.5: 0.6, 1.0: 0.5, 3.0: 0.45})
+    failed = trained(run, space, "T1", {0.5: 0.5, 1.0: 0.4, 3.0: 0.3}, TrialState.FAILED)
+    failed.error = "OSError: its store has gone"
+    summary = summarize(run, space, [good, failed])
+    assert summary["best"] == "T0"
+    assert [(trial["rank"], trial["score"]) for trial in summary["trials"]] == [(1, 0.45), (None, 0.3)]
+    assert summarize(run, space, [failed])["best"] is None
 
 
 def test_the_winner_is_set_beside_its_closest_rivals(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,16 +159,16 @@ def test_the_winner_is_set_beside_its_closest_rivals(run: RunDirectory, capsys: 
 
 def test_those_that_cannot_be_told_apart_are_told_so(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    records = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.420), ("T1", 0.4201))]
-    lines = printed(run, summarize(run, space, records), capsys)
+    searched = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.420), ("T1", 0.4201))]
+    lines = printed(run, summarize(run, space, searched), capsys)
     assert "which is 0.0001 [-0.00" in starting(lines, "cannot be told from T1")
 
 
 def test_trials_that_are_equal_on_every_clip_are_told_so(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    records = [trained(run, space, name, {3.0: 0.42}) for name in ("T0", "T1", "T2")]
+    searched = [trained(run, space, name, {3.0: 0.42}) for name in ("T0", "T1", "T2")]
     shutil.copy(run.clip_losses("T0", 3.0), run.clip_losses("T1", 3.0))
-    summary = summarize(run, space, records)
+    summary = summarize(run, space, searched)
     lines = printed(run, summary, capsys)
     assert "equal to T1 on every clip" in lines
     assert starting(lines, "cannot be told from T2").endswith("(95%, clip by clip, one seed each)")
@@ -174,8 +195,8 @@ def test_an_interval_never_says_that_nothing_is_something(
     run: RunDirectory, capsys: pytest.CaptureFixture[str], interval: tuple[float, float, float], words: str
 ) -> None:
     space = make_space()
-    records = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.42), ("T1", 0.43))]
-    summary = summarize(run, space, records)
+    searched = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.42), ("T1", 0.43))]
+    summary = summarize(run, space, searched)
     difference, low, high = interval
     by_id(summary)["T1"]["against_winner"] |= {"difference": difference, "low": low, "high": high}
     assert any(
@@ -185,16 +206,16 @@ def test_an_interval_never_says_that_nothing_is_something(
 
 def test_seeds_that_are_equal_are_told_so(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    records = [trained(run, space, name, {3.0: 0.42}) for name in ("T0", "T1")]
-    records += [trained(run, space, f"{name}-seed1", {3.0: 0.42}, replicate_of=name) for name in ("T0", "T1")]
-    lines = printed(run, summarize(run, space, records), capsys)
+    searched = [trained(run, space, name, {3.0: 0.42}) for name in ("T0", "T1")]
+    searched += [trained(run, space, f"{name}-seed1", {3.0: 0.42}, replicate_of=name) for name in ("T0", "T1")]
+    lines = printed(run, summarize(run, space, searched), capsys)
     assert "over seeds, equal to T1 (2 seeds) with every seed" in lines
 
 
 def test_equal_scores_rank_nothing(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    records = [trained(run, space, f"T{number}", {0.5: 0.5, 1.0: 0.5, 3.0: 0.4}) for number in range(5)]
-    lines = printed(run, summarize(run, space, records), capsys)
+    searched = [trained(run, space, f"T{number}", {0.5: 0.5, 1.0: 0.5, 3.0: 0.4}) for number in range(5)]
+    lines = printed(run, summarize(run, space, searched), capsys)
     assert "Rung 0.5: all scores are equal there or at rung 3, so nothing is ranked" in lines
     assert not any("too few" in line for line in lines)
 
@@ -207,10 +228,11 @@ def test_the_interval_is_said_to_be_of_the_loss_where_that_is_not_the_objective(
     run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     space = make_space(objective="probe_top1")
-    records = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.40), ("T1", 0.50))]
-    for record, top1 in zip(records, (0.2, 0.6), strict=True):
-        record.add(make_report(3.0, record.last["val_loss"], probe_top1=top1, effective_rank=3.0), space)
-    summary = summarize(run, space, records)
+    searched = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.40), ("T1", 0.50))]
+    for trial, top1 in zip(searched, (0.2, 0.6), strict=True):
+        trial.metrics |= {"probe_top1": top1, "effective_rank": 3.0}
+        trial.scores[3.0] = -top1
+    summary = summarize(run, space, searched)
     assert (summary["best"], summary["objective"]["mode"], by_id(summary)["T1"]["score"]) == ("T1", "max", -0.6)
     lines = printed(run, summary, capsys)
     assert "probe_top1 is 0.6000" in lines
@@ -219,8 +241,8 @@ def test_the_interval_is_said_to_be_of_the_loss_where_that_is_not_the_objective(
 
 def test_a_pair_has_a_column_of_its_own(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space(objective={"val_loss": 0.5, "probe_top1": 0.5})
-    record = make_record("T0", make_report(3, 0.4, probe_top1=0.6, effective_rank=3.0), space=space)
-    lines = printed(run, summarize(run, space, [record]), capsys)
+    trial = make_trial("T0", make_report(3, 0.4, probe_top1=0.6, effective_rank=3.0), space=space)
+    lines = printed(run, summarize(run, space, [trial]), capsys)
     assert "0.5 val_loss - 0.5 probe_top1 is -0.1000" in lines
     assert "-0.1000" in starting(lines, "1     T0")
 
@@ -228,10 +250,10 @@ def test_a_pair_has_a_column_of_its_own(run: RunDirectory, capsys: pytest.Captur
 def test_replicates_settle_who_wins(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
     losses = {"T0": 0.420, "T1": 0.422, "T2": 0.430, "T3": 0.500}
-    records = [trained(run, space, name, {3.0: loss}) for name, loss in losses.items()]
+    searched = [trained(run, space, name, {3.0: loss}) for name, loss in losses.items()]
     for name, loss in (("T0", 0.440), ("T1", 0.424), ("T2", 0.432)):
-        records.append(trained(run, space, f"{name}-seed1", {3.0: loss}, replicate_of=name, seed=1))
-    summary = summarize(run, space, records)
+        searched.append(trained(run, space, f"{name}-seed1", {3.0: loss}, replicate_of=name, seed=1))
+    summary = summarize(run, space, searched)
     assert summary["best"] == "T1"
     assert [finalist["id"] for finalist in summary["finalists"]] == ["T1", "T0", "T2"]
     trials = by_id(summary)
@@ -249,12 +271,12 @@ def test_replicates_settle_who_wins(run: RunDirectory, capsys: pytest.CaptureFix
 
 def test_a_seed_that_was_lost_costs_the_win_and_one_that_failed_does_not(run: RunDirectory) -> None:
     space = make_space()
-    records = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.40), ("T1", 0.41), ("T2", 0.42))]
+    searched = [trained(run, space, name, {3.0: loss}) for name, loss in (("T0", 0.40), ("T1", 0.41), ("T2", 0.42))]
     lost = make_report(1.0, None, status="diverged")
-    records.append(make_record("T0-seed1", lost, space=space, state="diverged", replicate_of="T0"))
-    records.append(trained(run, space, "T1-seed1", {1.0: 0.5}, state="failed", replicate_of="T1"))
-    records.append(trained(run, space, "T2-seed1", {3.0: 0.42}, replicate_of="T2"))
-    summary = summarize(run, space, records)
+    searched.append(make_trial("T0-seed1", lost, space=space, state=TrialState.DIVERGED, replicate_of="T0"))
+    searched.append(trained(run, space, "T1-seed1", {1.0: 0.5}, state=TrialState.FAILED, replicate_of="T1"))
+    searched.append(trained(run, space, "T2-seed1", {3.0: 0.42}, replicate_of="T2"))
+    summary = summarize(run, space, searched)
     assert [(each["id"], each["seeds"]) for each in summary["finalists"]] == [("T1", 1), ("T2", 2), ("T0", 2)]
     assert summary["best"] == "T1"
 
@@ -266,8 +288,8 @@ def test_a_first_rung_that_ranks_at_random_is_said_to_be_too_short(
     ends = [0.40, 0.42, 0.44, 0.46, 0.48, 0.50, 0.52, 0.54]
     turned = list(reversed(ends))
     reports = [[make_report(0.5, turned[n]), make_report(1, ends[n]), make_report(3, ends[n])] for n in range(8)]
-    records = [make_record(f"T{n}", *each, space=space) for n, each in enumerate(reports)]
-    summary = summarize(run, space, records)
+    searched = [make_trial(f"T{n}", *each, space=space) for n, each in enumerate(reports)]
+    summary = summarize(run, space, searched)
     first, _ = summary["rung_correlations"]
     assert (first["rung"], first["deepest"], first["trials"], first["spearman"]) == (0.5, 3.0, 8, -1.0)
     lines = printed(run, summary, capsys)
@@ -287,12 +309,12 @@ def test_two_objectives_have_a_front(run: RunDirectory, capsys: pytest.CaptureFi
     schedule = {"scheduler": "asha", "epochs": 3, "rungs": [0.5, 1], "reports": 6}
     space = make_space(against="parameters", schedule=schedule)
     made = {"T0": (0.40, 9000), "T1": (0.45, 1000), "T2": (0.46, 2000), "T3": (0.30, 10)}
-    records = [
-        make_record(name, make_report(1.0 if name == "T3" else 3.0, loss, student_parameters=size), space=space,
-                    state="pruned" if name == "T3" else "finished")
+    searched = [
+        make_trial(name, make_report(1.0 if name == "T3" else 3.0, loss, student_parameters=size), space=space,
+                    state=TrialState.PRUNED if name == "T3" else TrialState.COMPLETE)
         for name, (loss, size) in made.items()
     ]  # fmt: skip
-    summary = summarize(run, space, records)
+    summary = summarize(run, space, searched)
     assert (summary["pareto"], summary["objective"]["against"]) == (["T0", "T1"], "parameters")
     lines = printed(run, summary, capsys)
     front = lines[lines.index("Beaten by none in both objectives:") + 1 :]
@@ -304,9 +326,9 @@ def test_the_resource_has_its_unit(
     run: RunDirectory, capsys: pytest.CaptureFixture[str], unit: str, spent: str
 ) -> None:
     space = make_space(schedule={unit: 3000, "rungs": [500], "reports": 6})
-    records = [make_record("T0", make_report(3000, 0.4), space=space)]
-    records.append(make_record("T1", make_report(500, 0.5), space=space, state="paused"))
-    lines = printed(run, summarize(run, space, records), capsys)
+    searched = [make_trial("T0", make_report(3000, 0.4), space=space)]
+    searched.append(make_trial("T1", make_report(500, 0.5), space=space, state=TrialState.PAUSED))
+    lines = printed(run, summarize(run, space, searched), capsys)
     assert spent in lines[1].split()
     assert f"Cost: 3,500 {spent} of 6,000 {spent} had all 2 trials been trained to the end (58%)" in lines
 
@@ -335,10 +357,10 @@ def test_a_narrow_terminal_gets_whole_numbers_in_fewer_columns(
 def test_a_probe_that_names_another_winner_is_told(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
     made = {"T0": (0.4, 0.125), "T1": (0.5, 0.375)}
-    records = [
-        make_record(name, make_report(3.0, loss, probe_top1=probe), space=space) for name, (loss, probe) in made.items()
+    searched = [
+        make_trial(name, make_report(3.0, loss, probe_top1=probe), space=space) for name, (loss, probe) in made.items()
     ]
-    lines = printed(run, summarize(run, space, records), capsys)
+    lines = printed(run, summarize(run, space, searched), capsys)
     assert "its probe_top1 is 0.125; the best is T1's, 0.375" in lines
 
 
@@ -354,8 +376,8 @@ def test_a_winner_that_is_no_better_than_copying_is_told_so(
 
 def test_a_parameter_that_was_not_set_leaves_a_gap(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    records = [make_record("T0", make_report(3, 0.5), space=space, parameters={})]
-    assert starting(printed(run, summarize(run, space, records), capsys), "1     T0").split()[2] == "-"
+    searched = [make_trial("T0", make_report(3, 0.5), space=space, parameters={})]
+    assert starting(printed(run, summarize(run, space, searched), capsys), "1     T0").split()[2] == "-"
 
 
 def test_a_loss_stands_against_the_best_reference() -> None:

@@ -1,6 +1,8 @@
 """Trials of earlier searches: only such as mean the same, with what can be used of them."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,12 @@ import pytest
 import yaml
 
 from analysis.errors import RunError
+from analysis.run_directory.events import Event, JobStarted, ResultReported, TrialEnded, TrialPruned, encode
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from salt_tune.runs.warm_start import Earlier, EarlierTrial, earlier_trials
-from salt_tune.searchers.base import make_searcher, proposal
+from analysis.run_directory.trials import Trial, TrialState
+from salt_tune.controller.new_trial import new_trial
+from salt_tune.runs.warm_start import earlier_trials, remember_trial, remembered_trials
+from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -38,27 +43,28 @@ def space(**entries: Any) -> SearchSpace:
     return SearchSpace.model_validate({**content, **entries})
 
 
-def result(trial: str, resource: float, score: float | None, status: str = "running") -> dict[str, Any]:
-    return {"event": "result", "trial": trial, "resource": resource, "score": score, "status": status}
+def result(trial: str, resource: float, score: float, status: str = "running") -> Event:
+    return ResultReported(trial, resource, status, score)
 
 
-def write(folder: Path, searched: SearchSpace, trials: dict[str, dict[str, Any]], *events: dict[str, Any]) -> Path:
+def write(folder: Path, searched: SearchSpace, trials: dict[str, dict[str, Any]], *events: Event) -> Path:
     """A run directory with trials of these parameters, to which this happened."""
     run = RunDirectory(folder / "earlier")
     run.path.mkdir()
     run.manifest.write_text(json.dumps({"format_version": FORMAT_VERSION, "store": STORE}), encoding="utf-8")
     run.space.write_text(yaml.safe_dump(searched.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    starts = []
-    for name, values in trials.items():
-        made = proposal(searched, name, values, seed=3)
-        start = {"event": "start", "trial": name, "parameters": made.parameters, "seed": 3}
-        starts.append({**start, "hyperparameters": made.config, "replicate_of": None})
-    lines = [json.dumps(entry) + "\n" for entry in (*starts, *events)]
+    starts = [new_trial(searched, name, values, seed=3) for name, values in trials.items()]
+    lines = [json.dumps(encode(event)) + "\n" for event in (*starts, *events)]
     run.decisions.write_text("".join(lines), encoding="utf-8")
     return run.path
 
 
 POINTS = {f"T{number}": {"lr": 1e-3, "predictor_depth": number + 1} for number in range(5)}
+
+
+def known(trials: list[Trial]) -> list[tuple[dict[str, Any], dict[float, float], TrialState]]:
+    """What a searcher learns from earlier trials."""
+    return [(trial.parameters, trial.scores, trial.state) for trial in trials]
 
 
 def test_trials_come_with_their_scores_at_the_rungs_and_their_ends(tmp_path: Path) -> None:
@@ -68,27 +74,48 @@ def test_trials_come_with_their_scores_at_the_rungs_and_their_ends(tmp_path: Pat
         POINTS,
         result("T0", 1.0, 0.5),
         result("T0", 1.5, 0.4),  # no rung
-        result("T0", 3.0, 0.25, "finished"),
+        result("T0", 3.0, 0.25, "complete"),
         result("T1", 1.0, 0.75),
-        {"event": "drop", "trial": "T1"},
-        result("T2", 1.0, None, "diverged"),
-        {"event": "end", "trial": "T3", "state": "failed", "error": "no CUDA"},
-        {"event": "start", "trial": "T0-seed1", "replicate_of": "T0", "hyperparameters": {}},
-        result("T0-seed1", 3.0, 0.2, "finished"),
+        TrialPruned("T1"),
+        result("T2", 1.5, math.inf, "diverged"),
+        TrialEnded("T3", TrialState.FAILED, "no CUDA"),
+        replace(new_trial(space(), "T0-seed1", POINTS["T0"], seed=4), replicate_of="T0"),
+        result("T0-seed1", 3.0, 0.2, "complete"),
     )
     found = earlier_trials(run, STORE, space())
-    assert found == Earlier(
-        [
-            EarlierTrial(POINTS["T0"], {1.0: 0.5, 3.0: 0.25}, "finished"),
-            EarlierTrial(POINTS["T1"], {1.0: 0.75}, "pruned"),
-            EarlierTrial(POINTS["T2"], {}, "diverged"),
-            EarlierTrial(POINTS["T3"], {}, "failed"),
-        ],
-        {"no score at a rung of this search": 1},
-    )
+    assert known(found.trials) == [
+        (POINTS["T0"], {1.0: 0.5, 3.0: 0.25}, "complete"),
+        (POINTS["T1"], {1.0: 0.75}, "pruned"),
+        (POINTS["T2"], {}, "diverged"),
+        (POINTS["T3"], {}, "failed"),
+    ]
+    assert found.left_out == {"no score at a rung of this search": 1}
     searcher = make_searcher(space(), seed=0)
     searcher.warm(found.trials)
     assert searcher.propose("T0") not in POINTS.values()
+
+
+def test_a_running_trial_whose_report_had_no_score_runs_on_and_counts_as_in_its_own_search(tmp_path: Path) -> None:
+    job = JobStarted("T0", 0.0, 3.0, "a test")
+    run = write(tmp_path, space(), POINTS, job, result("T0", 1.0, math.inf), result("T0", 1.5, 0.4))
+    (found,) = earlier_trials(run, STORE, space()).trials
+    assert (found.state, found.scores) == (TrialState.RUNNING, {1.0: math.inf})
+    near, far = ({"lr": 1e-3, "predictor_depth": depth} for depth in (1, 12))
+
+    def suggested(score: float) -> dict[str, Any] | None:
+        searcher = make_searcher(space(searcher="tpe", trials=3), seed=0)
+        good = [Trial(f"E{n}", {**far, "lr": 10**-n}, {}, 0, scores={1.0: 0.1 * n}) for n in range(2, 5)]
+        searcher.warm([*good, replace(found, parameters=near, scores={1.0: score})])
+        return searcher.propose("T0")
+
+    assert suggested(math.inf) != suggested(0.0)  # one is avoided, the other sought
+
+
+def test_what_run_json_keeps_of_them_teaches_a_resumed_search_the_same(tmp_path: Path) -> None:
+    run = write(tmp_path, space(), POINTS, result("T0", 1.0, 0.5), result("T1", 1.0, math.inf), result("T0", 3.0, 0.4))
+    found = earlier_trials(run, STORE, space()).trials
+    kept = json.loads(json.dumps([remember_trial(trial) for trial in found], allow_nan=False))
+    assert known(remembered_trials({"warm_start": kept})) == known(found)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +141,17 @@ def test_a_run_whose_scores_mean_something_else_is_refused(
 
 
 def test_the_place_of_the_store_and_the_rungs_may_differ(tmp_path: Path) -> None:
-    run = write(tmp_path, space(), POINTS, result("T0", 1.0, 0.5), result("T1", 1.5, 0.5), result("T1", 3.0, 0.4))
+    run = write(
+        tmp_path, space(), POINTS, result("T0", 1.0, 0.5), result("T1", 1.5, 0.5), result("T1", 3.0, 0.4, "complete")
+    )
     here = space(schedule={"epochs": 3, "rungs": [1.5]}, name="other", searcher="tpe", trials=3)
     found = earlier_trials(run, {**STORE, "path": "/elsewhere"}, here)
-    assert found.trials == [EarlierTrial(POINTS["T1"], {1.5: 0.5, 3.0: 0.4}, "finished")]
+    assert known(found.trials) == [(POINTS["T1"], {1.5: 0.5, 3.0: 0.4}, "complete")]
     assert found.left_out == {"no score at a rung of this search": 4}
 
 
 def test_trials_that_this_search_could_not_make_are_left_out_and_counted(tmp_path: Path) -> None:
-    depths = [result(name, 3.0, 0.5, "finished") for name in POINTS]
+    depths = [result(name, 3.0, 0.5, "complete") for name in POINTS]
     run = write(tmp_path, space(), POINTS, *depths)
     narrow = space(parameters={"predictor_depth": {"type": "int", "low": 2, "high": 4}}, fixed={"batch_size": 8})
     lr = "lr has another value, and is not searched"
@@ -136,7 +165,7 @@ def test_trials_that_this_search_could_not_make_are_left_out_and_counted(tmp_pat
 
 
 def test_conditions_of_this_search_decide_what_is_a_parameter(tmp_path: Path) -> None:
-    run = write(tmp_path, space(), POINTS, *(result(name, 3.0, 0.5, "finished") for name in POINTS))
+    run = write(tmp_path, space(), POINTS, *(result(name, 3.0, 0.5, "complete") for name in POINTS))
     lr = {"type": "log_uniform", "low": 1e-5, "high": 1e-1, "when": {"predictor_depth": [2, 3]}}
     depth = {"type": "int", "low": 1, "high": 12}
     found = earlier_trials(run, STORE, space(parameters={"predictor_depth": depth, "lr": lr}))
@@ -161,7 +190,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     run = write(tmp_path, space(), POINTS)
     with (run / "decisions.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"event": "start", "trial": "T9"}\n')
-    with pytest.raises(UserError, match=r"decisions\.jsonl: line 6 is damaged \(KeyError: 'hyperparameters'\)"):
+    with pytest.raises(RunError, match=r"decisions\.jsonl: line 6 is damaged: KeyError: 'parameters'"):
         earlier_trials(run, STORE, space())
 
 

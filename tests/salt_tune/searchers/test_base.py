@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salt_tune.runs.warm_start import EarlierTrial
-from salt_tune.searchers.base import Method, Searcher, make_searcher, proposal
+from analysis.run_directory.trials import Trial, TrialState
+from salt_tune.controller.new_trial import new_trial
+from salt_tune.searchers.base import Method, Searcher, make_searcher
 from salt_tune.space.parameters import Choice, Int, Parameter, Range
 from salt_tune.space.search_space import SearchSpace
 
 DRAWN: list[Method] = ["random", "grid", "sobol"]
 ALL: list[Method] = [*DRAWN, "tpe"]
+LOST = [state for state in TrialState if state.lost]
 
 LR = Range(type="log_uniform", low=1e-5, high=1e-1)
 MIXED: dict[str, Parameter] = {
@@ -25,6 +27,10 @@ MIXED: dict[str, Parameter] = {
     "dim": Choice(type="choice", values=(64, 128, 192)),
 }
 LINE: dict[str, Parameter] = {"x": Range(type="uniform", low=0, high=1)}
+
+
+def earlier_trial(parameters: dict[str, Any], scores: dict[float, float], state: TrialState) -> Trial:
+    return Trial("T0", parameters, parameters, seed=0, state=state, scores=scores)
 
 
 def taken(searcher: Searcher, most: int) -> list[dict[str, Any]]:
@@ -102,7 +108,7 @@ def follow(searcher: Searcher, story: list[tuple[str, int, float]], peeks: bool)
         elif what == "report":
             searcher.report(trial, 1.0 + number % 3, score)
         else:
-            searcher.end(trial, what, score)
+            searcher.end(trial, TrialState(what), score)
         if peeks:
             searcher.propose(f"T{len(made)}")
     return made
@@ -110,7 +116,7 @@ def follow(searcher: Searcher, story: list[tuple[str, int, float]], peeks: bool)
 
 stories = st.lists(
     st.tuples(
-        st.sampled_from(["propose", "propose", "report", "report", "finished", "pruned", "diverged"]),
+        st.sampled_from(["propose", "propose", "report", "report", "complete", "pruned", "diverged"]),
         st.integers(0, 20),
         st.floats(0, 1) | st.just(math.inf),
     ),
@@ -140,7 +146,7 @@ def test_a_search_that_is_told_again_proposes_the_same(
         elif what == "report":
             third.report(trial, 1.0 + number % 3, score)
         else:
-            third.end(trial, what, score)
+            third.end(trial, TrialState(what), score)
     last = f"T{len(made)}"
     assert first.propose(last) == second.propose(last) == third.propose(last)
 
@@ -159,7 +165,7 @@ def test_what_is_left_is_what_will_be_proposed(method: Method) -> None:
         {"beta1": 0.9, "depth": 3, "loss": "mse"},
     ]
     searcher = Searcher(method, parameters, seed=0, start_from=points, defaults={"beta1": 0.9}, trials=500)
-    searcher.warm([EarlierTrial({"depth": 7, "loss": "mse"}, {1.0: 0.5}, "pruned")])
+    searcher.warm([earlier_trial({"depth": 7, "loss": "mse"}, {1.0: 0.5}, TrialState.PRUNED)])
     expected = 2 * 60 - 1 + 2  # without the earlier one, with the two points that lie elsewhere
     assert (searcher.left(500), searcher.left(expected), searcher.left(5), searcher.left(0)) == (121, 121, 5, 0)
     for number in range(expected):
@@ -254,7 +260,7 @@ def test_only_parameters_whose_conditions_hold_are_set(method: Method) -> None:
         values = searcher.propose(f"T{number}")
         if values is None:
             break
-        made.append(proposal(conditional, f"T{number}", values, seed=0))
+        made.append(new_trial(conditional, f"T{number}", values, seed=0))
         searcher.report(f"T{number}", 1.0, made[-1].config["grad_clip"] or 0)
     assert made[0].parameters.keys() == {"loss", "grad_clip"}
     for trial in made:
@@ -291,7 +297,7 @@ def test_a_point_that_names_a_default_is_the_same_as_one_that_does_not() -> None
 def test_a_proposal_names_what_points_vary_and_has_fixed_values_epochs_and_seed() -> None:
     varied = space(start_from=[{"batch_size": 4}], fixed={"beta2": 0.99}, schedule={"epochs": 7})
     searcher = make_searcher(varied, seed=0)
-    first, second = (proposal(varied, f"T{n}", searcher.propose(f"T{n}") or {}, seed=11) for n in range(2))
+    first, second = (new_trial(varied, f"T{n}", searcher.propose(f"T{n}") or {}, seed=11) for n in range(2))
     assert (first.parameters["batch_size"], second.parameters["batch_size"]) == (4, 32)
     assert (first.config["beta2"], first.config["epochs"], first.config["seed"], first.seed) == (0.99, 7, 11, 11)
 
@@ -351,8 +357,8 @@ def test_scores_of_a_low_rung_never_stand_beside_those_of_a_high_one(method: Met
     assert statistics.median(low) < 0.5
 
 
-@pytest.mark.parametrize("state", ["diverged", "out_of_memory", "failed", "finished"])
-def test_lost_trials_are_worse_than_any(state: str) -> None:
+@pytest.mark.parametrize("state", [*LOST, TrialState.COMPLETE])
+def test_lost_trials_are_worse_than_any(state: TrialState) -> None:
     def tell(searcher: Searcher) -> None:
         for number in range(6):
             searcher.report(f"T{number}", 3.0, 0.1)
@@ -375,7 +381,7 @@ def test_two_objectives_are_both_low() -> None:
     def tell(searcher: Searcher) -> None:
         for number in range(12):
             searcher.report(f"T{number}", 1.0, abs(number - 3), cost=number)  # none beats those up to 3
-        searcher.end("T0", "finished", 3.0, values=(3.0, 0.0))
+        searcher.end("T0", TrialState.COMPLETE, 3.0, values=(3.0, 0.0))
 
     assert statistics.median(line_search("tpe", tell, objectives=2)) < 0.45
 
@@ -383,7 +389,7 @@ def test_two_objectives_are_both_low() -> None:
 @pytest.mark.parametrize("method", ALL)
 def test_earlier_trials_teach_are_not_repeated_and_do_not_count(method: Method) -> None:
     few: dict[str, Parameter] = {"x": Int(type="int", low=0, high=63)}
-    earlier = [EarlierTrial({"x": x}, {1.0: abs(x - 40.0)}, "finished") for x in range(0, 63, 2)]
+    earlier = [earlier_trial({"x": x}, {1.0: abs(x - 40.0)}, TrialState.COMPLETE) for x in range(0, 63, 2)]
     searcher = Searcher(method, few, seed=0, start_from=[{"x": 2}, {"x": 5}])
     searcher.warm(earlier)
     made = [values["x"] for values in taken(searcher, 4)]

@@ -46,7 +46,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same_run(
 
     assert_equal_tensors(tensors_of(second), tensors_of(straight))
     assert resumed == report
-    assert (second.step, second.status, second.epoch) == (STEPS, "finished", 2.0)
+    assert (second.step, second.status, second.epoch) == (STEPS, "complete", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_every_kind_of_training_learns(make_training: MakeTraining, changes: dic
     first = train(training, 4)
     last = train(training, 24)
     assert last["train_loss"] < first["train_loss"]
-    assert training.status == "finished"
+    assert training.status == "complete"
 
 
 def test_losses_differ_as_their_formulas_do(make_training: MakeTraining, store: ClipStore) -> None:
@@ -255,7 +255,7 @@ def test_a_compiled_training_is_close_to_the_plain_one(make_training: MakeTraini
 def test_schedules_stretch_over_fractions_of_an_epoch(make_training: MakeTraining, epochs: float, steps: int) -> None:
     training = make_training(epochs=epochs)
     report = train(training, 1000)
-    assert (training.step, training.total_steps, training.status) == (steps, steps, "finished")
+    assert (training.step, training.total_steps, training.status) == (steps, steps, "complete")
     assert report["lr"] == pytest.approx(training.config.floor_lr)
 
 

@@ -40,7 +40,7 @@ def test_a_run_reports_evenly_and_leaves_a_checkpoint(
     last = run_to_end(make_training(), evaluator, tmp_path / "checkpoint", 2, reports)
     assert [report["step"] for report in reports] == [2, 4, 6, 8]
     assert last is not None
-    assert last["status"] == "finished"
+    assert last["status"] == "complete"
     assert last["val_loss"] == reports[-1]["val_loss"]
     assert (tmp_path / "checkpoint").is_file()
 
@@ -81,7 +81,7 @@ def test_a_run_that_died_after_its_last_report_makes_it_again(
     assert (again["val_loss"], again["probe_top1"], again["status"]) == (
         first["val_loss"],
         first["probe_top1"],
-        "finished",
+        "complete",
     )
     assert [report["step"] for report in reports] == [8]
     assert math.isnan(again["train_loss"]), "nothing was trained"

@@ -32,7 +32,7 @@ def test_a_trial_reports_at_its_points_and_probes_where_asked(
 ) -> None:
     assert [report["resource"] for report in straight] == POINTS
     assert [report["step"] for report in straight] == [2, 4, 7, 8]
-    assert [report["status"] for report in straight] == ["running"] * 3 + ["finished"]
+    assert [report["status"] for report in straight] == ["running"] * 3 + ["complete"]
     assert [report["resource"] for report in straight if "effective_rank" in report] == [1.0, 2.0]
     size = measure_model(SMALL, store.view, store.teacher.dim)
     for report in straight:
@@ -91,7 +91,7 @@ def test_points_on_one_step_share_an_evaluation(start: Start, tmp_path: Path) ->
     assert [(report["resource"], report["step"]) for report in reports] == list(
         zip(points, [1, 1, 1, 4, 4], strict=True)
     )
-    assert [report["status"] for report in reports] == ["running"] * 4 + ["finished"]
+    assert [report["status"] for report in reports] == ["running"] * 4 + ["complete"]
     assert ["effective_rank" in report for report in reports] == [False, True, True, False, True]
     for same in (reports[:3], reports[3:]):
         assert len({(report["val_loss"], report["train_loss"], report["time"]) for report in same}) == 1

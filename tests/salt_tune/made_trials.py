@@ -1,4 +1,4 @@
-"""Records of trials that never ran, and the clip losses that they would have left."""
+"""Trials that never ran, with their reports, and the clip losses that they would have left."""
 
 import math
 from typing import Any
@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.run_directory.events import ResultReported, TrialAdded, Trials
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import TrialRecord
-from salt_tune.searchers.base import Proposal
+from analysis.run_directory.reports import plain_report
+from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.space.search_space import SearchSpace
 from trainable.evaluate.baselines import References
 
@@ -27,7 +28,7 @@ def make_space(**entries: Any) -> SearchSpace:
 
 
 def make_report(point: float, val_loss: float | None, **changes: Any) -> dict[str, Any]:
-    """A report, as far as records and tables look at it."""
+    """A report, as far as trials and tables look at it."""
     known = val_loss is not None and math.isfinite(val_loss)
     return {
         "resource": point,
@@ -46,17 +47,33 @@ def make_report(point: float, val_loss: float | None, **changes: Any) -> dict[st
     }
 
 
-def make_record(
-    name: str, *reports: dict[str, Any], space: SearchSpace, state: str = "finished", **proposal: Any
-) -> TrialRecord:
-    """The record of a trial after its reports."""
+def add_trial(trials: Trials, name: str, space: SearchSpace, **fields: Any) -> Trial:
+    """Adds a trial of `space` that has not run."""
     parameters = {"lr": 1e-3}
-    given = {"parameters": parameters, "config": space.hyperparameters(parameters, 0), "seed": 0, **proposal}
-    record = TrialRecord(Proposal(id=name, **given))
+    given = {"parameters": parameters, "config": space.hyperparameters(parameters, 0), "seed": 0, **fields}
+    trial = trials.apply(TrialAdded(name, **given))
+    assert trial is not None
+    return trial
+
+
+def add_report(trials: Trials, name: str, report: dict[str, Any], space: SearchSpace) -> Trial:
+    """Lets a trial report."""
+    line, status = plain_report(name, report), report["status"]
+    score = math.inf if ends_lost(status) else space.objective.score({**trials[name].metrics, **line})
+    trials.apply(ResultReported(name, report["resource"], status, score, report=line))
+    return trials[name]
+
+
+def make_trial(
+    name: str, *reports: dict[str, Any], space: SearchSpace, state: TrialState = TrialState.COMPLETE, **fields: Any
+) -> Trial:
+    """A trial after its reports."""
+    trials = Trials()
+    trial = add_trial(trials, name, space, **fields)
     for report in reports:
-        record.add(report, space)
-    record.state = state
-    return record
+        add_report(trials, name, report, space)
+    trial.state = state
+    return trial
 
 
 def write_losses(run: RunDirectory, trial: str, point: float, mean: float) -> None:
@@ -70,10 +87,15 @@ def write_losses(run: RunDirectory, trial: str, point: float, mean: float) -> No
 
 
 def trained(
-    run: RunDirectory, space: SearchSpace, name: str, losses: dict[float, float], state: str = "finished", **more: Any
-) -> TrialRecord:
-    """A trial with these losses by point, in its record and in the files of its clips."""
+    run: RunDirectory,
+    space: SearchSpace,
+    name: str,
+    losses: dict[float, float],
+    state: TrialState = TrialState.COMPLETE,
+    **more: Any,
+) -> Trial:
+    """A trial with these losses by point, in what it reported and in the files of its clips."""
     for point, loss in losses.items():
         write_losses(run, name, point, loss)
     reports = (make_report(point, loss) for point, loss in losses.items())
-    return make_record(name, *reports, space=space, state=state, **more)
+    return make_trial(name, *reports, space=space, state=state, **more)

@@ -1,0 +1,30 @@
+"""The decisions of a search as a table."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from analysis.run_directory.events import Event, encode
+
+EVENT_TYPES = {
+    **dict.fromkeys(("event", "trial"), "str"),
+    **dict.fromkeys(("start", "milestone"), "float64"),
+    "reason": "str",
+    "resource": "float64",
+    "status": "str",
+    "score": "float64",
+    "retry": "boolean",
+    **dict.fromkeys(("state", "error"), "str"),
+    "trials": "Int64",
+    "seconds": "float64",
+}
+
+
+def event_table(events: Iterable[Event]) -> pd.DataFrame:
+    """One row an event, in order; a field that an event does not have is missing.
+
+    Returns:
+        The columns of `EVENT_TYPES`: the fields of `decisions.jsonl`, but for the hyperparameters of trials.
+    """
+    rows = [encode(event) for event in events]
+    return pd.DataFrame(rows, columns=list(EVENT_TYPES)).astype(EVENT_TYPES)

@@ -1,0 +1,54 @@
+"""What a summary would say of a search that has not ended: it runs, was stopped, or died."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from analysis.errors import require_fields
+from analysis.run_directory.events import Event, Trials
+from analysis.run_directory.lines import damaged_line
+from analysis.run_directory.paths import RunDirectory, read_manifest
+from analysis.run_directory.ranking import complete, ranking
+from analysis.run_directory.trial_row import measures_of, trial_row
+
+DESCRIPTION = (
+    "objective", "metrics", "parameters", "scales", "resource", "full", "rungs", "references", "seed", "space", "store",
+)  # fmt: skip
+
+
+def summary_so_far(run: RunDirectory, events: Iterable[Event]) -> dict[str, Any]:
+    """The fields of a summary, from run.json and the journal.
+
+    States are those of now: waiting, running and paused ones among them. `best` is the best trial that has trained to
+    its end, if any. Comparisons between trials are made at the end of a search alone, so they are empty here.
+
+    Args:
+        run: the run directory.
+        events: its journal.
+
+    Raises:
+        RunError: there is no run.json, it is of another format, or lacks a field; or the journal is damaged.
+    """
+    manifest = read_manifest(run)
+    require_fields(str(run.manifest), manifest, DESCRIPTION)
+    trials = Trials()
+    for number, event in enumerate(events, start=1):
+        with damaged_line(run.decisions, number):
+            trials.apply(event)
+    ranked = ranking(trials.values())
+    ranks = {trial.id: place for place, trial in enumerate(ranked, start=1)}
+    measures = measures_of(manifest["metrics"])
+    return {
+        "format_version": manifest["format_version"],
+        "name": run.path.name,
+        **{name: manifest[name] for name in DESCRIPTION},
+        "trials": [trial_row(trial, trial.state, ranks.get(trial.id), measures) for trial in trials.values()],
+        "best": next((trial.id for trial in complete(ranked)), None),
+        "finalists": [],
+        "rung_correlations": [],
+        "seed_noise": None,
+        "pareto": None,
+        "resource_trained": sum(trial.resource for trial in trials.values()),
+        "resource_without_pruning": len(trials) * manifest["full"],
+        "training_seconds": sum(trial.value("training_seconds") or 0.0 for trial in trials.values()),
+        "wall_seconds": trials.seconds,
+    }

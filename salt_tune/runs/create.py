@@ -1,0 +1,146 @@
+"""A run's beginning: its name is claimed, and run.json and space.yaml are written."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
+from analysis.run_directory.trials import Trial
+from salt_tune.options import shell_command
+from salt_tune.runs.lock import locked, locked_folder, sweep
+from salt_tune.runs.same_store import store_facts
+from salt_tune.runs.warm_start import remember_trial
+from salt_tune.space.description import describe
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import dump_space
+from trainable.data.store.clip_store import ClipStore
+from trainable.errors import UserError
+from trainable.evaluate.baselines import References
+from trainable.files import atomic_write, sync_folder, write_json
+
+PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
+GROWING = ".salt-tune-"  # begins the names of folders that runs are made in; no run's name begins with a dot
+LONGEST_NAME = 200  # bytes: a file's name has 255, and a lock's is longer than its run's
+STARTING = "this run is being started by another process ({holder}); wait for it, or give another --name"
+
+
+def new_run(runs: Path, name: str | None, space: SearchSpace) -> RunDirectory:
+    """The directory of a run to be begun, which is not there yet.
+
+    Args:
+        runs: folder of the runs.
+        name: of the run; None: from the space and the time.
+        space: what is searched.
+
+    Raises:
+        UserError: it is there, or no run can have that name.
+    """
+    given = f"--name = {name!r}" if name is not None else f"name = {space.name!r} of the space"
+    name = f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}" if name is None else name
+    if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        raise UserError(f"{given}: must be a plain name, without a dot before it; --runs says in which folder")
+    if len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"{given}: has {len(name.encode())} bytes; must have at most {LONGEST_NAME}")
+    run = RunDirectory(runs / name)
+    _refuse_existing(run)
+    return run
+
+
+def _refuse_existing(run: RunDirectory) -> None:
+    if os.path.lexists(run.path):
+        again = shell_command("salt_tune.search", "--resume", run.path)
+        raise UserError(f"{run.path}: this run exists; give another --name, or go on with it: {again}")
+
+
+@contextmanager
+def claimed(run: RunDirectory) -> Iterator[None]:
+    """Holds the name of a run that is being started; the folder of the runs is there meanwhile.
+
+    Raises:
+        UserError: another process starts a run of that name, or has just done so.
+    """
+    runs = run.path.parent
+    made = [folder for folder in (runs, *runs.parents) if not folder.exists()]
+    runs.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(runs / f".{run.path.name}.lock", STARTING, of=run.path, remove=True):
+            _refuse_existing(run)
+            sweep(runs, GROWING, keep=f"run/{run.manifest.name}")
+            yield
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # a run is in it
+                folder.rmdir()
+
+
+@contextmanager
+def created(
+    run: RunDirectory,
+    space: SearchSpace,
+    store: ClipStore,
+    settings: Mapping[str, Any],
+    references: References,
+    earlier: Sequence[Trial],
+    resources: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Writes what was asked; the folder takes its name when all of it is there.
+
+    Args:
+        run: where to.
+        space: what is searched.
+        store: the clips that trials are trained and judged on.
+        settings: how it is searched: the fields of `salt_tune.controller.settings.Settings`.
+        references: what predictors get that learned nothing.
+        earlier: the trials of other runs that suggestions learn from.
+        resources: what each trial gets of the machine.
+
+    Yields:
+        run.json; this process holds the run's lock until the block ends, from before there was a run.
+    """
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "name": run.path.name,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": [os.fsencode(word).decode(errors="backslashreplace") for word in sys.argv],
+        "store": store_facts(store),
+        **describe(space),
+        "space_hash": space_hash(space),
+        "references": references.to_dict(),
+        **settings,
+        "warm_start": [remember_trial(trial) for trial in earlier],
+        "resources": resources,
+        "versions": {"python": sys.version.split()[0], **{package: _version(package) for package in PACKAGES}},
+    }
+    with contextlib.ExitStack() as lock:
+        with locked_folder(run.path.parent, GROWING) as folder:
+            growing = RunDirectory(folder / "run")
+            growing.path.mkdir()
+            lock.enter_context(locked(growing.lock))
+            with atomic_write(growing.space) as temporary:
+                temporary.write_text(dump_space(space), encoding="utf-8")
+            write_json(growing.manifest, manifest)
+            _refuse_existing(run)
+            growing.path.rename(run.path)
+        sync_folder(run.path.parent)
+        yield manifest
+
+
+def _version(package: str) -> str | None:
+    """Which one is installed; None where it is only found, as in a checkout."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def space_hash(space: SearchSpace) -> str:
+    """The same for the same space, whatever its file looks like."""
+    return hashlib.sha256(json.dumps(space.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()

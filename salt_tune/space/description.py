@@ -1,0 +1,29 @@
+"""A search space as run.json and summary.json describe it, for those that read a run without this package."""
+
+from typing import Any
+
+from salt_tune.space.search_space import SearchSpace
+from trainable.metrics import METRICS, fields_of
+
+
+def describe(space: SearchSpace) -> dict[str, Any]:
+    """What is searched, by which objective and over which lengths; docs/run-directory.md has the fields."""
+    objective, schedule = space.objective, space.schedule
+    return {
+        "space": space.name,
+        "objective": {
+            "metric": objective.name,
+            "mode": objective.mode,
+            "weights": dict(objective.weights),
+            "against": space.against,
+        },
+        "metrics": {
+            name: {"goal": metric.goal, "label": metric.label, "fields": list(fields_of(name))}
+            for name, metric in METRICS.items()
+        },
+        "parameters": list(space.searched()),
+        "scales": space.searched(),
+        "resource": schedule.resource,
+        "full": schedule.full,
+        "rungs": list(schedule.rung_points()),
+    }
