@@ -3,10 +3,6 @@
 import contextlib
 import json
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +10,18 @@ import click
 
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
 from analysis.run_directory.trials import append_report
-from salt_tune.callbacks.live_table import short
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
-from salt_tune.options import Folder, shell_command
+from salt_tune.options import RUN, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card
 from salt_tune.runs.lock import locked
 from salt_tune.runs.same_store import reopen_store
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
-from salt_tune.ui.console import INTERRUPTED, Deserted, OneLineErrors, console
-from trainable.config import TrialConfig
+from salt_tune.ui.commands import Command
+from salt_tune.ui.console import INTERRUPTED, Deserted, console
+from salt_tune.ui.format import number, shell_command
+from salt_tune.ui.signals import asked_to_stop
+from trainable.config import TrialConfig, nearest
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.baselines import References
@@ -33,16 +31,14 @@ BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 
 
-@click.command(cls=OneLineErrors)
+@click.command(cls=Command, example="python -m salt_tune.promote runs/first --epochs 100")
 @click.argument("run_path", metavar="RUN", type=Folder())
-@click.option(
-    "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
+@flag(
+    RUN, "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
 )
-@click.option("--trial", help="Trial to promote [default: the winner].")
-@click.option("--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
-@click.option(
-    "--wandb", "wandb_mode", type=click.Choice(MODES), default="off", show_default=True, help="Log to Weights & Biases."
-)
+@flag(RUN, "--trial", help="Trial to promote [default: the winner].")
+@flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
+@wandb_flag(MODES)
 def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path | None, wandb_mode: Mode) -> int:
     """Train the winner of the search in RUN from scratch, with its schedule stretched over more epochs.
 
@@ -74,8 +70,8 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
-    measures = ", ".join(f"{name} {short(last.get(name))}" for name in ("val_loss", "val_r2", "probe_top1"))
-    searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
+    measures = ", ".join(f"{name} {number(last.get(name))}" for name in ("val_loss", "val_r2", "probe_top1"))
+    searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
     console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
     console.print(f"Use it: trainable.load_encoder({str(final.path)!r})")
@@ -94,7 +90,7 @@ def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> di
         raise UserError(f"{run.path}: no trial finished, so there is no winner; name one with --trial")
     chosen = trial or summary["best"]
     if chosen not in trials:
-        raise UserError(f"--trial = {chosen!r}: {run.path.name} has {', '.join(trials)}")
+        raise UserError(f"--trial = {chosen!r}: {run.path.name} has no such trial; {nearest(chosen, tuple(trials))}")
     return trials[chosen]
 
 
@@ -130,12 +126,12 @@ def _train(
         try:
             console.print(
                 f"epoch {report['epoch']:6.2f}  val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}  "
-                f"probe_top1 {short(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
+                f"probe_top1 {number(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
             )
         except Deserted:  # the step ends and is saved, as after Ctrl-C
             training.stop.set()
 
-    with _stoppable(training.stop):
+    with asked_to_stop(training.stop.set, training.stop.is_set):
         last = run_to_end(training, evaluator, final.checkpoint, _reports_per_epoch(space), on_report)
     followed.finish(0 if last else 1)
     if last is not None:
@@ -168,23 +164,6 @@ def _logged_epochs(final: FinalDirectory) -> set[float]:
         with atomic_write(final.reports) as temporary:
             temporary.write_text("".join(whole), encoding="utf-8")
     return {json.loads(line)["epoch"] for line in whole}
-
-
-@contextmanager
-def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the step end and save; a second Ctrl-C leaves at once."""
-
-    def request(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

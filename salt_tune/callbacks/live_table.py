@@ -1,6 +1,5 @@
 """The live table of a search on a terminal, and plain lines when piped."""
 
-import re
 from typing import Any
 
 from rich.live import Live
@@ -8,47 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.run_directory.trials import TrialRecord
-from analysis.text import printable
-from salt_tune.space.schedule import Resource
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
+from salt_tune.ui.format import UNITS, amount, heading, number, quantity
 
 STATE_STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "waiting": "dim", "paused": "dim"}
-
-# Of each resource the name of a point and of an amount: "epoch 1" but "3 epochs".
-UNITS: dict[Resource, tuple[str, str]] = {
-    "epoch": ("epoch", "epochs"),
-    "tflop": ("TFLOP", "TFLOP"),
-    "second": ("second", "seconds"),
-}
-
-
-def short(value: Any) -> str:
-    """A hyperparameter or a measure in three or four digits."""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "-" if value is None else str(value)
-
-
-def quantity(value: float) -> str:
-    """A resource in four digits, or all that stand before the point."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-
-
-def amount(value: float, resource: Resource) -> str:
-    """A resource with its unit: 1 epoch, 0.5 epochs, 12,000 TFLOP."""
-    return f"{quantity(value)} {UNITS[resource][value != 1]}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: 1 trial, 2 trials."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def heading(name: str) -> Text:
-    """A column's name in short lines, so that a table of many columns fits a terminal."""
-    shown = printable(name)
-    return Text(re.sub(r" (?=[+-] )", "\n", shown) if " " in shown else shown.replace("_", "\n"))
 
 
 class LiveTable:
@@ -80,7 +43,7 @@ class LiveTable:
         """A trial starts, or goes on after a pause."""
         if not record.scores:
             given = record.proposal.parameters
-            values = "  ".join(f"{name} {short(given[name])}" for name in self._parameters if name in given)
+            values = "  ".join(f"{name} {number(given[name])}" for name in self._parameters if name in given)
             self._say(record, f"starts    {values}")
             return
         ahead = [rung for rung in self._rungs if rung > record.resource] or [record.resource]
@@ -118,7 +81,7 @@ class LiveTable:
         for record in list(self._records.values()):  # a copy, as the search adds trials while this is drawn
             table.add_row(
                 record.id,
-                *(short(record.proposal.parameters.get(name)) for name in self._parameters),
+                *(number(record.proposal.parameters.get(name)) for name in self._parameters),
                 *self._measures(record),
                 Text(record.state, STATE_STYLES.get(record.state, "red")),
             )
@@ -130,4 +93,4 @@ class LiveTable:
             return ["-"] * 3
         objective = self._space.objective.value({**record.features, **record.last})
         measures = (objective, record.value("clips_per_second"))
-        return [quantity(record.resource), *("-" if value is None else f"{value:.4g}" for value in measures)]
+        return [quantity(record.resource), *(number(value, digits=4) for value in measures)]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from salt_tune.ui.full_disk import RESUME, full_disk_line
 from trainable.errors import UserError
 
 
@@ -39,8 +40,9 @@ class Journal:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            hint = "; free some space, then resume the search" if error.errno == errno.ENOSPC else ""
-            raise UserError(f"{self.path}: {error.strerror}{hint}") from error
+            full = error.errno == errno.ENOSPC
+            what = full_disk_line(self.path, RESUME) if full else f"{self.path}: {error.strerror}"
+            raise UserError(what) from error
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The entries; a last line that was cut off is taken away from the file, for its writer died in it.

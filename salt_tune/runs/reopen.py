@@ -18,7 +18,6 @@ from salt_tune.callbacks.optuna_study import StudyView
 from salt_tune.controller.controller import Steering
 from salt_tune.controller.factory import make_scheduler
 from salt_tune.controller.state import Options
-from salt_tune.options import shell_command
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked, locked_folder, sweep
 from salt_tune.runs.same_store import reopen_store, store_facts
@@ -27,6 +26,7 @@ from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import dump_space, reload_space
 from salt_tune.ui.console import console
+from salt_tune.ui.format import shell_command
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.baselines import References

@@ -153,7 +153,7 @@ def test_a_held_out_row_that_was_changed_is_named(
             evaluator.evaluate(make_training())
         message = str(caught.value)
         assert message.startswith(f"{path / 'val-00000.latents.npy'}: clip {name!r}, row 3: latents differ")
-        assert f"--repair {path}" in message
+        assert f"prepare repair {path}" in message
     evaluator.close()
 
 

@@ -40,7 +40,7 @@ Half = Literal["pixels", "latents"]
 
 OTHER_FILES = 512  # that a process may have open beside the shards
 
-RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
+RESTORE = "restore it, rebuild it with `prepare repair`, or prepare the store again with --overwrite"
 
 
 @dataclass
@@ -129,7 +129,7 @@ class ClipStore:
     @property
     def repair_command(self) -> str:
         """What rebuilds what is not as it should be."""
-        return f"python -m salt_tune.prepare --repair {shlex.quote(str(self.path))}"
+        return f"python -m salt_tune.prepare repair {shlex.quote(str(self.path))}"
 
     def check_reading(self) -> None:
         """Refuses a store whose frames were read by random access.

@@ -1,0 +1,91 @@
+"""From the flags that say whose latents a store gets to a teacher, or to what one is trained with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from salt_tune.space.space_file import read_yaml
+from trainable.config import TrialConfig
+from trainable.data.video.view import View
+from trainable.errors import ConfigError, UserError
+from trainable.teachers.pixel import PIXEL_TEACHER, FrozenTeacher, PixelTeacher
+from trainable.teachers.videomae import VideoMaeTeacher
+from trainable.teachers.videomae_layout import check_view
+
+
+@dataclass(frozen=True)
+class TeacherFlags:
+    """The flags of `prepare` that say whose latents the store gets.
+
+    Attributes:
+        teacher: "pixel", or one of the VideoMAE family.
+        weights: file of released weights, or the folder of a pixel teacher that was trained before.
+        epochs: that the pixel teacher is trained for.
+        config: file of its hyperparameters.
+        compile: compile a VideoMAE with torch.compile.
+        latents_from: a folder of latents to adopt.
+        check_latents: how many of those to compute again.
+    """
+
+    teacher: str
+    weights: Path | None
+    epochs: int | None
+    config: Path | None
+    compile: bool
+    latents_from: Path | None
+    check_latents: int | None
+
+
+def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False) -> FrozenTeacher:
+    """Loads a teacher that is trained already.
+
+    Args:
+        name: "pixel", or one of the VideoMAE family.
+        weights: the folder of a pixel teacher, or of a store that has one; a file of released weights.
+        view: of the clips that it will see.
+        compile: compile it with torch.compile.
+
+    Raises:
+        UserError: the weights are missing, of another model, or of another view.
+    """
+    if name != "pixel":
+        check_view(name, view)
+        return VideoMaeTeacher(name, weights, device(), compile=compile)
+    if weights.is_file():
+        raise UserError(
+            f"{weights}: is a file; say whose weights it holds by --teacher, or name a pixel teacher's folder"
+        )
+    if not weights.exists():
+        raise UserError(
+            f"{weights}: there is no such file or folder; --teacher-weights names a teacher that is trained"
+        )
+    folder = weights / "teacher" if (weights / "teacher").is_dir() else weights
+    teacher = PixelTeacher(folder, device())
+    for field, value in view.geometry.items():
+        if teacher.view.geometry[field] != value:
+            raise ConfigError(field, value, f"the teacher in {folder} was trained on {teacher.view.geometry[field]}")
+    return teacher
+
+
+def given_teacher(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
+    """Loads the teacher that the flags name as trained already; None where they name none."""
+    if flags.weights is None:
+        return None
+    for flag, value in (("--teacher-epochs", flags.epochs), ("--teacher-config", flags.config)):
+        if value is not None:
+            raise UserError(f"{flag} trains a pixel teacher, --teacher-weights takes one that is trained: keep one")
+    return load_teacher(flags.teacher, flags.weights, view, compile=flags.compile)
+
+
+def pixel_config(flags: TeacherFlags, training_clips: int) -> TrialConfig:
+    """Reads the hyperparameters of a pixel teacher that is to be trained on so many clips."""
+    epochs = {} if flags.epochs is None else {"epochs": flags.epochs}
+    if flags.config is None:
+        return PIXEL_TEACHER.replace(batch_size=max(1, min(PIXEL_TEACHER.batch_size, training_clips)), **epochs)
+    return TrialConfig.from_dict({**PIXEL_TEACHER.to_dict(), **read_yaml(flags.config, "`lr` and `epochs`"), **epochs})
+
+
+def device() -> str:
+    """Names where teachers compute: "cuda" or "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
