@@ -44,7 +44,7 @@ def test_the_signature_is_shown() -> None:
     assert inspect.signature(salt_tune.search) == inspect.signature(api.search)
     assert salt_tune.resume is api.resume
     with pytest.raises(AttributeError, match="has no attribute 'serch'"):
-        salt_tune.serch  # type: ignore[attr-defined] # noqa: B018
+        salt_tune.serch  # noqa: B018
 
 
 def test_what_it_takes_is_what_the_command_takes() -> None:

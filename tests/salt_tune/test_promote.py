@@ -90,7 +90,7 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: P
         output, errors = process.communicate()
         exit_codes.append(process.returncode)
         assert "Traceback" not in errors
-        assert ("the same command goes on" in output) == (number != signal.SIGKILL)
+        assert ("the same command goes on" in output) == (signalled != signal.SIGKILL)
         assert not (final / "encoder.safetensors").exists()
     assert exit_codes == [130, -signal.SIGKILL, 130]
     process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
