@@ -64,7 +64,10 @@ class Concurrency(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
         """See `click.ParamType`."""
-        return value if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
+        try:
+            return "auto" if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r}: must be a number of trials, at least 1, or auto", param, ctx)
 
 
 def flag(heading: str, *names: str, **settings: Any) -> Callable[[Body], Body]:

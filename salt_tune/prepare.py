@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 # This module is imported again by every decoding worker: what needs torch is imported where it is used.
 
 STORE = "Store"
-FORMATS = ("pixels", "latents", "target_norm")
-TEACHERS = ("teacher", "teacher_weights", "teacher_epochs", "teacher_config", "teacher_compile", "latents_from",
-            "check_latents")  # fmt: skip
 
 EXAMPLE = """\
 python -m salt_tune.prepare /data/ssv2 --store /nvme/ssv2 --latents int8 \\
@@ -123,8 +120,17 @@ def build(
             synthetic=synthetic,
             split=split,
             view=View(**geometry, views=flags["views"], flips=flags["flips"]),
-            teacher=TeacherFlags(*(flags[name] for name in TEACHERS)),
-            formats=Formats(**{name: flags[name] for name in FORMATS}),
+            teacher=TeacherFlags(
+                teacher=flags["teacher"],
+                weights=flags["teacher_weights"],
+                epochs=flags["teacher_epochs"],
+                config=flags["teacher_config"],
+                compile=flags["teacher_compile"],
+                latents_from=flags["latents_from"],
+                check_latents=flags["check_latents"],
+                hyperparameters=_read_hyperparameters(flags),
+            ),
+            formats=Formats(flags["pixels"], flags["latents"], flags["target_norm"]),
         ),
         decoders,
         overwrite=overwrite,
@@ -133,10 +139,19 @@ def build(
     return 0
 
 
+def _read_hyperparameters(flags: dict[str, Any]) -> dict[str, Any]:
+    """Reads --teacher-config, where a teacher is to be trained with it."""
+    from salt_tune.space.space_file import read_yaml
+
+    trained = flags["teacher_weights"] is None and flags["latents_from"] is None
+    return read_yaml(flags["teacher_config"], "`lr` and `epochs`") if trained and flags["teacher_config"] else {}
+
+
 def _meant(videos: Path) -> str | None:
     """Says which command was probably meant by a word that is no folder; None where it is like none."""
-    words = nearest(str(videos), tuple(main.commands))
-    return words if words.startswith("did you mean") else None
+    word, commands = str(videos), tuple(main.commands)
+    said = nearest(word, commands)
+    return said if word not in commands and said.startswith("did you mean") else None
 
 
 @click.group(cls=DefaultGroup, default=build)

@@ -1,11 +1,12 @@
 """From the flags that say whose latents a store gets to a teacher, or to what one is trained with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from salt_tune.space.space_file import read_yaml
 from trainable.config import TrialConfig
 from trainable.data.video.view import View
 from trainable.errors import ConfigError, UserError
@@ -22,10 +23,11 @@ class TeacherFlags:
         teacher: "pixel", or one of the VideoMAE family.
         weights: file of released weights, or the folder of a pixel teacher that was trained before.
         epochs: that the pixel teacher is trained for.
-        config: file of its hyperparameters.
+        config: file of its hyperparameters, for messages.
         compile: compile a VideoMAE with torch.compile.
         latents_from: a folder of latents to adopt.
         check_latents: how many of those to compute again.
+        hyperparameters: of the pixel teacher, as `config` has them.
     """
 
     teacher: str
@@ -35,6 +37,7 @@ class TeacherFlags:
     compile: bool
     latents_from: Path | None
     check_latents: int | None
+    hyperparameters: Mapping[str, Any]
 
 
 def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False) -> FrozenTeacher:
@@ -83,7 +86,7 @@ def pixel_config(flags: TeacherFlags, training_clips: int) -> TrialConfig:
     epochs = {} if flags.epochs is None else {"epochs": flags.epochs}
     if flags.config is None:
         return PIXEL_TEACHER.replace(batch_size=max(1, min(PIXEL_TEACHER.batch_size, training_clips)), **epochs)
-    return TrialConfig.from_dict({**PIXEL_TEACHER.to_dict(), **read_yaml(flags.config, "`lr` and `epochs`"), **epochs})
+    return TrialConfig.from_dict({**PIXEL_TEACHER.to_dict(), **flags.hyperparameters, **epochs})
 
 
 def device() -> str:

@@ -43,8 +43,9 @@ def test_finite_numbers_are_numbers_in_their_range() -> None:
 def test_trials_at_a_time_are_a_number_or_auto() -> None:
     assert Concurrency().convert("auto", None, None) == "auto"
     assert Concurrency().convert("3", None, None) == 3
-    with pytest.raises(click.BadParameter):
-        Concurrency().convert("0", None, None)
+    for wrong in ("0", "atuo"):
+        with pytest.raises(click.BadParameter, match=f"'{wrong}': must be a number of trials, at least 1, or auto"):
+            Concurrency().convert(wrong, None, None)
 
 
 def test_settings_are_read_as_in_a_space_file() -> None:
