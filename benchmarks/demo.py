@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks import machine
-from salt_tune.prepare import DEMO_CLIPS
+from salt_tune.stores.demo import DEMO_CLIPS
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.config import EvaluationConfig

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import machine
-from salt_tune.asking import largest_models
 from salt_tune.resources.disk_budget import GB, DiskBound, disk_bound, folder_bytes
+from salt_tune.space.feasibility import largest_models
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
 from trainable.data.store.clip_store import ClipStore

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
-from salt_tune.prepare import DEMO_CLIPS, DEMO_VIEW
+from salt_tune.stores.demo import DEMO_CLIPS, DEMO_VIEW
 from trainable.config import TrialConfig
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders

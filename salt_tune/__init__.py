@@ -2,9 +2,28 @@
 
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from salt_tune.api import resume, search
+
+__all__ = ["resume", "search"]
 
 _is_command = sys.argv[:1] == ["-m"] or Path(sys.argv[0] if sys.argv else "").name == "salt-tune"
 if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # While a command still loads, Ctrl-C ends it at once and without a traceback; `ui.signals` takes over then.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def __getattr__(name: str) -> Any:
+    """Loads `salt_tune.search(...)` and `salt_tune.resume(...)` only when they are asked for.
+
+    `salt_tune.search` is the module of the command, which can be called; see there.
+    """
+    if name == "search":
+        return import_module("salt_tune.search")
+    if name == "resume":
+        return import_module("salt_tune.api").resume
+    raise AttributeError(f"module 'salt_tune' has no attribute {name!r}")

@@ -2,16 +2,23 @@
 
 import click
 
-from salt_tune import prepare, promote, search
-from salt_tune.ui.console import OneLineErrorsGroup
+from salt_tune.prepare import main as prepare
+from salt_tune.promote import main as promote
+from salt_tune.search import main as search
+from salt_tune.ui.commands import Group
+
+EXAMPLE = """\
+salt-tune prepare /data/ssv2 --store stores/ssv2
+salt-tune search --space vit_base --store stores/ssv2 --name first
+salt-tune promote runs/first"""
 
 
-@click.group(cls=OneLineErrorsGroup)
+@click.group(cls=Group, example=EXAMPLE)
 @click.version_option(package_name="salt_tune")
 def main() -> None:
     """Hyperparameter search for video self-supervision: prepare, search, promote."""
 
 
-main.add_command(prepare.main, "prepare")
-main.add_command(search.main, "search")
-main.add_command(promote.main, "promote")
+main.add_command(prepare, "prepare")
+main.add_command(search, "search")
+main.add_command(promote, "promote")

@@ -2,10 +2,6 @@
 
 import contextlib
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +10,38 @@ import click
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
 from analysis.run_directory.reports import plain_report
-from salt_tune.callbacks.live_table import short
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
-from salt_tune.options import Folder, shell_command
+from salt_tune.options import RUN, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
 from salt_tune.runs.same_store import reopen_store
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
-from salt_tune.ui.console import INTERRUPTED, Deserted, OneLineErrors, console
+from salt_tune.ui.commands import Command
+from salt_tune.ui.console import INTERRUPTED, Deserted, console
+from salt_tune.ui.format import number, shell_command
+from salt_tune.ui.full_disk import RUN_AGAIN
+from salt_tune.ui.signals import asked_to_stop
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.baselines import References
 from trainable.metrics import computed, objectives
+from trainable.registry import nearest
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 
 
-@click.command(cls=OneLineErrors)
+@click.command(cls=Command, example="python -m salt_tune.promote runs/first --epochs 100")
 @click.argument("run_path", metavar="RUN", type=Folder())
-@click.option(
-    "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
+@flag(
+    RUN, "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
 )
-@click.option("--trial", help="Trial to promote [default: the winner].")
-@click.option("--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
-@click.option(
-    "--wandb", "wandb_mode", type=click.Choice(MODES), default="off", show_default=True, help="Log to Weights & Biases."
-)
+@flag(RUN, "--trial", help="Trial to promote [default: the winner].")
+@flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
+@wandb_flag(MODES)
 def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path | None, wandb_mode: Mode) -> int:
     """Train the winner of the search in RUN from scratch, with its schedule stretched over more epochs.
 
@@ -75,8 +73,8 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
-    measures = ", ".join(f"{name} {short(last.get(name))}" for name in objectives() if name in computed())
-    searched = f"val_loss {short(chosen['val_loss'])} after {chosen['epochs']:g}"
+    measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives() if name in computed())
+    searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
     console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
     console.print(f"Use it: trainable.load_encoder({str(final.path)!r})")
@@ -95,7 +93,7 @@ def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> di
         raise UserError(f"{run.path}: no trial finished, so there is no winner; name one with --trial")
     chosen = trial or summary["best"]
     if chosen not in trials:
-        raise UserError(f"--trial = {chosen!r}: {run.path.name} has {', '.join(trials)}")
+        raise UserError(f"--trial = {chosen!r}: {run.path.name} has no such trial; {nearest(chosen, tuple(trials))}")
     return trials[chosen]
 
 
@@ -119,7 +117,7 @@ def _train(
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     training = Training(config, store)
     evaluator = Evaluator(store, space.evaluation, device=training.device)
-    logged, reports = _logged_epochs(final), Journal(final.reports, "run the same command again")
+    logged, reports = _logged_epochs(final), Journal(final.reports, RUN_AGAIN)
     followed = WandbFollower(wandb_mode, final.path, group, final.path.name, config.to_dict())
 
     def on_report(report: dict[str, Any]) -> None:
@@ -130,12 +128,12 @@ def _train(
         try:
             console.print(
                 f"epoch {report['epoch']:6.2f}  val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}  "
-                f"probe_top1 {short(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
+                f"probe_top1 {number(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
             )
         except Deserted:  # the step ends and is saved, as after Ctrl-C
             training.stop.set()
 
-    with _stoppable(training.stop):
+    with asked_to_stop(training.stop.set, training.stop.is_set):
         last = run_to_end(training, evaluator, final.checkpoint, _reports_per_epoch(space), on_report)
     followed.finish(0 if last else 1)
     if last is not None:
@@ -161,23 +159,6 @@ def _reports_per_epoch(space: SearchSpace) -> int:
 def _logged_epochs(final: FinalDirectory) -> set[float]:
     """Epochs that stand in reports.jsonl; a line that was cut off when the process died is taken out."""
     return {report["epoch"] for report in read_lines(final.reports)}
-
-
-@contextmanager
-def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the step end and save; a second Ctrl-C leaves at once."""
-
-    def request(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -1,143 +1,104 @@
-"""`python -m salt_tune.search`: many short trials, the promising ones trained on, ranked on held-out clips."""
+"""`python -m salt_tune.search`: many short trials, the promising ones trained on, ranked on held-out clips.
 
-import contextlib
-import time
-from dataclasses import asdict
+From Python, `salt_tune.search(...)` runs the same; see `salt_tune.api.search`.
+"""
+
+import sys
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Final
 
 import click
 
 from analysis.run_directory.paths import RunDirectory
-from salt_tune.asking import check_store, check_students, largest_models, open_store, parse_settings, references_of
-from salt_tune.callbacks.base import Callback
-from salt_tune.callbacks.live_table import amount, counted
-from salt_tune.callbacks.wandb_logger import MODES, Mode, check_wandb
-from salt_tune.controller.controller import Controller
-from salt_tune.controller.factory import open_controller
-from salt_tune.controller.replicates import MOST_FINALISTS
+from salt_tune import api
+from salt_tune.callbacks.wandb_logger import MODES
 from salt_tune.controller.settings import Settings
-from salt_tune.held_out import few_clips
-from salt_tune.options import Finite, Folder, shell_command
-from salt_tune.ray_backend.tuner import (
-    Resources,
-    first_unbuildable,
-    measure_sizes,
-    packed,
-    ray_session,
-    run_trials,
-    share_out,
-)
-from salt_tune.registry import CALLBACKS
-from salt_tune.report.summary import print_summary, write_summary
-from salt_tune.resources.disk_budget import check_disk, disk_bound
-from salt_tune.runs.create import claimed, created, new_run
-from salt_tune.runs.lock import locked
-from salt_tune.runs.reopen import remember_store, reopen
-from salt_tune.runs.warm_start import comparable_runs, warm_trials
-from salt_tune.space.search_space import SearchSpace
-from salt_tune.space.space_file import find_space, load_space
-from salt_tune.ui.console import INTERRUPTED, Deserted, OneLineErrors, console
-from trainable.data.store.clip_store import ClipStore
-from trainable.errors import UserError
-from trainable.evaluate.baselines import References
+from salt_tune.options import MACHINE, RUN, Concurrency, Finite, Folder, flag, parse_settings, seed_flag, wandb_flag
+from salt_tune.run_search import Machine, Outcome, begin, resume
+from salt_tune.ui.commands import Choice, Command
+from salt_tune.ui.console import INTERRUPTED, console
 
-FIXED_BY_THE_RUN = ("space_name", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
-                    "keep_checkpoints", "settings", "warm_start")  # fmt: skip
+SEARCH: Final = "What is searched"
+
+FIXED_BY_THE_RUN: Final = ("space_name", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
+                           "keep_checkpoints", "settings", "warm_start")  # fmt: skip
+
+EXAMPLE: Final = """\
+python -m salt_tune.search --space vit_base --store /nvme/ssv2 --trials 64
+python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 
 
-class Concurrency(click.ParamType[Any]):
-    """A number of trials at a time, or "auto"."""
-
-    name = "N|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
-        """See `click.ParamType`."""
-        return value if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
-
-
-@click.command(cls=OneLineErrors)
-@click.option(
-    "--space", "space_name", default="demo", show_default=True, help="Search-space file, or the name of a shipped one."
-)
-@click.option(
-    "--store", type=Folder(),
+@click.command(cls=Command, example=EXAMPLE)
+@flag(
+    SEARCH, "--space", "space_name", default="demo", show_default=True,
+    help="Search-space file, or the name of a shipped one.",
+)  # fmt: skip
+@flag(
+    SEARCH, "--store", type=Folder(),
     help="Clip store [default: stores/demo, made on first use]. With --resume: where it lies now, if it was moved.",
 )  # fmt: skip
-@click.option("--trials", type=click.IntRange(min=1), help="Number of trials [default: the space's].")
-@click.option("--epochs", type=Finite(min=0, min_open=True), help="Epochs of a full trial [default: the space's].")
-@click.option("--name", help="Name of the run [default: from the space and the time].")
-@click.option("--runs", type=Folder(), default=Path("runs"), show_default=True, help="Folder of the runs.")
-@click.option("--resume", type=Folder(), metavar="RUN", help="Go on with a run that was stopped or killed.")
-@click.option("--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
-@click.option(
-    "--warm-start", type=Folder(), multiple=True, metavar="RUN",
+@flag(SEARCH, "--trials", type=click.IntRange(min=1), help="Number of trials [default: the space's].")
+@flag(SEARCH, "--epochs", type=Finite(min=0, min_open=True), help="Epochs of a full trial [default: the space's].")
+@flag(
+    SEARCH, "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Replace an entry of the space: batch_size=16, schedule.scheduler=asha, parameters.lr.low=1e-5.",
+)  # fmt: skip
+@flag(
+    SEARCH, "--warm-start", type=Folder(), multiple=True, metavar="RUN",
     help="Let proposals learn from an earlier run; can be given several times.",
 )  # fmt: skip
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of proposals, weights, masks and data order.",
-)
-@click.option(
-    "--seeds", type=click.Choice(["common", "vary"]), default="common", show_default=True,
+@seed_flag(SEARCH, "Seed of proposals, weights, masks and data order.", most=2**32 - 1)
+@flag(
+    SEARCH, "--seeds", type=Choice(["common", "vary"]), default="common", show_default=True,
     help="Whether all trials train with the same seed, so that they differ by their hyperparameters alone.",
 )  # fmt: skip
-@click.option(
-    "--replicates", type=click.IntRange(min=0), default=0, show_default=True,
+@flag(
+    SEARCH, "--replicates", type=click.IntRange(min=0), default=0, show_default=True,
     help="Train the finalists again with this many other seeds before a winner is named.",
 )  # fmt: skip
-@click.option(
-    "--oom-retries", type=click.IntRange(min=0), default=0, show_default=True,
-    help="How often a trial that ran out of memory is tried again.",
-)  # fmt: skip
-@click.option(
-    "--concurrent", type=Concurrency(),
+@flag(RUN, "--name", help="Name of the run [default: from the space and the time].")
+@flag(RUN, "--runs", type=Folder(), default=Path("runs"), show_default=True, help="Folder of the runs.")
+@flag(RUN, "--resume", "run", type=Folder(), metavar="RUN", help="Go on with a run that was stopped or killed.")
+@flag(RUN, "--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
+@flag(
+    MACHINE, "--concurrent", type=Concurrency(),
     help="Trials at a time, or auto to measure what pays [default: one a GPU, or one a core, at most 4].",
 )  # fmt: skip
-@click.option(
-    "--gpus-per-trial",
-    type=Finite(min=0),
+@flag(
+    MACHINE, "--gpus-per-trial", type=Finite(min=0),
     help="GPUs of a trial, fractions allowed [default: all GPUs shared evenly].",
-)
-@click.option(
-    "--keep-checkpoints", type=click.IntRange(min=1), metavar="N",
+)  # fmt: skip
+@flag(
+    MACHINE, "--oom-retries", type=click.IntRange(min=0), default=0, show_default=True,
+    help="How often a trial that ran out of memory is tried again.",
+)  # fmt: skip
+@flag(
+    MACHINE, "--keep-checkpoints", type=click.IntRange(min=1), metavar="N",
     help="With freeze_thaw: paused trials that may keep a checkpoint [default: all].",
 )  # fmt: skip
-@click.option(
-    "--disk-limit",
-    type=Finite(min=0, min_open=True),
-    metavar="GB",
+@flag(
+    MACHINE, "--disk-limit", type=Finite(min=0, min_open=True), metavar="GB",
     help="Refuse to start where more may be needed.",
-)
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace an entry of the space: batch_size=16, schedule.scheduler=asha, parameters.lr.low=1e-5.",
-)
-@click.option(
-    "--wandb", "wandb_mode", type=click.Choice(MODES), default="off", show_default=True, help="Log to Weights & Biases."
-)
+)  # fmt: skip
+@wandb_flag(MODES)
 @click.pass_context
-def main(context: click.Context, /, resume: Path | None, extend: int | None, **flags: Any) -> int:
+def main(context: click.Context, /, run: Path | None, extend: int | None, **flags: Any) -> int:
     """Search for the hyperparameters with the best objective on a clip store."""
-    if resume is None:
+    machine = Machine(flags["concurrent"], flags["gpus_per_trial"], flags["disk_limit"], flags["wandb_mode"])
+    if run is None:
         if extend:
             raise click.UsageError("--extend: needs --resume RUN")
-        return _begin(**flags)
+        return _exit_code(_begin(machine, **flags))
     for name in FIXED_BY_THE_RUN:
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            flag = {"space_name": "--space", "settings": "--set"}.get(name, f"--{name.replace('_', '-')}")
-            raise click.UsageError(f"{flag}: is settled by the run that --resume names; leave it out")
-    return _resume(RunDirectory(resume), extend or 0, **flags)
+            given = {"space_name": "--space", "settings": "--set"}.get(name, f"--{name.replace('_', '-')}")
+            raise click.UsageError(f"{given}: is settled by the run that --resume names; leave it out")
+    return _exit_code(resume(RunDirectory(run), extend=extend or 0, store=flags["store"], machine=machine))
 
 
 def _begin(
+    machine: Machine,
     *,
     space_name: str,
     store: Path | None,
@@ -152,182 +113,39 @@ def _begin(
     oom_retries: int,
     keep_checkpoints: int | None,
     settings: tuple[str, ...],
-    **machine: Any,
-) -> int:
+    **_of_the_machine: Any,
+) -> Outcome:
     given = {name: value for name, value in {"trials": trials, "schedule.epochs": epochs}.items() if value}
-    space = load_space(space_name, {**parse_settings(settings), **given})
-    run = new_run(runs, name, space)
-    comparable_runs(warm_start, space)
-    shared = share_out(machine["concurrent"], machine["gpus_per_trial"])
-    check_wandb(machine["wandb_mode"])
-    how = Settings(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints)
-    with contextlib.ExitStack() as starting:
-        starting.enter_context(claimed(run))
-        clips = open_store(store)
-        check_store(find_space(space_name), space, clips)
-        references = references_of(space, clips)
-        earlier = warm_trials(warm_start, space, clips)
-        with ray_session(shared):
-            check_students(find_space(space_name), space, first_unbuildable)
-            resources = _settle(run, space, clips, how, shared, machine, space.trials)
-            with created(run, space, clips, asdict(how), references, earlier, asdict(resources)) as manifest:
-                starting.close()
-                controller = open_controller(run, manifest, space)
-                return _search(run, manifest, controller, clips, resources, machine["wandb_mode"])
-
-
-def _resume(run: RunDirectory, extend: int, *, store: Path | None, **machine: Any) -> int:
-    manifest, space, clips = reopen(run, store)
-    concurrent = machine["concurrent"] or manifest["resources"]["concurrent"]
-    shared = share_out(concurrent, machine["gpus_per_trial"])
-    check_wandb(machine["wandb_mode"])
-    with locked(run.lock):
-        manifest = remember_store(run, manifest, clips)
-        controller = open_controller(run, manifest, space)
-        with ray_session(shared):
-            trials = controller.scheduler.trials + extend
-            resources = _settle(run, space, clips, controller.settings, shared, machine, trials)
-            if extend and (more := controller.extend(extend)) < extend:
-                console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
-            return _search(run, manifest, controller, clips, resources, machine["wandb_mode"], resume=True)
-
-
-def _settle(
-    run: RunDirectory,
-    space: SearchSpace,
-    store: ClipStore,
-    how: Settings,
-    resources: Resources,
-    machine: dict[str, Any],
-    trials: int,
-) -> Resources:
-    """What each trial gets, after the disk can hold what they may write."""
-    sizes = measure_sizes([config.to_dict() for config in largest_models(space, how.seed)], store)
-    if machine["concurrent"] == "auto":
-        resources = packed(resources, space, store, how.seed)
-    bound = disk_bound(
-        space,
-        [size for size in sizes if size is not None],
-        store.val.ids,
-        concurrent=resources.concurrent,
-        trials=trials,
-        keep=how.keep_checkpoints,
-        replicates=how.replicates * MOST_FINALISTS,
+    return begin(
+        space_name,
+        {**parse_settings(settings), **given},
+        store=store,
+        runs=runs,
+        name=name,
+        warm_start=warm_start,
+        how=Settings(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints),
+        machine=machine,
     )
-    check_disk(run.path, bound, machine["disk_limit"])
-    return resources
 
 
-def _search(
-    run: RunDirectory,
-    manifest: dict[str, Any],
-    controller: Controller,
-    store: ClipStore,
-    resources: Resources,
-    wandb_mode: Mode,
-    *,
-    resume: bool = False,
-) -> int:
-    """Runs the search to its end or until it is told to stop, and says what came of it."""
-    started, over = time.perf_counter(), controller.over
-    interrupted, ended, failure, summary = False, False, None, None
-    controller.callbacks += _callbacks(run, controller.space, wandb_mode)
-    with contextlib.ExitStack() as leaving:
-        try:
-            _say_beginning(run, manifest, controller, store, resources, resume=resume)
-            for callback in controller.callbacks:
-                leaving.callback(lambda told: _say_end(told, controller, ended), callback)
-            controller.begin()
-            interrupted = not run_trials(run, store, controller, resources)
-        except KeyboardInterrupt:
-            interrupted = True
-        except Exception as error:  # whatever it is, there are trials to show
-            failure = error
-        ended = not (interrupted or failure)
-        known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
-        with contextlib.suppress(*known):
-            controller.close(time.perf_counter() - started, over=ended)
-        with contextlib.suppress(*known):
-            summary = write_summary(
-                run,
-                controller.space,
-                list(controller.trials.values()),
-                store=manifest["store"],
-                references=References(**manifest["references"]),
-                seed=manifest["seed"],
-                wall_seconds=controller.trials.seconds,
-                over=ended,
-            )
-    if summary and not failure:
-        with contextlib.suppress(Deserted):  # said below, with where all of it is
-            console.print()
-            print_summary(run, summary, concurrent=resources.concurrent)
-    if interrupted or failure:
-        console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
-    elif console.deserted:
-        console.last_words(f"All of it: {run.path}")
-    elif not (over or controller.searcher.left(1)):
-        words = _all_tried(controller, manifest)
-        console.print(f"{words[:1].upper()}{words[1:]}.")
-    if failure:
-        raise failure
-    return INTERRUPTED if interrupted or console.deserted else 0 if summary and summary["best"] else 1
+def _exit_code(outcome: Outcome) -> int:
+    if outcome.interrupted or console.deserted:
+        return INTERRUPTED
+    return 0 if outcome.best else 1
 
 
-def _say_end(callback: Callback, controller: Controller, over: bool) -> None:
-    with contextlib.suppress(Deserted):  # `_search` says where all of it is
-        callback.on_search_end(controller.trials, over=over)
+class _Callable(ModuleType):
+    """The class of this module, so that `salt_tune.search` is the command's module and the function in one.
+
+    Python binds a submodule to its name in the package whenever it is imported, in whatever order. A function of that
+    name in the package would last until the first `import salt_tune.search`; a module that can be called stays.
+    """
+
+    __call__ = staticmethod(api.search)
 
 
-def _callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
-    """What follows the search: its study, the table on the console, and what the command line asks for."""
-    wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
-    if wandb_mode != "off":
-        wanted["wandb_logger"] = {"mode": wandb_mode}
-    wanted["live_table"] = {}  # the last, and so the first to be told of the end
-    return [resolve_name(CALLBACKS[name])(run, space, **settings) for name, settings in wanted.items()]
-
-
-def _say_beginning(
-    run: RunDirectory,
-    manifest: dict[str, Any],
-    controller: Controller,
-    store: ClipStore,
-    resources: Resources,
-    *,
-    resume: bool,
-) -> None:
-    """Says how many trials there will be, and of what little use some of it may be."""
-    asked = controller.scheduler.trials
-    if (trials := controller.limit()) < asked:
-        console.print(f"trials = {asked}: {_what_is_left(trials - controller.begun, controller, manifest)}")
-    begun = f" ({controller.begun} of them begun)" if resume else ""
-    length = amount(controller.space.schedule.full, controller.space.schedule.resource)
-    console.print(
-        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
-        f"({len(store.train)} training clips), {resources.concurrent} at a time"
-    )
-    if warning := few_clips(min(len(store.val), controller.space.evaluation.clips)):
-        console.print(warning)
-    if controller.over:
-        left = controller.searcher.left(1)
-        more = "; --extend N starts N trials more" if left else f": {_all_tried(controller, manifest)}"
-        console.print(f"Nothing is left to do{more}.")
-
-
-def _what_is_left(trials: int, controller: Controller, manifest: dict[str, Any]) -> str:
-    """Why fewer trials will be started than were asked for."""
-    if not trials:
-        return _all_tried(controller, manifest)
-    return f"only {counted(trials, 'configuration')} can still be tried, so {counted(trials, 'trial')} will be started"
-
-
-def _all_tried(controller: Controller, manifest: dict[str, Any]) -> str:
-    here = counted(controller.begun, "configuration")
-    if manifest["warm_start"]:
-        return f"all configurations have been tried, {here} here and the others in earlier runs"
-    return f"all {here} have been tried"
-
+__wrapped__ = api.search  # whose signature and parameters are shown
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written")
+# As the system, numpy and SQLite say it.
+FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written|database or disk is full")
 
 
 @contextmanager
@@ -53,6 +54,11 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def free_bytes(path: Path) -> int:
+    """Returns the bytes free on the disk that `path` is on, or will be."""
+    return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
 
 
 def copy_folder(source: Path, target: Path) -> None:

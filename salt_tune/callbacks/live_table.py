@@ -1,8 +1,6 @@
 """The live table of a search on a terminal, and plain lines when piped."""
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
 from rich.live import Live
 from rich.table import Table
@@ -11,11 +9,10 @@ from rich.text import Text
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial, TrialState
-from analysis.text import printable
 from salt_tune.callbacks.base import Report
-from salt_tune.space.schedule import Resource
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
+from salt_tune.ui.format import UNITS, amount, heading, number, quantity
 
 STATE_STYLES = {
     TrialState.RUNNING: "cyan",
@@ -24,41 +21,6 @@ STATE_STYLES = {
     TrialState.WAITING: "dim",
     TrialState.PAUSED: "dim",
 }
-
-# Of each resource the name of a point and of an amount: "epoch 1" but "3 epochs".
-UNITS: dict[Resource, tuple[str, str]] = {
-    "epoch": ("epoch", "epochs"),
-    "tflop": ("TFLOP", "TFLOP"),
-    "second": ("second", "seconds"),
-}
-
-
-def short(value: Any) -> str:
-    """A hyperparameter or a measure in three or four digits."""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "-" if value is None else str(value)
-
-
-def quantity(value: float) -> str:
-    """A resource in four digits, or all that stand before the point."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-
-
-def amount(value: float, resource: Resource) -> str:
-    """A resource with its unit: 1 epoch, 0.5 epochs, 12,000 TFLOP."""
-    return f"{quantity(value)} {UNITS[resource][value != 1]}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: 1 trial, 2 trials."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def heading(name: str) -> Text:
-    """A column's name in short lines, so that a table of many columns fits a terminal."""
-    shown = printable(name)
-    return Text(re.sub(r" (?=[+-] )", "\n", shown) if " " in shown else shown.replace("_", "\n"))
 
 
 class LiveTable:
@@ -88,7 +50,7 @@ class LiveTable:
         """Piped, says that a trial starts or goes on."""
         if not trial.scores:
             given = trial.parameters
-            values = "  ".join(f"{name} {short(given[name])}" for name in self._parameters if name in given)
+            values = "  ".join(f"{name} {number(given[name])}" for name in self._parameters if name in given)
             self._say(trial, f"starts    {values}")
             return
         ahead = [rung for rung in self._rungs if rung > trial.resource] or [trial.resource]
@@ -131,7 +93,7 @@ class LiveTable:
         for trial in list(self._trials.values()):  # a copy, as the search adds trials while this is drawn
             table.add_row(
                 trial.id,
-                *(short(trial.parameters.get(name)) for name in self._parameters),
+                *(number(trial.parameters.get(name)) for name in self._parameters),
                 *self._measures(trial),
                 Text(trial.state, STATE_STYLES.get(trial.state, "red")),
             )
@@ -142,4 +104,4 @@ class LiveTable:
         if not trial.metrics:
             return ["-"] * 3
         measures = (self._space.objective.value(trial.metrics), trial.value("clips_per_second"))
-        return [quantity(trial.resource), *("-" if value is None else f"{value:.4g}" for value in measures)]
+        return [quantity(trial.resource), *(number(value, digits=4) for value in measures)]

@@ -26,6 +26,7 @@ from salt_tune.callbacks.base import Report
 from salt_tune.space.sampling import fits
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
+from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, no_space
 
 LOCKED_SECONDS = 0.5  # that a write waits for a reader
 RETRY_SECONDS = 10.0  # after which a file that could not be written is written anew
@@ -250,6 +251,8 @@ class OptunaStudy:
             wrapped = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
             cause = getattr(wrapped, "orig", None) or wrapped or error
             reason = " ".join(str(cause).split()) or type(cause).__name__
+            if comes_from_full_disk(cause, self._path.parent):
+                reason = f"{no_space(RESUME)} should it stop"
             console.print(
                 f"warning: {self._path}: cannot be written: {reason}; "
                 "the search goes on without it, and writes it anew when it can"

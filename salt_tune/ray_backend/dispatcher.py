@@ -1,33 +1,19 @@
-"""Ray's side of the decisions: Tune asks here which trial to run, and hears "continue", "pause" or "stop".
-
-All decisions are the `Controller`'s; these classes only translate. With one of Ray's own schedulers
-(`native_schedulers.py`), the controller suggests and records, and Ray decides which trial goes on.
-"""
+"""Between the decisions and Ray: what the controller chose and Ray has not begun yet, and how a search is left."""
 
 import math
-import re
-import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
-from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import Searcher as RaySearcher
 
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
+from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
 from trainable.errors import UserError
-
-FULL_DISK = "No space left on device"
-FREE_SOME = "; free some space, then resume the search"
-LEAST_FREE = 2**17  # bytes
-USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
 
 
 class Dispatch:
@@ -107,12 +93,10 @@ class Dispatch:
     def leaves_full_disk(self, error: str) -> bool:
         """Leaves the search where an error comes from a full disk, for no trial could write; says whether it does."""
         folder = self.controller.run.path
-        # Where there was no room for the error itself, it says nothing; and Ray's own errors do not say where.
-        if FULL_DISK not in error and shutil.disk_usage(folder).free >= LEAST_FREE:
+        if not comes_from_full_disk(error, folder):
             return False
-        if not error.endswith(FREE_SOME):
-            error = f"{folder}: {FULL_DISK}{FREE_SOME}"
-        self.failure = self.failure or UserError(error)
+        told = error.endswith(f"then {RESUME}")  # by our worker, which names the file
+        self.failure = self.failure or UserError(error if told else full_disk_line(folder, RESUME))
         self.drain(0)
         return True
 
@@ -131,150 +115,3 @@ class Dispatch:
             waited_for = self.controller.running - len(self._chosen) - len(self.halted)
             return waited_for <= 0 or time.monotonic() >= self._leave_at
         return not self._chosen and self.controller.over
-
-
-class Proposer(RaySearcher):
-    """Gives Ray a trial that it has not heard of, when it is that trial's turn; keeps no state of its own."""
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        super().__init__(metric="score", mode="min")
-        self._dispatch = dispatch
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles it with the experiment; the search's memory is its journal."""
-        return {}
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """See `ray.tune.search.Searcher`."""
-        if self._dispatch.over():
-            return str(RaySearcher.FINISHED)
-        trial = self._dispatch.decide()
-        if trial is None or trial.id in self._dispatch.trials:
-            return None
-        self._dispatch.take()
-        return {"trial": {"id": trial.id, "hyperparameters": trial.config, "known": trial.resource}}
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """See `ray.tune.search.Searcher`."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """See `ray.tune.search.Searcher`."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """See `ray.tune.search.Searcher`."""
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """See `ray.tune.search.Searcher`."""
-
-
-class Pausing(FIFOScheduler):
-    """A TrialScheduler that pauses trials at rungs, and resumes those that the controller goes on with."""
-
-    _supports_buffered_results = False
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        super().__init__()
-        self._dispatch = dispatch
-
-    def __getstate__(self) -> dict[str, Any]:
-        """See `Proposer`."""
-        return {}
-
-    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
-        """See `ray.tune.schedulers.TrialScheduler`; a trial that is chosen again goes on without a pause."""
-        name, decision = trial.config["trial"]["id"], Decision.STOP
-        with self._dispatch.guarded():
-            decision = self._dispatch.report(name, trial_report(result))
-        if decision is Decision.PAUSE:
-            chosen = self._dispatch.decide()
-            if chosen is not None and chosen.id == name:
-                self._dispatch.take()
-                return str(self.CONTINUE)
-            self._dispatch.controller.pause(name)
-            return str(self.PAUSE)
-        if decision is Decision.CONTINUE and not self._dispatch.stopping:
-            self._dispatch.goes_on(name)
-            return str(self.CONTINUE)
-        if decision is Decision.CONTINUE:
-            self._dispatch.halted.add(name)
-        return str(self.STOP)  # also where it starts again: its worker is done with it
-
-    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        """See `ray.tune.schedulers.TrialScheduler`."""
-        dispatch = self._dispatch
-        for name, trial in list(dispatch.trials.items()):
-            if trial.status == RayTrial.PAUSED and dispatch.controller.trials[name].state.ended:
-                tune_controller.stop_trial(trial)
-        if dispatch.over():
-            for name in list(dispatch.trials):  # paused ones stay so: the search may be extended
-                tune_controller.stop_trial(dispatch.trials.pop(name))
-            return None
-        chosen = dispatch.decide()
-        if chosen is None or chosen.id not in dispatch.trials:
-            return None  # nothing to do, or a trial that Ray gets from `Proposer`
-        if dispatch.trials[chosen.id].status != RayTrial.PAUSED:
-            return None  # it is still on its way into its pause
-        dispatch.take()
-        return dispatch.trials[chosen.id]
-
-
-class Following(TrialProgressCallback):
-    """Tells the controller what Ray does with the trials, in place of Ray's own class that prints some of it."""
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        self._dispatch = dispatch
-
-    def __getstate__(self) -> dict[str, Any]:
-        """See `Proposer`."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """See `ray.tune.Callback`."""
-        self._dispatch.trials[trial.config["trial"]["id"]] = trial
-
-    def on_trial_result(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """See `ray.tune.Callback`; a result that the scheduler has told already changes nothing."""
-        with self._dispatch.guarded():
-            self._dispatch.report(result["trial"], result["report"])
-
-    def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """See `ray.tune.Callback`; of a trial that goes on, only one of Ray's own schedulers says this."""
-        self._end(trial, TrialState.PRUNED)
-
-    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
-        self._dispatch.leaves_full_disk(_error_of(trial))
-        if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
-            self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
-            self._end(trial, TrialState.FAILED, _error_of(trial))
-
-    def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
-        self._dispatch.leaves_full_disk(_error_of(trial))
-
-    def _end(self, trial: RayTrial, state: TrialState, error: str | None = None) -> None:
-        name = trial.config["trial"]["id"]
-        known = self._dispatch.trials.pop(name, None) is not None
-        if name in self._dispatch.restarting:
-            self._dispatch.restarting.remove(name)
-        elif known and not self._dispatch.stopping:
-            with self._dispatch.guarded():
-                self._dispatch.controller.end(name, state, error)
-
-
-def _error_of(trial: RayTrial) -> str:
-    text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-    return last_line(text) if text.strip() else "its process died"
-
-
-def last_line(error: object) -> str:
-    """The last line of an error's text, which names the cause; without the class, where it is meant for users."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return USER_ERROR.sub("", lines[-1].strip()) if lines else type(error).__name__
-
-
-def trial_report(result: dict[str, Any]) -> dict[str, Any]:
-    """The report within a result that Ray has flattened."""
-    return {name.removeprefix("report/"): value for name, value in result.items() if name.startswith("report/")}

@@ -9,8 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from analysis.run_directory.trials import TrialState
-from salt_tune.callbacks.live_table import amount, counted, heading, quantity, short
-from salt_tune.ui.console import duration
+from salt_tune.ui.format import amount, counted, duration, heading, number, quantity
 from trainable.evaluate.baselines import REFERENCE_NAMES, References
 from trainable.metrics import value_in
 
@@ -30,7 +29,7 @@ def value_of(trial: dict[str, Any], summary: Summary) -> float | None:
 def winner_lines(summary: Summary) -> Iterator[str]:
     """The winner, what its loss is worth, and how sure it is that it won."""
     best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
-    yield f"Winner: {best['id']}  {', '.join(f'{name} {short(value)}' for name, value in best['parameters'].items())}"
+    yield f"Winner: {best['id']}  {', '.join(f'{name} {number(value)}' for name, value in best['parameters'].items())}"
     metric, references = summary["objective"]["metric"], References(**summary["references"])
     if metric != "val_loss":
         yield f"  {metric} is {value_of(best, summary):.4f}"

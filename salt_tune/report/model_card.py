@@ -6,8 +6,8 @@ from typing import Any
 
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
-from salt_tune.callbacks.live_table import short
 from salt_tune.report.conclusions import standing
+from salt_tune.ui.format import number
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.baselines import REFERENCE_NAMES, References
 from trainable.files import atomic_write
@@ -88,9 +88,9 @@ def write_card(
         run=code(run),
         trial=code(searched["id"]),
         searched_epochs=searched["epochs"],
-        results="\n".join(f"| {name} | {short(last.get(name))} | {short(searched.get(name))} |" for name in results),
+        results="\n".join(f"| {name} | {number(last.get(name))} | {number(searched.get(name))} |" for name in results),
         classes=len(store.labels),
-        references="\n".join(f"| {REFERENCE_NAMES[name]} | {short(error)} |" for name, error in errors.items()),
+        references="\n".join(f"| {REFERENCE_NAMES[name]} | {number(error)} |" for name, error in errors.items()),
         standing=standing(last["val_loss"], references),
         view=store.view.describe(),
         view_hash=store.view.hash,

@@ -1,14 +1,15 @@
 """How much of the disk a search may use at most, known before it begins."""
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
+from salt_tune.ui.format import byte_size, counted
 from trainable.errors import UserError
+from trainable.files import free_bytes
 from trainable.model.size import ModelSize
 
 GB = 1e9
@@ -123,18 +124,17 @@ def check_disk(path: Path, bound: DiskBound, limit_gb: float | None = None) -> N
         UserError: the user allows less, or less is free.
     """
     need, has = bound.bytes_total, folder_bytes(path)
-    free = shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
-    count = f"{bound.checkpoints} checkpoint{'' if bound.checkpoints == 1 else 's'}"
-    what = f"{count} of {size_text(bound.checkpoint_bytes)}"
+    free = free_bytes(path)
+    what = f"{counted(bound.checkpoints, 'checkpoint')} of {byte_size(bound.checkpoint_bytes)}"
     if limit_gb is not None and need > limit_gb * GB:
-        limit = f"--disk-limit = {limit_gb:g} GB: the search may use up to {size_text(need)} ({what})"
+        limit = f"--disk-limit = {limit_gb:g} GB: the search may use up to {byte_size(need)} ({what})"
         raise UserError(f"{limit}; {_what_helps(bound, limit_gb * GB)}")
     if need - has > free:
-        more = f"{path}: the search may use up to {size_text(need - has)}{' more' if has else ''} ({what})"
-        raise UserError(f"{more}, and {size_text(free)} are free; {_what_helps(bound, free + has)}")
-    others = ", ".join(f"{name} {size_text(size)}" for name, size in bound.parts.items() if name != "checkpoints")
-    needs = f"This search may use up to {size_text(need)} in {path} ({what}; {others})"
-    console.print(f"{needs}; {size_text(free)} are free.")
+        more = f"{path}: the search may use up to {byte_size(need - has)}{' more' if has else ''} ({what})"
+        raise UserError(f"{more}, and {byte_size(free)} are free; {_what_helps(bound, free + has)}")
+    others = ", ".join(f"{name} {byte_size(size)}" for name, size in bound.parts.items() if name != "checkpoints")
+    needs = f"This search may use up to {byte_size(need)} in {path} ({what}; {others})"
+    console.print(f"{needs}; {byte_size(free)} are free.")
 
 
 def _what_helps(bound: DiskBound, limit: float) -> str:
@@ -152,11 +152,6 @@ def folder_bytes(path: Path) -> int:
         except FileNotFoundError:
             continue
     return total
-
-
-def size_text(size: float) -> str:
-    """Bytes for people: 18.4 GB, 740 MB."""
-    return f"{size / GB:.1f} GB" if size >= 0.95 * GB else f"{max(size / 1e6, 0.1):.{0 if size >= 1e7 else 1}f} MB"
 
 
 def _blocks(size: float) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from salt_tune.resources.colocation import PATIENCE, OutOfMemory, Pace, TooSlow, available_ram, run_side_by_side
 from salt_tune.ui.console import console
+from salt_tune.ui.format import byte_size, counted
 from trainable.model.size import ModelSize
 
 PAYS = 1.05  # more at a time have to train so many times the clips
@@ -89,7 +90,7 @@ def measure_packing(
     """
     share = max(1, gpus)
     limit = min(math.ceil(most / share), max(1, cores // share))
-    limited = f"there are {_count(most, 'trial')} and {_count(cores, 'core')}"
+    limited = f"there are {counted(most, 'trial')} and {counted(cores, 'core')}"
     together, why, rows = 1, f"one at a time: {limited}", []
     if limit > 1:
         what = "measuring how many trials share this machine best"
@@ -173,7 +174,7 @@ class _Machine:
             lost = self._run_alone(candidates)
         except TooSlow:
             return 1, f"one at a time: not even one could be measured within {PATIENCE:.0f} s"
-        remark = f"; {lost} of {_count(len(candidates), 'configuration')} ran out of memory alone" if lost else ""
+        remark = f"; {lost} of {counted(len(candidates), 'configuration')} ran out of memory alone" if lost else ""
         if not self._alone:
             return 1, f"one at a time{remark}"
         self.rows.append(self._row(1, 1.0, [pace for _, pace in self._alone]))
@@ -230,21 +231,15 @@ class _Machine:
         alone = [pace for _, pace in self._alone]
         ram = max(pace.ram for pace in alone)
         if count * max(1, self._gpus) * ram > MEMORY_SHARE * self._ram:
-            return (
-                f"{_number(count)} do not fit in {self._ram / GB:.3g} GB of free memory (one takes {ram / GB:.2g} GB)"
-            )
+            return f"{_number(count)} do not fit in {byte_size(self._ram)} of free memory (one takes {byte_size(ram)})"
         if not self._gpus:
             return None
         gpu, others, total = max(self._on_gpu(pace) for pace in alone), self._of_others(), alone[0].total
         if count * gpu + others > MEMORY_SHARE * total:
-            used = f", other programs {others / GB:.2g} GB" if others else ""
-            return f"{_number(count)} do not fit in {total / GB:.3g} GB (one takes {gpu / GB:.2g} GB{used})"
+            used = f", other programs {byte_size(others)}" if others else ""
+            return f"{_number(count)} do not fit in {byte_size(total)} (one takes {byte_size(gpu)}{used})"
         return None
 
 
 def _number(count: int) -> str:
     return {1: "one", 2: "two", 3: "three"}.get(count, str(count))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

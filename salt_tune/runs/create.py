@@ -14,13 +14,13 @@ from typing import Any
 
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.run_directory.trials import Trial
-from salt_tune.options import shell_command
 from salt_tune.runs.lock import locked, locked_folder, sweep
 from salt_tune.runs.same_store import store_facts
 from salt_tune.runs.warm_start import remember_trial
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import dump_space
+from salt_tune.ui.format import shell_command
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.baselines import References

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from salt_tune.ui.full_disk import RESUME, full_disk_line
 from trainable.errors import UserError
 
 
@@ -23,7 +24,7 @@ class Journal:
         remedy: what to do after space was made on a full disk.
     """
 
-    def __init__(self, path: Path, remedy: str = "resume the search") -> None:
+    def __init__(self, path: Path, remedy: str = RESUME) -> None:
         self.path, self._remedy = path, remedy
 
     def append(self, entry: dict[str, Any]) -> None:
@@ -40,8 +41,9 @@ class Journal:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            hint = f"; free some space, then {self._remedy}" if error.errno == errno.ENOSPC else ""
-            raise UserError(f"{self.path}: {error.strerror}{hint}") from error
+            full = error.errno == errno.ENOSPC
+            what = full_disk_line(self.path, self._remedy) if full else f"{self.path}: {error.strerror}"
+            raise UserError(what) from error
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

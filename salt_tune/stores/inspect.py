@@ -1,4 +1,4 @@
-"""`python -m salt_tune.prepare --inspect STORE`: what a clip store holds, in words and in pictures."""
+"""`python -m salt_tune.prepare inspect STORE`: what a clip store holds, in words and in pictures."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,14 +11,16 @@ from rich.table import Table
 from analysis.plots.clips import Floats, holding, spectrum
 from analysis.plots.store import SHARE
 from analysis.text import printable, shortened
+from salt_tune.stores.baselines import measure_baselines
 from salt_tune.stores.pictures import FOLDER, draw_pictures
 from salt_tune.ui.console import console
+from salt_tune.ui.format import byte_size
 from trainable.data.build.copies import repeated
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.draw import DRAW, draw_clips
 from trainable.data.store.groups import sides_of
 from trainable.data.video.grouping import in_words
-from trainable.evaluate.baselines import REFERENCE_NAMES, reference_losses
+from trainable.evaluate.baselines import REFERENCE_NAMES
 from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import uniforms
 
@@ -69,15 +71,6 @@ def bytes_by_part(store: ClipStore) -> dict[str, int]:
     return sizes
 
 
-def size_in_words(count: float) -> str:
-    """Bytes in three digits: 24.5 kB, 1.2 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"
-
-
 def _contents(store: ClipStore) -> Iterator[tuple[str, str]]:
     views = f", {store.view.views} views of each training clip" if store.view.views > 1 else ""
     yield "clips", f"{len(store.train):,} training, {len(store.val):,} held-out{views}"
@@ -97,8 +90,8 @@ def _contents(store: ClipStore) -> Iterator[tuple[str, str]]:
     yield "skipped", _skipped(store.manifest["skipped"])
     sizes = bytes_by_part(store)
     each = (sizes["pixels"] + sizes["latents"]) / (len(store.train) + len(store.val))
-    parts = ", ".join(f"{name} {size_in_words(size)}" for name, size in sizes.items() if size)
-    yield "on disk", f"{size_in_words(sum(sizes.values()))}: {parts}; {size_in_words(each)} a clip"
+    parts = ", ".join(f"{name} {byte_size(size)}" for name, size in sizes.items() if size)
+    yield "on disk", f"{byte_size(sum(sizes.values()))}: {parts}; {byte_size(each)} a clip"
 
 
 def _skipped(clips: list[dict[str, str]]) -> str:
@@ -140,8 +133,7 @@ def _latents(store: ClipStore, tokens: Floats, shares: Floats) -> Iterator[tuple
 def _print_references(store: ClipStore) -> None:
     config = EvaluationConfig()
     clips = min(config.clips, len(store.val))
-    with console.status(f"reading {clips:,} held-out clips"):
-        references = reference_losses(store, config)
+    references = measure_baselines(store, config)
     console.print(f"What to beat, on {clips:,} held-out clips, {config.mask_ratio:.0%} masked, {config.masking}:")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("without learning")

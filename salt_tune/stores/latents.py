@@ -1,8 +1,7 @@
-"""From the flags of `prepare` to a teacher, and from a teacher to the latents of a store."""
+"""The ways in which a store gets its latents: a teacher is trained, given, or its latents are adopted."""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from salt_tune.space.space_file import read_yaml
-from salt_tune.ui.console import console, progress
+from salt_tune.stores.teachers import TeacherFlags, configured, device, given_teacher
+from salt_tune.ui.console import console
+from salt_tune.ui.progress_bar import progress
 from trainable.config import TrialConfig
 from trainable.data.build.builder import StoreBuilder
 from trainable.data.build.decoding import Decoders
@@ -29,29 +29,6 @@ from trainable.registry import TEACHERS
 TRIAL_SECONDS = 1.0  # what a stage is tried for; a call that takes longer on a CPU is not repeated
 
 USELESS_R2 = 0.01  # a teacher below it has learned nothing that a student could learn from it
-
-
-@dataclass(frozen=True)
-class TeacherFlags:
-    """The flags of `prepare` that say whose latents the store gets.
-
-    Attributes:
-        teacher: a name in `trainable.registry.TEACHERS`.
-        weights: file of released weights, or the folder of a pixel teacher that was trained before.
-        epochs: that the pixel teacher is trained for.
-        config: file of its hyperparameters.
-        compile: compile a VideoMAE with torch.compile.
-        latents_from: a folder of latents to adopt.
-        check_latents: how many of those to compute again.
-    """
-
-    teacher: str
-    weights: Path | None
-    epochs: int | None
-    config: Path | None
-    compile: bool
-    latents_from: Path | None
-    check_latents: int | None
 
 
 class Teaching(Protocol):
@@ -90,56 +67,21 @@ def choose_teacher(flags: TeacherFlags, view: View, training_clips: int) -> Teac
         UserError: flags that exclude each other, weights that are missing or of another model, or of another view.
     """
     if flags.latents_from is not None:
-        return Adopted(LatentFolder(flags.latents_from, view), _given(flags, view), flags.check_latents, view)
+        return Adopted(LatentFolder(flags.latents_from, view), given_teacher(flags, view), flags.check_latents, view)
     if flags.check_latents is not None:
         raise UserError("--check-latents checks adopted latents: give their folder by --latents-from")
-    given = _given(flags, view)
+    given = given_teacher(flags, view)
     if given is not None:
         return Given(given)
     kind = TEACHERS[flags.teacher]
     if kind.recipe is None:
         raise UserError(f"--teacher {flags.teacher} needs its released weights: name the file by --teacher-weights")
     try:
-        config = _config(kind.recipe, flags, training_clips)
+        config = configured(kind.recipe, flags, training_clips)
         config.check_data(view, training_clips)
         return Trained(flags.teacher, config, view)
     except ConfigError as error:
         raise UserError(f"{flags.config or f'{flags.teacher} teacher'}: {error}") from error
-
-
-def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False) -> FrozenTeacher:
-    """A teacher that is trained already.
-
-    Args:
-        name: in `trainable.registry.TEACHERS`.
-        weights: the folder of a pixel teacher, or of a store that has one; a file of released weights.
-        view: of the clips that it will see.
-        compile: compile it with torch.compile.
-
-    Raises:
-        UserError: the weights are missing, of another model, or of another view.
-    """
-    return TEACHERS[name].load(name, weights, view, _device(), compile=compile)
-
-
-def _given(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
-    if flags.weights is None:
-        return None
-    for flag, value in (("--teacher-epochs", flags.epochs), ("--teacher-config", flags.config)):
-        if value is not None:
-            raise UserError(f"{flag} trains a pixel teacher, --teacher-weights takes one that is trained: keep one")
-    return load_teacher(flags.teacher, flags.weights, view, compile=flags.compile)
-
-
-def _config(recipe: TrialConfig, flags: TeacherFlags, training_clips: int) -> TrialConfig:
-    epochs = {} if flags.epochs is None else {"epochs": flags.epochs}
-    if flags.config is None:
-        return recipe.replace(batch_size=max(1, min(recipe.batch_size, training_clips)), **epochs)
-    return TrialConfig.from_dict({**recipe.to_dict(), **read_yaml(flags.config, "`lr` and `epochs`"), **epochs})
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Trained:
@@ -164,18 +106,18 @@ class Trained:
 
     def seconds(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
         """See `Teaching.seconds`; tries steps on random tokens."""
-        config, model = self._config, self._model.to(_device()).train()
+        config, model = self._config, self._model.to(device()).train()
         masked = config.masked_per_slot(self._view) * self._view.grid[0]
         order = torch.randperm(self._view.tokens).expand(config.batch_size, -1)
-        visible, hidden = order[:, masked:].to(_device()), order[:, :masked].to(_device())
-        tokens = torch.randint(0, 256, (*visible.shape, self._view.token_values), dtype=torch.uint8, device=_device())
+        visible, hidden = order[:, masked:].to(device()), order[:, :masked].to(device())
+        tokens = torch.randint(0, 256, (*visible.shape, self._view.token_values), dtype=torch.uint8, device=device())
 
         def step() -> None:
             model(tokens, visible, hidden).square().mean().backward()
 
         training_clips = sum(clip.split == "train" for clip in plan.source.clips)
         steps = config.epochs * (training_clips // config.batch_size)
-        inputs = torch.from_numpy(pixels).to(_device())
+        inputs = torch.from_numpy(pixels).to(device())
         with torch.no_grad():
             looking = _time(lambda: model.student(inputs)) / max(len(pixels), 1)
         return {"teacher": steps * _time(step), "latents": plan.rows() * looking}
@@ -188,7 +130,7 @@ class Trained:
         say_skipped(builder.notes.skipped())
         folder = builder.partial / "teacher"
         val_r2 = self._train(builder, folder)
-        teacher = TEACHERS[self._name].load(self._name, folder, self._view, _device())
+        teacher = TEACHERS[self._name].load(self._name, folder, self._view, device())
         has_latents = [rows for name, rows in builder.notes.shards() if builder.notes.has(name, "latents")]
         done = sum(row["view"] == 0 for rows in has_latents for row in rows)
         with progress("latents", total - len(builder.notes.skipped()), done) as advance:
@@ -210,7 +152,7 @@ class Trained:
 
             seed = builder.plan.seed
             kind = TEACHERS[self._name]
-            kind.train(pixels, folder, self._config, device=_device(), seed=seed, on_report=on_report)
+            kind.train(pixels, folder, self._config, device=device(), seed=seed, on_report=on_report)
             advance(round((epochs - trained) * len(pixels.train)))
         val_r2 = float(load_encoder(folder).provenance["val_r2"])
         if val_r2 < USELESS_R2:
@@ -235,7 +177,7 @@ class Given:
 
     def seconds(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
         """See `Teaching.seconds`."""
-        rows = torch.from_numpy(pixels if _device() == "cuda" else pixels[:1])
+        rows = torch.from_numpy(pixels if device() == "cuda" else pixels[:1])
         return {"latents": plan.rows() * _time(lambda: self.teacher.latents(rows)) / max(len(rows), 1)}
 
     def fill(self, builder: StoreBuilder, decoders: Decoders) -> ClipStore:
@@ -315,6 +257,6 @@ def _time(work: Callable[[], object]) -> float:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
-        if seconds[-1] > TRIAL_SECONDS and _device() == "cpu":
+        if seconds[-1] > TRIAL_SECONDS and device() == "cpu":
             break
     return min(seconds)

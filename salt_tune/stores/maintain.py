@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from salt_tune.stores.latents import load_teacher, say_skipped
-from salt_tune.ui.console import console, progress
+from salt_tune.stores.latents import say_skipped
+from salt_tune.stores.teachers import load_teacher
+from salt_tune.ui.console import console
+from salt_tune.ui.progress_bar import progress
 from trainable.data.build.decoding import Decoders
 from trainable.data.build.latent_source import FrozenTeacher, LatentSource
 from trainable.data.build.precomputed import LatentFolder

@@ -1,6 +1,7 @@
 """The split of `prepare`'s videos: from flags to clips, and what is said of its groups and of copies across it."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from salt_tune.ui.console import console
@@ -13,35 +14,59 @@ from trainable.data.video.video_dataset import Source, find_source
 NAMED = 5  # clips that are there several times, on each count
 
 
-def find_clips(videos: Path, val_fraction: float, seed: int, group_by: str | None) -> Source:
+@dataclass(frozen=True)
+class Split:
+    """Which clips are held out, where the videos come without a split.
+
+    Attributes:
+        val_fraction: share of each class.
+        group_by: what names a clip's group; None: no groups.
+        seed: of the draw, and of what else is drawn for a store.
+    """
+
+    val_fraction: float
+    group_by: str | None
+    seed: int
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """How clips are grouped, where they are."""
+        return None if self.group_by is None else Grouping(self.group_by)
+
+
+def find_clips(videos: Path, split: Split) -> Source:
     """The labelled videos of a folder; says how many groups are held out, where there are any.
 
     Raises:
         UserError: see `Grouping` and `find_source`.
     """
-    grouping = None if group_by is None else Grouping(group_by)
-    source = find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping)
+    grouping = split.grouping
+    source = find_source(videos, val_fraction=split.val_fraction, seed=split.seed, grouping=grouping)
     _say_left_out(source)
     if grouping is not None:
         held = [clip for clip in source.clips if clip.split == "val"]
         groups, held_groups = ({clip.group for clip in clips} for clips in (source.clips, held))
         console.print(
-            f"{len(groups)} groups by {group_by}: {len(held_groups)} of them held out, "
+            f"{len(groups)} groups by {split.group_by}: {len(held_groups)} of them held out, "
             f"{len(held)} of {len(source.clips)} clips"
         )
     return source
 
 
-def find_more_clips(videos: Path, path: Path, val_fraction: float, seed: int, group_by: str | None) -> Source:
+def find_more_clips(videos: Path, path: Path, split: Split) -> Source:
     """The labelled videos of a folder, grouped like those of the store `path` and on the sides of their groups there.
 
     Raises:
         UserError: no such store, or it is grouped otherwise; see also `find_clips`.
     """
     store = ClipStore.open(path)
-    grouping = grouping_of(store, None if group_by is None else Grouping(group_by))
-    sides = sides_of(store)
-    source = find_source(videos, val_fraction=val_fraction, seed=seed, grouping=grouping, sides=sides)
+    source = find_source(
+        videos,
+        val_fraction=split.val_fraction,
+        seed=split.seed,
+        grouping=grouping_of(store, split.grouping),
+        sides=sides_of(store),
+    )
     _say_left_out(source)
     return source
 

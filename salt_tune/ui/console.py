@@ -1,32 +1,19 @@
-"""What all commands share: the console, one-line errors with exit code 2, and progress bars."""
+"""What all commands share: the console, and one-line errors with exit code 2."""
 
 import errno
 import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.text import Text
 
 from analysis.errors import RunError
 from analysis.text import printable
+from salt_tune.ui.full_disk import RUN_AGAIN, no_space
 from salt_tune.ui.signals import WORDS, Stopped, obeyed
 from trainable.errors import UserError
 
@@ -98,8 +85,6 @@ CLOSED = _closed_streams()
 
 console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
-LINE_EVERY = 60  # seconds between the lines of a long stage, when piped
-
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -146,9 +131,9 @@ class OneLineErrors(click.Command):
             print(_parting(signal.SIGINT), file=sys.stderr)
             sys.exit(INTERRUPTED)
         except OSError as error:
-            hint = "; free some space, then run the same command again" if error.errno == errno.ENOSPC else ""
             where = f"{error.filename}: " if error.filename else ""
-            fail(f"{where}{error.strerror or error}{hint}")
+            what = no_space(RUN_AGAIN) if error.errno == errno.ENOSPC else error.strerror or error
+            fail(f"{where}{what}")
         sys.exit(result if isinstance(result, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -157,70 +142,3 @@ class OneLineErrors(click.Command):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise click.Abort from error
-
-
-class OneLineErrorsGroup(OneLineErrors, click.Group):
-    """A group of such commands."""
-
-
-class _Rate(ProgressColumn):
-    """Clips a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} clips/s" if speed else "")
-
-
-@contextmanager
-def progress(what: str, total: int, done: int = 0, unit: str = "clips") -> Iterator[Callable[[int], None]]:
-    """A bar with clips/s and time left on a terminal; when piped, a line a minute and one at the end.
-
-    Args:
-        what: what is being done, in a word.
-        total: of how many clips.
-        done: how many an earlier run has done already.
-        unit: what is counted; bytes are shown as MB.
-
-    Yields:
-        A function to call with the number of clips done since the last call.
-    """
-    bar = Progress(
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
-        TransferSpeedColumn() if unit == "bytes" else _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    started = said = time.monotonic()
-    before = done
-
-    def state() -> str:
-        rate = (done - before) / max(time.monotonic() - started, 1e-9)
-        if unit == "bytes":
-            return f"{what:<9} {done / 1e6:,.0f}/{total / 1e6:,.0f} MB, {rate / 1e6:,.0f} MB/s"
-        return f"{what:<9} {done}/{total} {unit}, {rate:,.{0 if rate >= 10 else 1}f} {unit}/s"
-
-    with bar:
-        task = bar.add_task(what, total=total, completed=done)
-
-        def advance(count: int) -> None:
-            nonlocal done, said
-            done += count
-            bar.update(task, advance=count)
-            if bar.disable and time.monotonic() - said > LINE_EVERY and before < done < total:
-                said = time.monotonic()
-                left = (said - started) * (total - done) / (done - before)
-                console.print(f"{state()}, {duration(left)} left")
-
-        yield advance
-    if bar.disable:
-        console.print(state())
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

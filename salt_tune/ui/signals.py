@@ -8,7 +8,7 @@ What a command writes is whole at any moment, so nothing is lost either way.
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -57,6 +57,39 @@ def obeyed(leave: Callable[[int], NoReturn]) -> Iterator[None]:
         over.set()
         signal.set_wakeup_fd(told)
         os.close(writer)  # ends the thread
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def asked_to_stop(
+    ask: Callable[[], None], stopping: Callable[[], bool], gentle: Collection[int] = (signal.SIGINT, signal.SIGTERM)
+) -> Iterator[None]:
+    """Lets a signal ask for an end that takes its time; a second one, or one that is not gentle, leaves at once.
+
+    Does nothing in any other thread than the main one, as `obeyed`.
+
+    Args:
+        ask: begins the end; called in the main thread, between two steps of the interpreter.
+        stopping: whether the end has begun, by a signal or otherwise.
+        gentle: the signals that ask first, of Ctrl-C and SIGTERM.
+
+    Raises:
+        KeyboardInterrupt: from within the block, for a signal that leaves at once.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number not in gentle or stopping():
+            raise KeyboardInterrupt
+        ask()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in WORDS}
+    try:
+        yield
+    finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from analysis.run_directory.paths import FinalDirectory, RunDirectory
-from salt_tune.callbacks.live_table import short
+from salt_tune.report import leaderboard
 from salt_tune.report import summary as summaries
 from salt_tune.report.model_card import write_card
 from salt_tune.space.objective import Objective
+from salt_tune.ui.format import number
 from tests.contracts.packages import install
 from tests.salt_tune.made_trials import REFERENCES, make_report, make_space, make_trial
 from tests.trainable.small import SMALL
@@ -135,9 +136,9 @@ def test_a_metric_that_a_package_adds_reaches_report_summary_leaderboard_and_car
     assert trial["median_loss"] == trial["score"] == report["median_loss"]
 
     wide = Console(width=400, record=True)
-    monkeypatch.setattr(summaries, "console", wide)
-    summaries.print_summary(run, written)
-    assert {"median", short(report["median_loss"])} <= set(wide.export_text().split())
+    monkeypatch.setattr(leaderboard, "console", wide)
+    leaderboard.print_summary(run, written)
+    assert {"median", number(report["median_loss"])} <= set(wide.export_text().split())
 
     final = FinalDirectory(tmp_path / "final")
     final.path.mkdir()

@@ -59,7 +59,7 @@ def test_from_videos_to_a_damaged_row(here: Run, made: Path, store_path: Path, t
     assert opened.labels == sorted(NAMES)
     assert {*opened.train.ids, *opened.val.ids} == {f"{p}/{n}" for p in NAMES for n in NAMES[:4]}
 
-    done = here("--inspect", store)
+    done = here("inspect", store)
     assert_well(done)
     assert_plain(done)
     assert r"\x1b[2Jgone 4" in done.stdout
@@ -69,7 +69,7 @@ def test_from_videos_to_a_damaged_row(here: Run, made: Path, store_path: Path, t
     with (store / "train-00000.pixels.npy").open("r+b") as file:
         file.seek(5000)
         file.write(bytes(64))
-    done = here("--verify", store)
+    done = here("verify", store)
     assert done.returncode == 1
     assert_plain(done)
     damaged = next(
@@ -82,10 +82,10 @@ def test_from_videos_to_a_damaged_row(here: Run, made: Path, store_path: Path, t
     ("arguments", "said"),
     [
         (("\x1b[2J\nnowhere",), r"\x1b[2J\nnowhere: there is no such folder"),
-        (("--inspect", "a\x07\x9b1mb"), r"a\x07\x9b1mb: no such clip store"),
+        (("inspect", "a\x07\x9b1mb"), r"a\x07\x9b1mb: no such clip store"),
         (("--\x1b[2Jflag",), r"\x1b[2Jflag"),
         (("x", "--group-by", "\x1b[2J("), r"'\x1b[2J('"),
-        (("--verify", b"caf\xe9\xff"), r"caf\xe9\xff: is not UTF-8"),
+        (("verify", b"caf\xe9\xff"), r"caf\xe9\xff: is not UTF-8"),
     ],
 )
 def test_an_error_shows_what_it_names(refused: Callable[..., str], arguments: tuple[object, ...], said: str) -> None:
@@ -118,7 +118,7 @@ def test_scenes_stay_whole_and_copies_are_named(here: Run, scenes: Path, store_p
     assert (copies if not torn else "warning: ") in done.stdout
     assert ("on both sides of the split" in done.stdout) == torn
 
-    told = here("--inspect", "store").stdout
+    told = here("inspect", "store").stdout
     assert r"groups    10 grouped by the pattern '(\w+)_\d$', 2 of them held out" in told
     assert f"copies    of 1, {int(torn)} on both sides of the split; first " in told
 
@@ -127,13 +127,13 @@ def test_scenes_stay_whole_and_copies_are_named(here: Run, scenes: Path, store_p
 
     write_video(scenes / "a" / "a1_9.webm", 9)
     shutil.copy(scenes / "a" / "a2_0.webm", scenes / "b" / "b2_9.webm")
-    done = here(scenes, "--store", "store", "--append", "--workers", 1)
+    done = here("append", scenes, "--store", "store", "--workers", 1)
     assert_well(done)
     assert "store: 20 of 22 clips are in the store already; 2 to be added" in done.stdout
     assert f"skipped b/b2_9: shows the same frames as clip a/a2_0 of the store ({side(store, 'a/a2_0')})" in done.stdout
     appended = ClipStore.open(tmp_path / "store")
     assert side(appended, "a/a1_9") == side(store, "a/a1_0")
-    done = here(scenes, "--store", "store", "--append", "--workers", 1)
+    done = here("append", scenes, "--store", "store", "--workers", 1)
     assert_well(done)
     assert "21 of 22 clips are in the store already, and 1 shows the same frames as clips of it; nothing" in done.stdout
 

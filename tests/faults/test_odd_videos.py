@@ -55,7 +55,7 @@ def test_a_store_holds_the_frames_of_decoding_in_order(
     flags = (*SMALL, "--pixels", pixels, "--teacher-weights", store_path, "--workers", 2)
     done = here(folder, "--store", "s", *flags)
     assert_well(done)
-    assert_well(here("--verify", "s"))
+    assert_well(here("verify", "s"))
     store = ClipStore.open(tmp_path / "s")
     assert store.manifest["skipped"] == []
     index = pq.read_table(store.path / store.manifest["index"]).to_pylist()

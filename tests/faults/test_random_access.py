@@ -1,4 +1,4 @@
-"""A store whose frames were read by random access is named as such, takes no new latents, and is mended by --repair."""
+"""A store whose frames were read by random access is named as such, takes no new latents, and is mended by `repair`."""
 
 import json
 import shutil
@@ -70,7 +70,7 @@ def old(folders: Path, flags: tuple[object, ...], here: Here, tmp_path: Path) ->
 
 
 def said_in(output: str) -> bool:
-    return "its frames were read by random access" in output and "python -m salt_tune.prepare --repair" in output
+    return "its frames were read by random access" in output and "python -m salt_tune.prepare repair" in output
 
 
 def test_it_is_named_and_takes_no_new_latents(
@@ -80,11 +80,11 @@ def test_it_is_named_and_takes_no_new_latents(
     refused: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    done = here("--verify", old)
+    done = here("verify", old)
     assert done.returncode == 1
     assert said_in(done.stdout)
     write(tmp_path / "videos" / "class 0" / "new.webm", KIND, range(9))
-    assert said_in(refused("videos", "--store", old, "--append"))
+    assert said_in(refused("append", "videos", "--store", old))
     (tmp_path / "videos" / "class 0" / "new.webm").unlink()
     assert said_in(refused("videos", "--store", old, *flags))
 
@@ -97,7 +97,7 @@ def test_repair_reads_the_videos_again_and_rewrites_what_differs(
 ) -> None:
     before = ClipStore.open(old)
     assert_well(here("videos", "--store", "fresh", *flags))
-    done = here("--repair", old)
+    done = here("repair", old)
     assert_well(done)
     changed = sum(clips.views for clips in (before.train, before.val) for name in clips.ids if name in OTHER)
     rows = sum(shard["rows"] for shard in before.manifest["shards"])
@@ -113,7 +113,7 @@ def test_repair_reads_the_videos_again_and_rewrites_what_differs(
                 np.testing.assert_array_equal(store.latents(clips, number, view), fresh.latents(wanted, number, view))
     np.testing.assert_allclose(store.teacher.mean, fresh.teacher.mean, atol=1e-4)
     np.testing.assert_allclose(store.position_mean, fresh.position_mean, atol=1e-4)
-    for again in (("--verify", old), ("videos", "--store", old, *flags)):
+    for again in (("verify", old), ("videos", "--store", old, *flags)):
         assert_well(here(*again))
 
 
@@ -129,9 +129,9 @@ def test_a_repair_that_is_killed_goes_on(
         patch.setattr(maintain, "repair", stop)
         with pytest.raises(StoppedError):
             maintain.repair_store(old, None, Decoders(1))
-    assert here("--verify", old).returncode == 1
-    assert_well(here("--repair", old))
-    assert_well(here("--verify", old))
+    assert here("verify", old).returncode == 1
+    assert_well(here("repair", old))
+    assert_well(here("verify", old))
 
 
 @pytest.mark.parametrize("flags", ["raw"], indirect=True)
@@ -143,13 +143,13 @@ def test_nothing_is_written_where_it_cannot_be_mended(
 ) -> None:
     shutil.move(old / "teacher", tmp_path / "teacher")
     before = content(old)
-    assert "its teacher pixel is needed: name its weights" in refusal(here("--repair", old))
+    assert "its teacher pixel is needed: name its weights" in refusal(here("repair", old))
     video = tmp_path / "videos" / "class 0" / "b.webm"
     whole = video.read_bytes()
     video.write_bytes(whole[: len(whole) // 2])
-    line = refusal(here("--repair", old, "--teacher-weights", "teacher"))
+    line = refusal(here("repair", old, "--teacher-weights", "teacher"))
     assert "b.webm: is cut short" in line
     assert "put a whole copy back" in line
     assert content(old) == before
     video.write_bytes(whole)
-    assert_well(here("--repair", old, "--teacher-weights", "teacher"))
+    assert_well(here("repair", old, "--teacher-weights", "teacher"))

@@ -46,6 +46,22 @@ def test_a_missing_video_folder(refused: Refused) -> None:
     assert "nowhere" in refused("prepare", "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("apend",), "apend: no such folder, and no command; did you mean 'append'?"),
+        (("append", "videos"), "Missing option '--store'"),
+        (("append",), "Missing argument 'VIDEOS'"),
+        (("subset", "store", 1, "--store", "small"), "1 is not in the range"),
+        (("verify", "store", "--teacher", "pixel"), "No such option '--teacher'"),
+        (("./append",), "append: there is no such folder"),
+        (("videos", "--teacher", "pixl"), "'pixl' is unknown; did you mean 'pixel'?"),
+    ],
+)
+def test_the_jobs_of_prepare(refused: Refused, words: tuple[object, ...], said: str) -> None:
+    assert said in refused("prepare", *words)
+
+
 def test_an_empty_video_folder(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "empty: holds no videos" in refused("prepare", "empty")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from salt_tune.cli import main
 from tests.conftest import ROOT, Command
 
 COMMANDS = ("prepare", "search", "promote")
@@ -53,7 +54,34 @@ def test_without_a_command_it_lists_them() -> None:
 def test_each_command_says_what_it_takes(command: Command, name: str) -> None:
     done = command(name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: python -m salt_tune.{name} ")
     assert "Options:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), *((name,) for name in COMMANDS), *(("prepare", job) for job in ("append", "subset", "verify", "repair"))],
+    ids=" ".join,
+)
+def test_help_fits_a_screen_or_is_grouped_and_ends_with_an_example(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as ended:
+        main.main(args=[*words, "--help"], prog_name="salt-tune")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    headings = [line for line in lines[1:] if line.endswith(":") and not line.startswith(" ")]
+    assert len(lines) <= 40 or len(headings) >= 4, text
+    assert max(map(len, lines)) <= 100
+    assert headings[-1] == "Example:" and lines[-1].startswith("  ")
+    typed = " ".join(lines[lines.index("Example:") + 1 :])
+    assert f"salt-tune {' '.join(words)}".strip() in typed or f"salt_tune.{' '.join(words)}" in typed
+
+
+def test_an_unknown_command_is_told_the_nearest() -> None:
+    assert salt_tune("serch").stderr == "error: serch: unknown command; did you mean 'search'?\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,16 +1,12 @@
-"""Flags that several commands share: what they refuse, and commands to be typed again."""
+"""Flags that several commands share: what they refuse."""
 
 import os
-import shlex
-import subprocess
 from pathlib import Path
 
 import click
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from salt_tune.options import Finite, Folder, Named, shell_command
+from salt_tune.options import Concurrency, Finite, Folder, Named, parse_settings
 from trainable.registry import MASKINGS
 
 NOT_UTF8 = os.fsdecode(b"r/k\xfcche")
@@ -51,15 +47,17 @@ def test_names_are_those_of_a_registry() -> None:
         Named(MASKINGS).convert("tubes", None, None)
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)))
-def test_a_shell_reads_a_printed_command_as_it_was_meant(words: list[str]) -> None:
-    assert shlex.split(shell_command("salt_tune.search", *words)) == ["python", "-m", "salt_tune.search", *words]
+def test_trials_at_a_time_are_a_number_or_auto() -> None:
+    assert Concurrency().convert("auto", None, None) == "auto"
+    assert Concurrency().convert("3", None, None) == 3
+    for wrong in ("0", "atuo"):
+        with pytest.raises(click.BadParameter, match=f"'{wrong}': must be a number of trials, at least 1, or auto"):
+            Concurrency().convert(wrong, None, None)
 
 
-def test_a_real_shell_does_too() -> None:
-    run = Path("/runs/it's $HOME `x`")
-    command = shell_command("salt_tune.search", "--resume", run)
-    script = f"python() {{ printf '%s\\n' \"$@\"; }}; {command}"
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["-m", "salt_tune.search", "--resume", str(run)]
-    assert shell_command("salt_tune.promote", "/runs/plain") == "python -m salt_tune.promote /runs/plain"
+def test_settings_are_read_as_in_a_space_file() -> None:
+    found = parse_settings(("batch_size=16", "parameters.lr.low=1e-5", "start_from=[]", "student=a=b"))
+    assert found == {"batch_size": 16, "parameters.lr.low": 1e-5, "start_from": [], "student": "a=b"}
+    for wrong in ("batch_size", "=3"):
+        with pytest.raises(click.UsageError, match="must be KEY=VALUE"):
+            parse_settings((wrong,))

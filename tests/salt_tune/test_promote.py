@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import trainable
-from salt_tune.callbacks.live_table import short
+from salt_tune.ui.format import number
 from tests.conftest import Command
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
 from trainable.data.store.clip_store import ClipStore
@@ -50,7 +50,7 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(promoted: Ended, store
     card = (promoted.path / "README.md").read_text(encoding="utf-8")
     last = read_reports(promoted.path / "reports.jsonl")[-1]
     for words in (
-        f"| val_loss | {short(last['val_loss'])} |",
+        f"| val_loss | {number(last['val_loss'])} |",
         "finished",
         str(store.path),
         store.teacher.sha256[:12],
@@ -83,14 +83,14 @@ def test_the_same_command_again_has_nothing_to_do(promoted: Ended, command: Comm
 def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: Path) -> None:
     final = run / "final" / promoted.path.name
     exit_codes = []
-    for number, reports in ((signal.SIGTERM, 1), (signal.SIGKILL, 3), (signal.SIGINT, 5)):
+    for signalled, reports in ((signal.SIGTERM, 1), (signal.SIGKILL, 3), (signal.SIGINT, 5)):
         process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
         wait_for(_reported(final, reports), process)
-        process.send_signal(number)
+        process.send_signal(signalled)
         output, errors = process.communicate()
         exit_codes.append(process.returncode)
         assert "Traceback" not in errors
-        assert ("the same command goes on" in output) == (number != signal.SIGKILL)
+        assert ("the same command goes on" in output) == (signalled != signal.SIGKILL)
         assert not (final / "encoder.safetensors").exists()
     assert exit_codes == [130, -signal.SIGKILL, 130]
     process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)

@@ -19,7 +19,8 @@ from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.factory import make_scheduler
 from salt_tune.controller.settings import Settings
-from salt_tune.ray_backend.dispatcher import Dispatch, Following
+from salt_tune.ray_backend.dispatcher import Dispatch
+from salt_tune.ray_backend.tune_adapters import Following
 from salt_tune.runs.journal import Journal
 from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace

@@ -230,7 +230,7 @@ def test_a_trial_that_fails_names_its_cause_and_nothing_wins(failed_run: Ended) 
     assert (summary["best"], summary["trials"][0]["state"]) == (None, "failed")
     error = summary["trials"][0]["error"]
     assert error.startswith(str(failed_run.path.parent / "store" / "train-00000.pixels.npy"))
-    assert "--repair" in error
+    assert "salt_tune.prepare repair" in error
     assert "No trial finished" in failed_run.output
     assert failed_run.output.count(error) == 2
     assert "Winner" not in failed_run.output

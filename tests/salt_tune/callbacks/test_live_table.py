@@ -10,7 +10,7 @@ import salt_tune.callbacks.live_table
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial, TrialState
-from salt_tune.callbacks.live_table import LiveTable, amount, heading
+from salt_tune.callbacks.live_table import LiveTable
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.made_trials import add_report, add_trial, make_report, make_space
 
@@ -118,10 +118,3 @@ def test_the_table_shows_trials_that_come_later(monkeypatch: pytest.MonkeyPatch)
     rows = [line.split() for line in text.splitlines()]
     assert ["T0", "0.001", "10", "0.1", "210", "paused"] in rows
     assert ["T1", "-", "-", "-", "-", "waiting"] in rows
-
-
-def test_amounts_and_headings_fit() -> None:
-    assert [amount(value, "epoch") for value in (0.5, 1.0, 1 / 3)] == ["0.5 epochs", "1 epoch", "0.3333 epochs"]
-    assert (amount(12345.6, "tflop"), amount(90.0, "second")) == ("12,346 TFLOP", "90 seconds")
-    assert heading("predictor_depth").plain == "predictor\ndepth"
-    assert heading("0.8 val_loss - 0.2 probe_top1").plain == "0.8 val_loss\n- 0.2 probe_top1"

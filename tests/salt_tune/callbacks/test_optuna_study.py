@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import resource
 import signal
 import sqlite3
@@ -332,3 +333,30 @@ def test_a_reader_that_stays_costs_one_wait(tmp_path: Path) -> None:
         for _ in range(100):
             search.report("T0", 1.0, 0.5)
         assert time.monotonic() - began < 5
+
+
+FILLS = """
+import shutil
+from pathlib import Path
+from tests.salt_tune.callbacks.test_optuna_study import Search
+
+search = Search(Path("disk/study.db").absolute())
+with open("disk/film", "wb") as film:
+    film.write(bytes(shutil.disk_usage("disk").free))
+for number in range(200):
+    search.start(f"T{number}")
+"""
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    words = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs disk || exit 99; exec "$@"', "sh"]
+    done = subprocess.run(
+        [*words, sys.executable, "-c", FILLS], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode in (1, 99) and "Traceback" not in done.stderr:
+        pytest.skip("this machine lets no user mount a disk of their own")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    assert "study.db: cannot be written: No space left on device; free some space, then resume the search" in line

@@ -106,8 +106,8 @@ def test_a_user_without_a_home_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 SESSION = """
-from salt_tune.ray_backend.tuner import ray_session, share_out
-with ray_session(share_out(1, None)):
+from salt_tune.ray_backend.session import machine_share, ray_session
+with ray_session(machine_share(1, None)):
     import ray
     print(ray.get(ray.remote(lambda: "a worker answers").remote()))
 """

@@ -11,8 +11,9 @@ import analysis
 from analysis.run_directory.paths import RunDirectory, read_summary
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.report.conclusions import standing, without_learning
+from salt_tune.report.leaderboard import print_summary
 from salt_tune.report.model_card import write_card
-from salt_tune.report.summary import print_summary, write_summary
+from salt_tune.report.summary import write_summary
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from tests.salt_tune.made_trials import REFERENCES, make_report, make_space, make_trial, trained

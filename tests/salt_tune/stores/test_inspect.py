@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from analysis.text import printable
-from salt_tune.stores.inspect import bytes_by_part, inspect_store, sample_latents, size_in_words
+from salt_tune.stores.inspect import bytes_by_part, inspect_store, sample_latents
 from salt_tune.stores.pictures import spread_over_classes
+from salt_tune.ui.format import byte_size
 from tests.conftest import ROOT
 from tests.small_store import DIM, build_store
 from trainable.data.store.clip_store import ClipStore
@@ -86,7 +87,7 @@ def test_it_tells_bytes(inspected: Inspected) -> None:
     files = [file for file in store.path.rglob("*") if file.is_file() and file.parent.name != "inspect"]
     assert sum(sizes.values()) == sum(file.stat().st_size for file in files)
     each = (sizes["pixels"] + sizes["latents"]) / 48
-    assert line(inspected, "on").endswith(f"{size_in_words(each)} a clip")
+    assert line(inspected, "on").endswith(f"{byte_size(each)} a clip")
     assert ("pixels" in line(inspected, "on")) == (store.pixel_format != "none")
 
 
@@ -189,13 +190,6 @@ def test_a_store_that_is_none_or_cannot_be_written_is_refused(made: ClipStore, t
     with pytest.raises(OSError, match="exists") as caught:
         inspect_store(path)
     assert Path(caught.value.filename) == path / "inspect"
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 B"), (999, "999 B"), (1e3, "1 kB"), (24_512, "24.5 kB"), (3e9, "3 GB")]
-)
-def test_bytes_in_words(count: float, words: str) -> None:
-    assert size_in_words(count) == words
 
 
 def test_ray_is_not_loaded() -> None:

@@ -8,8 +8,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from salt_tune.callbacks.live_table import heading
-from salt_tune.ui.console import PlainConsole, fail, progress
+from salt_tune.ui.console import PlainConsole, fail
+from salt_tune.ui.format import heading
 from tests.conftest import ROOT
 
 HOSTILE = "a\x1b[31m\nb\t\x07\x9b\u202e\ud800"
@@ -40,14 +40,6 @@ def test_a_table_keeps_its_rows_its_columns_and_its_styles() -> None:
     assert len(lines) == 4, "two of the heading, which breaks its line itself"
     assert lines[2].startswith(SHOWN) and "\x1b[36mrunning" in lines[2]
     assert lines[3].index("z") == lines[2].index("\x1b[36m") == len(SHOWN) + 2
-
-
-def test_progress_and_status_still_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    console, written = terminal()
-    monkeypatch.setattr("salt_tune.ui.console.console", console)
-    with progress("decode", 2) as advance:
-        advance(2)
-    assert "decode" in written.getvalue() and "2/2" in written.getvalue()
 
 
 @pytest.mark.parametrize("message", [f"{HOSTILE}: no such file", f"  {HOSTILE}: no such file\n"])

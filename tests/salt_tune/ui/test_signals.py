@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from salt_tune.ui.signals import asked_to_stop
 from tests.conftest import ROOT
 
 # A command that says when it is there; `busy` is one long call into a library, as a teacher's step is.
@@ -95,3 +97,38 @@ def test_a_command_that_still_loads_says_nothing(module: str, tmp_path: Path) ->
         _, errors = process.communicate(timeout=60)
         assert process.returncode in (-signal.SIGINT, 130, 2), (delay, errors)  # 2: it was over before
         assert "Traceback" not in errors and "KeyboardInterrupt" not in errors, (delay, errors)
+
+
+def test_the_first_signal_asks_and_the_second_leaves() -> None:
+    asked: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asked.clear()
+        with asked_to_stop(lambda: asked.append("stop"), lambda: bool(asked)):
+            signal.raise_signal(number)
+            assert asked == ["stop"]
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        assert asked == ["stop"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_is_not_gentle_leaves_at_once() -> None:
+    asked: list[str] = []
+    with pytest.raises(KeyboardInterrupt), asked_to_stop(lambda: asked.append("x"), bool, gentle=(signal.SIGINT,)):
+        signal.raise_signal(signal.SIGTERM)
+    assert asked == []
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    found: list[object] = []
+
+    def work() -> None:
+        with asked_to_stop(lambda: None, lambda: False):
+            found.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]

@@ -147,7 +147,7 @@ def test_a_held_out_row_that_was_changed_is_named(
             _ = evaluator.judge(make_training()).clip_losses
         message = str(caught.value)
         assert message.startswith(f"{path / 'val-00000.latents.npy'}: clip {name!r}, row 3: latents differ")
-        assert f"--repair {path}" in message
+        assert f"prepare repair {path}" in message
     evaluator.close()
 
 

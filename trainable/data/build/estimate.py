@@ -1,16 +1,13 @@
 """What a preparation will cost, before it begins: bytes on the disk, and seconds, from a few clips that are tried."""
 
-import shutil
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from trainable.data.build.decoding import Decoded, Decoders, Job, decode_all
 from trainable.data.build.plan import Plan
-from trainable.errors import StoreError
 
 TRIED_CLIPS = 8
 
@@ -78,31 +75,3 @@ def size_of(plan: Plan, sample: Sample, dim: int) -> Size:
     token_bytes = dim + 4 if plan.latents == "int8" else dim * 2
     rows = plan.rows()
     return Size(rows, rows * sample.row_bytes, rows * plan.view.tokens * token_bytes)
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes free on the disk that `path` is, or will be, on."""
-    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
-
-
-def amount(size: float) -> str:
-    """Bytes in words, to three digits: 786 kB, 1.31 MB, 530 GB."""
-    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if size >= 0.9995 * unit), (1e3, "kB"))
-    return f"{size / unit:,.0f} {name}" if size >= 99.95 * unit else f"{size / unit:.3g} {name}"
-
-
-def check_disk(path: Path, needed: float) -> None:
-    """Refuses to begin what the disk cannot hold.
-
-    Args:
-        path: the store to be.
-        needed: bytes that are still to be written.
-
-    Raises:
-        StoreError: they are more than are free.
-    """
-    if needed > (free := free_bytes(path)):
-        raise StoreError(
-            f"{path}: the store needs {amount(needed)} more, and its disk has {amount(free)} free; "
-            "--latents int8 halves the latents, --pixels jpeg or none saves on pixels, or name another disk by --store"
-        )

@@ -63,9 +63,9 @@ def subset(
     """
     there = len(store.train) + len(store.val)
     if clips > there:
-        raise ConfigError("--subset", clips, f"the store has {there} clips")
+        raise ConfigError("N", clips, f"the store has {there} clips")
     if clips < len(SPLITS):
-        raise ConfigError("--subset", clips, "must be at least 2: a clip to train on and one to hold out")
+        raise ConfigError("N", clips, "must be at least 2: a clip to train on and one to hold out")
     if path.resolve() == store.path.resolve():
         raise StoreError(f"{path}: is the store that the clips are taken from; choose another --store")
     plan = {

@@ -123,7 +123,7 @@ class ClipStore:
     @property
     def repair_command(self) -> str:
         """What rebuilds what is not as it should be."""
-        return f"python -m salt_tune.prepare --repair {shlex.quote(str(self.path))}"
+        return f"python -m salt_tune.prepare repair {shlex.quote(str(self.path))}"
 
     def check_reading(self) -> None:
         """Refuses a store whose frames were read by random access.

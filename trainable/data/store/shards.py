@@ -12,7 +12,7 @@ from trainable.errors import StoreError
 Part = Literal["pixels", "latents", "scales"]
 Half = Literal["pixels", "latents"]
 
-RESTORE = "restore it, rebuild it with --repair, or prepare the store again with --overwrite"
+RESTORE = "restore it, rebuild it with `prepare repair`, or prepare the store again with --overwrite"
 
 
 def allow_files(count: int) -> None:

@@ -147,7 +147,7 @@ def test_a_subset_can_be_trained_on_and_has_the_teacher(store: ClipStore, tmp_pa
     [(9000, "the store has 48 clips"), (1, "must be at least 2: a clip to train on and one to hold out")],
 )
 def test_a_number_that_cannot_be_had_is_refused(clips: int, said: str, store_of: StoreOf, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"^--subset = {clips}: {said}$"):
+    with pytest.raises(ConfigError, match=f"^N = {clips}: {said}$"):
         subset(store_of("raw", "float16"), tmp_path / "small", clips, 0, overwrite=False, advance=ignore)
     assert list(tmp_path.iterdir()) == []
 

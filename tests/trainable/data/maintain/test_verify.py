@@ -246,7 +246,7 @@ def test_one_damaged_byte_is_found_refused_and_repaired(
         with pytest.raises(StoreError) as caught:
             attempt()
         assert f"{shard}: clip {identity!r}" in str(caught.value)
-        assert f"--repair {path}" in str(caught.value)
+        assert f"prepare repair {path}" in str(caught.value)
 
     assert repaired(path, teacher) == 0
     assert content(path) == before

@@ -248,7 +248,7 @@ def test_a_row_that_was_changed_is_named_when_it_is_read(copy: Path, half: Any) 
             read(store.train, clip)
         assert str(caught.value) == (
             f"{copy / f'train-00000.{half}.npy'}: clip {store.train.ids[clip]!r}, row 5: {half} differ from their "
-            f"checksum; rebuild it with `python -m salt_tune.prepare --repair {copy}`"
+            f"checksum; rebuild it with `python -m salt_tune.prepare repair {copy}`"
         )
     for other in range(len(store.train)):
         if other != clip:

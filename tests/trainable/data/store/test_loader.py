@@ -256,5 +256,5 @@ def test_a_row_that_was_changed_stops_the_loader_with_its_name(
         assert message.startswith(
             f"{path / f'train-00000.{part}.npy'}: clip {store.train.ids[last]!r}, view 2, row 95: "
         )
-        assert f"--repair {path}" in message
+        assert f"prepare repair {path}" in message
     assert len(epochs) == 1

@@ -1,6 +1,6 @@
 """What Ray says of a trial, in our words."""
 
-from salt_tune.ray_backend.dispatcher import last_line
+from salt_tune.ray_backend.tune_adapters import last_line
 
 
 def test_the_last_line_of_an_error_names_the_cause() -> None:

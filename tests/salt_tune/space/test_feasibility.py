@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from salt_tune import asking
+from salt_tune.space import feasibility
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import content, write
@@ -51,7 +51,7 @@ def test_a_student_that_timm_cannot_build_is_told_with_where_it_stands(
 ) -> None:
     path, found = space(tmp_path, **changes)
     with pytest.raises(SpaceError, match=words) as caught:
-        asking.check_students(path, found, check_students)
+        feasibility.check_students(path, found, check_students)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
@@ -68,16 +68,16 @@ def test_students_that_can_be_built_are_each_built_once_and_not_too_many(tmp_pat
     def remember(hyperparameters: list[dict[str, Any]]) -> None:
         asked.extend(hyperparameters)
 
-    asking.check_students(path, found, remember)
+    feasibility.check_students(path, found, remember)
     kinds = {(values["student"], values["student_dim"], values["student_heads"]) for values in asked}
-    assert len(VITS) <= len(kinds) == len(asked) <= asking.MOST_BUILT + len(VITS)
+    assert len(VITS) <= len(kinds) == len(asked) <= feasibility.MOST_BUILT + len(VITS)
     assert {student for student, *_ in kinds} == {*VITS}
     assert {values["student_depth"] for values in asked} == {1}
 
 
 def test_a_space_of_which_nothing_fits_any_more_has_no_largest_model() -> None:
     entries = {**content(), "parameters": {"predictor_dim": choice(100, 101)}}
-    assert asking.largest_models(SearchSpace.model_validate(entries), seed=0) == []
+    assert feasibility.largest_models(SearchSpace.model_validate(entries), seed=0) == []
     entries["parameters"] = {"predictor_dim": choice(64, 100)}
-    (largest,) = asking.largest_models(SearchSpace.model_validate(entries), seed=0)
+    (largest,) = feasibility.largest_models(SearchSpace.model_validate(entries), seed=0)
     assert largest.predictor_dim == 64

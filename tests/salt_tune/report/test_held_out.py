@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from salt_tune.held_out import ENOUGH, few_clips, tellable_difference
+from salt_tune.report.held_out import ENOUGH, few_clips, tellable_difference
 
 DRAWS = 20_000
 

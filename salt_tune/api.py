@@ -1,0 +1,123 @@
+"""Searches from Python: what notebooks and tests use. The commands run the same, see `salt_tune.run_search`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from analysis.run_directory.paths import RunDirectory
+from salt_tune import run_search
+from salt_tune.callbacks.wandb_logger import Mode
+from salt_tune.controller.settings import Settings
+from salt_tune.run_search import Machine, Outcome
+
+
+def search(
+    space: str | Path = "demo",
+    *,
+    store: str | Path | None = None,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    seed: int = 0,
+    trials: int | None = None,
+    epochs: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    warm_start: Sequence[str | Path] = (),
+    vary_seeds: bool = False,
+    replicates: int = 0,
+    oom_retries: int = 0,
+    keep_checkpoints: int | None = None,
+    concurrent: int | Literal["auto"] | None = None,
+    gpus_per_trial: float | None = None,
+    disk_limit_gb: float | None = None,
+    wandb: Mode = "off",
+) -> RunDirectory:
+    """Searches for the hyperparameters with the best objective on a clip store, in this process.
+
+    Does what `python -m salt_tune.search` does, and prints the same; `analysis.load` reads what it returns. Ctrl-C
+    and SIGTERM end it in order where it runs in the main thread.
+
+    Args:
+        space: a search-space file, or the name of a shipped one.
+        store: folder of the clip store; None: the embedded default, which is prepared on first use.
+        name: of the run; None: from the space and the time.
+        runs: folder of the runs.
+        seed: of proposals, weights, masks and data order.
+        trials: how many; None: the space's.
+        epochs: of a full trial; None: the space's.
+        settings: entries of the space to replace, by their dotted names: `{"schedule.scheduler": "asha"}`.
+        warm_start: run directories of earlier searches that proposals learn from.
+        vary_seeds: each trial trains with a seed of its own.
+        replicates: further seeds that the finalists are trained with before a winner is named.
+        oom_retries: how often a trial that ran out of memory is tried again.
+        keep_checkpoints: paused trials that may keep a checkpoint, with freeze_thaw; None: all.
+        concurrent: trials at a time; "auto" measures what pays; None: one a GPU, or one a core, at most 4.
+        gpus_per_trial: GPUs of a trial, fractions allowed; None: all GPUs shared evenly.
+        disk_limit_gb: refuse to start where more may be needed, in 10^9 bytes.
+        wandb: "offline" and "online" log to Weights & Biases.
+
+    Returns:
+        The run directory. Where no trial finished, its summary names no winner.
+
+    Raises:
+        UserError: something that is asked for cannot be, in one line; or a disk is full.
+        RunError: a run of `warm_start` cannot be read.
+        KeyboardInterrupt: the search was told to stop; `resume` goes on with it.
+    """
+    given = {key: value for key, value in {"trials": trials, "schedule.epochs": epochs}.items() if value is not None}
+    return _finished(
+        run_search.begin(
+            str(space),
+            {**(settings or {}), **given},
+            store=None if store is None else Path(store),
+            runs=Path(runs),
+            name=name,
+            warm_start=tuple(map(Path, warm_start)),
+            how=Settings(seed, vary_seeds, replicates, oom_retries, keep_checkpoints),
+            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb),
+        )
+    )
+
+
+def resume(
+    run: str | Path | RunDirectory,
+    *,
+    extend: int = 0,
+    store: str | Path | None = None,
+    concurrent: int | Literal["auto"] | None = None,
+    gpus_per_trial: float | None = None,
+    disk_limit_gb: float | None = None,
+    wandb: Mode = "off",
+) -> RunDirectory:
+    """Goes on with a search that was stopped or killed, in this process.
+
+    Args:
+        run: its directory.
+        extend: trials to start beside those that were asked for.
+        store: where the clip store lies now, if it was moved.
+        concurrent: trials at a time; None: as many as before. See also `search`.
+        gpus_per_trial: see `search`.
+        disk_limit_gb: see `search`.
+        wandb: see `search`.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        UserError: the run, its space or its store is not what it was, another process runs it, or a disk is full.
+        RunError: the run directory cannot be read.
+        KeyboardInterrupt: the search was told to stop again.
+    """
+    return _finished(
+        run_search.resume(
+            run if isinstance(run, RunDirectory) else RunDirectory(run),
+            extend=extend,
+            store=None if store is None else Path(store),
+            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb),
+        )
+    )
+
+
+def _finished(outcome: Outcome) -> RunDirectory:
+    if outcome.interrupted:
+        raise KeyboardInterrupt(f"{outcome.run.path}: not finished")
+    return outcome.run

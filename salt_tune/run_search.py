@@ -1,0 +1,295 @@
+"""Runs a search, from what was asked for to the summary: what the command and `salt_tune.search` share."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from analysis.run_directory.paths import RunDirectory
+from salt_tune.callbacks.base import Callback
+from salt_tune.callbacks.wandb_logger import Mode, check_wandb
+from salt_tune.controller.controller import Controller
+from salt_tune.controller.factory import open_controller
+from salt_tune.controller.replicates import MOST_FINALISTS
+from salt_tune.controller.settings import Settings
+from salt_tune.ray_backend.session import first_unbuildable, machine_share, measure_sizes, packed, ray_session
+from salt_tune.ray_backend.tuner import run_trials
+from salt_tune.registry import CALLBACKS
+from salt_tune.report.held_out import few_clips
+from salt_tune.report.leaderboard import print_summary
+from salt_tune.report.summary import write_summary
+from salt_tune.resources.allocation import Resources
+from salt_tune.resources.disk_budget import check_disk, disk_bound
+from salt_tune.runs.create import claimed, created, new_run
+from salt_tune.runs.lock import locked
+from salt_tune.runs.reopen import remember_store, reopen
+from salt_tune.runs.warm_start import comparable_runs, warm_trials
+from salt_tune.space.feasibility import check_store, check_students, largest_models
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import find_space, load_space
+from salt_tune.stores.baselines import measure_baselines
+from salt_tune.stores.demo import open_store
+from salt_tune.ui.console import Deserted, console
+from salt_tune.ui.format import amount, counted, shell_command
+from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
+from trainable.data.store.clip_store import ClipStore
+from trainable.errors import UserError
+from trainable.evaluate.baselines import References
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a search may take of this machine, and where it logs to.
+
+    Attributes:
+        concurrent: trials at a time; "auto": measured before the search; None: one a GPU, or one a core, at most 4.
+        gpus_per_trial: fractions allowed; None: all GPUs shared evenly.
+        disk_limit_gb: a search that may need more is refused; None: as much as is free.
+        wandb: whether to log to Weights & Biases.
+    """
+
+    concurrent: int | Literal["auto"] | None = None
+    gpus_per_trial: float | None = None
+    disk_limit_gb: float | None = None
+    wandb: Mode = "off"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a search.
+
+    Attributes:
+        run: its directory.
+        best: id of the winner; None where no trial finished.
+        interrupted: whether it was told to stop before its end.
+    """
+
+    run: RunDirectory
+    best: str | None
+    interrupted: bool
+
+
+def begin(
+    space_name: str,
+    settings: Mapping[str, Any],
+    *,
+    store: Path | None,
+    runs: Path,
+    name: str | None,
+    warm_start: tuple[Path, ...],
+    how: Settings,
+    machine: Machine,
+) -> Outcome:
+    """Begins a search and runs it to its end, or until it is told to stop.
+
+    Args:
+        space_name: a search-space file, or the name of a shipped one.
+        settings: entries of the space to replace, by their dotted names.
+        store: the clip store; None: the embedded default, which is prepared where it is not there yet.
+        runs: folder of the runs.
+        name: of the run; None: from the space and the time.
+        warm_start: earlier runs that proposals learn from.
+        how: the search is run.
+        machine: what it may take.
+
+    Raises:
+        UserError: something that is asked for cannot be, or a disk is full; see `resume`.
+        RunError: an earlier run cannot be read.
+    """
+    space = load_space(space_name, settings)
+    run = new_run(runs, name, space)
+    comparable_runs(warm_start, space)
+    shared = machine_share(machine.concurrent, machine.gpus_per_trial)
+    check_wandb(machine.wandb)
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(claimed(run))
+        clips = open_store(store)
+        check_store(find_space(space_name), space, clips)
+        references = measure_baselines(clips, space.evaluation)
+        earlier = warm_trials(warm_start, space, clips)
+        with ray_session(shared):
+            check_students(find_space(space_name), space, first_unbuildable)
+            resources = _settle(run, space, clips, how, shared, machine, space.trials)
+            with created(run, space, clips, asdict(how), references, earlier, asdict(resources)) as manifest:
+                starting.close()
+                return _search(run, manifest, open_controller(run, manifest, space), clips, resources, machine.wandb)
+
+
+def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machine) -> Outcome:
+    """Goes on with a search that was stopped or killed, to its end or until it is told to stop.
+
+    Args:
+        run: its directory.
+        extend: how many trials to start beside those that were asked for.
+        store: where the clip store lies now, if it was moved.
+        machine: what the search may take.
+
+    Raises:
+        UserError: the run, its space or its store is not what it was, another process runs it, or a disk is full.
+        RunError: the run directory cannot be read.
+    """
+    manifest, space, clips = reopen(run, store)
+    shared = machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
+    check_wandb(machine.wandb)
+    with locked(run.lock):
+        manifest = remember_store(run, manifest, clips)
+        controller = open_controller(run, manifest, space)
+        with ray_session(shared):
+            trials = controller.scheduler.trials + extend
+            resources = _settle(run, space, clips, controller.settings, shared, machine, trials)
+            if extend and (more := controller.extend(extend)) < extend:
+                console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
+            return _search(run, manifest, controller, clips, resources, machine.wandb, resume=True)
+
+
+def _settle(
+    run: RunDirectory,
+    space: SearchSpace,
+    store: ClipStore,
+    how: Settings,
+    resources: Resources,
+    machine: Machine,
+    trials: int,
+) -> Resources:
+    """What each trial gets, after the disk can hold what they may write."""
+    sizes = measure_sizes([config.to_dict() for config in largest_models(space, how.seed)], store)
+    if machine.concurrent == "auto":
+        resources = packed(resources, space, store, how.seed)
+    bound = disk_bound(
+        space,
+        [size for size in sizes if size is not None],
+        store.val.ids,
+        concurrent=resources.concurrent,
+        trials=trials,
+        keep=how.keep_checkpoints,
+        replicates=how.replicates * MOST_FINALISTS,
+    )
+    check_disk(run.path, bound, machine.disk_limit_gb)
+    return resources
+
+
+def _search(
+    run: RunDirectory,
+    manifest: dict[str, Any],
+    controller: Controller,
+    store: ClipStore,
+    resources: Resources,
+    wandb_mode: Mode,
+    *,
+    resume: bool = False,
+) -> Outcome:
+    """Runs the search to its end or until it is told to stop, and says what came of it."""
+    started, over = time.perf_counter(), controller.over
+    interrupted, ended, best = False, False, None
+    failure: Exception | None = None
+    controller.callbacks += _callbacks(run, controller.space, wandb_mode)
+    with contextlib.ExitStack() as leaving:
+        try:
+            _say_beginning(run, manifest, controller, store, resources, resume=resume)
+            for callback in controller.callbacks:
+                leaving.callback(lambda told: _say_end(told, controller, ended), callback)
+            controller.begin()
+            interrupted = not run_trials(run, store, controller, resources)
+        except KeyboardInterrupt:
+            interrupted = True
+        except Exception as error:  # whatever it is, there are trials to show
+            failure = error
+            if not isinstance(error, UserError) and comes_from_full_disk(error, run.path):
+                failure = UserError(full_disk_line(run.path, RESUME))
+                failure.__cause__ = error
+        ended = not (interrupted or failure)
+        known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
+        with contextlib.suppress(*known):
+            controller.close(time.perf_counter() - started, over=ended)
+        with contextlib.suppress(*known):
+            best = _sum_up(run, manifest, controller, None if failure else resources, over=ended)
+    if interrupted or failure:
+        console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
+    elif console.deserted:
+        console.last_words(f"All of it: {run.path}")
+    elif not (over or controller.searcher.left(1)):
+        words = _all_tried(controller, manifest)
+        console.print(f"{words[:1].upper()}{words[1:]}.")
+    if failure:
+        raise failure
+    return Outcome(run, best, interrupted)
+
+
+def _sum_up(
+    run: RunDirectory, manifest: dict[str, Any], controller: Controller, resources: Resources | None, *, over: bool
+) -> str | None:
+    """Writes summary.json and prints it, but for a search that failed; returns the winner."""
+    summary = write_summary(
+        run,
+        controller.space,
+        list(controller.trials.values()),
+        store=manifest["store"],
+        references=References(**manifest["references"]),
+        seed=manifest["seed"],
+        wall_seconds=controller.trials.seconds,
+        over=over,
+    )
+    if resources is not None:
+        with contextlib.suppress(Deserted):  # `_search` says where all of it is
+            console.print()
+            print_summary(run, summary, concurrent=resources.concurrent)
+    best: str | None = summary["best"]
+    return best
+
+
+def _say_end(callback: Callback, controller: Controller, over: bool) -> None:
+    with contextlib.suppress(Deserted):  # `_search` says where all of it is
+        callback.on_search_end(controller.trials, over=over)
+
+
+def _callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
+    """What follows the search: its study, the table on the console, and what the command line asks for."""
+    wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
+    if wandb_mode != "off":
+        wanted["wandb_logger"] = {"mode": wandb_mode}
+    wanted["live_table"] = {}  # the last, and so the first to be told of the end
+    return [resolve_name(CALLBACKS[name])(run, space, **settings) for name, settings in wanted.items()]
+
+
+def _say_beginning(
+    run: RunDirectory,
+    manifest: dict[str, Any],
+    controller: Controller,
+    store: ClipStore,
+    resources: Resources,
+    *,
+    resume: bool,
+) -> None:
+    """Says how many trials there will be, and of what little use some of it may be."""
+    asked = controller.scheduler.trials
+    if (trials := controller.limit()) < asked:
+        console.print(f"trials = {asked}: {_what_is_left(trials - controller.begun, controller, manifest)}")
+    begun = f" ({controller.begun} of them begun)" if resume else ""
+    length = amount(controller.space.schedule.full, controller.space.schedule.resource)
+    console.print(
+        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
+        f"({len(store.train)} training clips), {resources.concurrent} at a time"
+    )
+    if warning := few_clips(min(len(store.val), controller.space.evaluation.clips)):
+        console.print(warning)
+    if controller.over:
+        left = controller.searcher.left(1)
+        more = "; --extend N starts N trials more" if left else f": {_all_tried(controller, manifest)}"
+        console.print(f"Nothing is left to do{more}.")
+
+
+def _what_is_left(trials: int, controller: Controller, manifest: dict[str, Any]) -> str:
+    """Why fewer trials will be started than were asked for."""
+    if not trials:
+        return _all_tried(controller, manifest)
+    return f"only {counted(trials, 'configuration')} can still be tried, so {counted(trials, 'trial')} will be started"
+
+
+def _all_tried(controller: Controller, manifest: dict[str, Any]) -> str:
+    here = counted(controller.begun, "configuration")
+    if manifest["warm_start"]:
+        return f"all configurations have been tried, {here} here and the others in earlier runs"
+    return f"all {here} have been tried"

@@ -1,0 +1,77 @@
+"""From the flags that say whose latents a store gets to a teacher, or to what one is trained with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.config import TrialConfig
+from trainable.data.build.latent_source import FrozenTeacher
+from trainable.data.video.view import View
+from trainable.errors import UserError
+from trainable.registry import TEACHERS
+
+
+@dataclass(frozen=True)
+class TeacherFlags:
+    """The flags of `prepare` that say whose latents the store gets.
+
+    Attributes:
+        teacher: a name in `trainable.registry.TEACHERS`.
+        weights: file of released weights, or the folder of a pixel teacher that was trained before.
+        epochs: that the pixel teacher is trained for.
+        config: file of its hyperparameters, for messages.
+        compile: compile a VideoMAE with torch.compile.
+        latents_from: a folder of latents to adopt.
+        check_latents: how many of those to compute again.
+        hyperparameters: of the pixel teacher, as `config` has them.
+    """
+
+    teacher: str
+    weights: Path | None
+    epochs: int | None
+    config: Path | None
+    compile: bool
+    latents_from: Path | None
+    check_latents: int | None
+    hyperparameters: Mapping[str, Any]
+
+
+def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False) -> FrozenTeacher:
+    """Loads a teacher that is trained already.
+
+    Args:
+        name: in `trainable.registry.TEACHERS`.
+        weights: the folder of a pixel teacher, or of a store that has one; a file of released weights.
+        view: of the clips that it will see.
+        compile: compile it with torch.compile.
+
+    Raises:
+        UserError: the weights are missing, of another model, or of another view.
+    """
+    return TEACHERS[name].load(name, weights, view, device(), compile=compile)
+
+
+def given_teacher(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
+    """Loads the teacher that the flags name as trained already; None where they name none."""
+    if flags.weights is None:
+        return None
+    for flag, value in (("--teacher-epochs", flags.epochs), ("--teacher-config", flags.config)):
+        if value is not None:
+            raise UserError(f"{flag} trains a pixel teacher, --teacher-weights takes one that is trained: keep one")
+    return load_teacher(flags.teacher, flags.weights, view, compile=flags.compile)
+
+
+def configured(recipe: TrialConfig, flags: TeacherFlags, training_clips: int) -> TrialConfig:
+    """Reads the hyperparameters of a teacher that is to be trained on so many clips."""
+    epochs = {} if flags.epochs is None else {"epochs": flags.epochs}
+    if flags.config is None:
+        return recipe.replace(batch_size=max(1, min(recipe.batch_size, training_clips)), **epochs)
+    return TrialConfig.from_dict({**recipe.to_dict(), **flags.hyperparameters, **epochs})
+
+
+def device() -> str:
+    """Names where teachers compute: "cuda" or "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

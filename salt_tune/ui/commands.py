@@ -1,0 +1,121 @@
+"""How commands are written: flags under headings, an example at the end of `--help`, names that must be known."""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from salt_tune.ui.console import OneLineErrors
+from trainable.registry import nearest
+
+HELP_WIDTH = 100  # columns
+FLAGS = "Options"
+METAVARS = {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}  # shorter than click's
+
+
+class Flag(click.Option):
+    """An option that stands under a heading of the help.
+
+    Args:
+        names: as of `click.Option`.
+        heading: of the group of flags that it belongs to.
+        settings: further ones of `click.Option`.
+    """
+
+    def __init__(self, names: Sequence[str], *, heading: str = FLAGS, **settings: Any) -> None:
+        super().__init__(names, **settings)
+        self.heading = heading
+        if self.metavar is None:
+            self.metavar = METAVARS.get(self.type.name)
+
+
+class Choice(click.Choice[str]):
+    """One of some names; an unknown one is an error that names the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See `click.ParamType`."""
+        names = tuple(map(str, self.choices))
+        if value not in names:
+            self.fail(f"{value!r} is unknown; {nearest(str(value), names)}", param, ctx)
+        return str(value)
+
+
+class Command(OneLineErrors):
+    """A command whose flags stand under headings, and whose help ends with an example.
+
+    Args:
+        example: command lines, as they are typed.
+        settings: of `click.Command`.
+    """
+
+    def __init__(self, *args: Any, example: str = "", **settings: Any) -> None:
+        settings["context_settings"] = {"max_content_width": HELP_WIDTH, **settings.get("context_settings", {})}
+        super().__init__(*args, **settings)
+        self.example = example
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command`."""
+        formatter.write_usage(" ".join(ctx.command_path.split()), " ".join(self.collect_usage_pieces(ctx)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command`."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        flags = [parameter for parameter in self.get_params(ctx) if not isinstance(parameter, click.Argument)]
+        for parameter in sorted(flags, key=lambda parameter: not isinstance(parameter, Flag)):  # --help comes last
+            if (record := parameter.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(parameter, "heading", FLAGS), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+        group = ctx.parent.command if ctx.parent else None
+        if ctx.parent and isinstance(group, DefaultGroup) and group.default is self:
+            group.format_commands(ctx.parent, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Command`."""
+        if self.example:
+            with formatter.section("Example"):
+                for line in self.example.splitlines():
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Group(Command, click.Group):
+    """A group of commands; an unknown name is an error that names the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See `click.Group`."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            self._unknown(args[0])
+        return super().resolve_command(ctx, args)
+
+    def _unknown(self, name: str) -> NoReturn:
+        raise click.UsageError(f"{name}: unknown command; {nearest(name, tuple(self.commands))}")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Group`."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class DefaultGroup(Group):
+    """A group whose default command is meant where the first word names none of the others.
+
+    Args:
+        default: the command.
+        settings: of `Group`.
+    """
+
+    def __init__(self, *args: Any, default: click.Command, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Command`."""
+        named = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if named else ["", *args])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group`."""
+        return self.default if cmd_name == "" else super().get_command(ctx, cmd_name)
