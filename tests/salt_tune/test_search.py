@@ -195,7 +195,7 @@ def test_piped_output_is_plain_lines(mixed_run: Ended) -> None:
         "T0   starts",
         "T0   epoch 1 ",
         "T0   epoch 2 ",
-        "T0   finished after 2 epochs",
+        "T0   complete after 2 epochs",
         "T1   diverged after",
     ):
         assert sum(text.startswith(line) for text in mixed_run.output.splitlines()) == 1, line

@@ -9,11 +9,12 @@ import optuna
 import pytest
 
 import analysis
+from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import RunDirectory, read_summary
 from salt_tune.runs.create import space_hash
 from salt_tune.space.space_file import dump_space, reload_space
 from tests.conftest import Command
-from tests.salt_tune.conftest import MINUTES, read_reports, start, wait_for
+from tests.salt_tune.conftest import MINUTES, start, wait_for
 
 SPACE = """
 name: "3e-4"
@@ -86,7 +87,8 @@ def test_a_search_that_fails_leaves_a_summary(store_path: Path, tmp_path: Path) 
     words = ("--space", "torn.yaml", "--store", store_path, "--runs", ".", "--name", "torn", "--concurrent", 1)
     process = start(tmp_path, "search", *words)
     run = RunDirectory(tmp_path / "torn")
-    wait_for(lambda: len(read_reports(run.reports)) >= 2, process)
+    # Its decisions, not its reports: a report is on the disk before what follows from it.
+    wait_for(lambda: sum(line["event"] == "result" for line in read_lines(run.decisions, live=True)) >= 2, process)
     kept = run.decisions.rename(run.decisions.with_suffix(".kept"))
     run.decisions.mkdir()
     output, errors = process.communicate(timeout=MINUTES)
