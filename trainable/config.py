@@ -10,12 +10,12 @@ import sys
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
+from trainable.registry import nearest
 
 HEAD_WIDTH = 64
 WIDEST = 2**16  # layers and heads beyond these bounds are slips of the finger that no machine could build
@@ -217,12 +217,6 @@ def _fitting_heads(width: int) -> int:
     """The number of heads that makes them closest to their usual width."""
     divisors = (number for number in range(1, width + 1) if width % number == 0)
     return min(divisors, key=lambda heads: abs(math.log(width / heads / HEAD_WIDTH)))
-
-
-def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The end of a sentence that says which of the `known` names was probably meant."""
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
 def _check_names(values: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from salt_tune.space.conditions import corners
 from salt_tune.space.parameters import Range, Scalar
 from salt_tune.space.search_space import SearchSpace, SpaceError
-from trainable.config import FIELD_NAMES, TrialConfig, nearest
+from trainable.config import FIELD_NAMES, TrialConfig
 from trainable.errors import ConfigError
+from trainable.registry import nearest
 
 # Hyperparameters that a space sets in another place.
 ELSEWHERE = {"epochs": "schedule.epochs", "seed": "the flag --seed"}

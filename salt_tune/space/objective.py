@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainable.config import nearest
+from trainable.registry import nearest
 
 Mode = Literal["min", "max"]
 METRIC_MODES: dict[str, Mode] = {"val_loss": "min", "val_r2": "max", "probe_top1": "max", "train_loss": "min"}

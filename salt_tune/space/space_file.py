@@ -18,7 +18,8 @@ from salt_tune.space.checks import check_corners, check_hyperparameters
 from salt_tune.space.parameters import Choice, Int, Range
 from salt_tune.space.schedule import Schedule
 from salt_tune.space.search_space import EvaluationSpec, Promotion, SearchSpace, SpaceError
-from trainable.config import FIELD_NAMES, nearest
+from trainable.config import FIELD_NAMES
+from trainable.registry import nearest
 
 _SHORT = reprlib.Repr()  # of what stands in a file, which may be long, or hold itself
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100

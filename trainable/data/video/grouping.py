@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from trainable.config import nearest
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import INDEX_SCHEMA
 from trainable.data.video.video_dataset import Split, checked_text
 from trainable.errors import StoreError, UserError
+from trainable.registry import nearest
 
 FLAG: Final = "--group-by"
 
