@@ -13,7 +13,8 @@ import click
 
 from salt_tune.prepare import DEMO_CLIPS, DEMO_STORE
 from salt_tune.space.checks import blame, check_corners
-from salt_tune.space.conditions import Values, corners, largest
+from salt_tune.space.conditions import Values
+from salt_tune.space.corners import corners, largest
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from salt_tune.space.space_file import parse_value
 from salt_tune.ui.console import console

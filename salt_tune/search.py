@@ -187,7 +187,7 @@ def _resume(run: RunDirectory, extend: int, *, store: Path | None, **machine: An
         manifest = remember_store(run, manifest, clips)
         steering = take_up(run, manifest, space)
         with ray_session(shared):
-            trials = steering.scheduler.trials + extend
+            trials = steering.scheduler.allowed + extend
             resources = _settle(run, space, clips, steering.options, shared, machine, trials)
             if extend and (more := steering.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, steering, manifest)}")
@@ -292,7 +292,7 @@ def _say_beginning(
     resume: bool,
 ) -> None:
     """Says how many trials there will be, and of what little use some of it may be."""
-    asked = steering.scheduler.trials
+    asked = steering.scheduler.allowed
     if (trials := steering.limit()) < asked:
         console.print(f"trials = {asked}: {_what_is_left(trials - steering.begun, steering, manifest)}")
     begun = f" ({steering.begun} of them begun)" if resume else ""

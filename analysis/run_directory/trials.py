@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from salt_tune.searchers.base import Proposal
+from salt_tune.controller.proposal import Proposal
 from salt_tune.space.search_space import SearchSpace
 
 NO_SCORE = math.inf

@@ -63,6 +63,7 @@ class LiveTable:
         self._records, self._space = records, space
         self._parameters = tuple(space.searched())
         self._rungs = space.schedule.rung_points()
+        self._training: set[str] = set()
         self._live = (
             Live(get_renderable=self._table, console=console, refresh_per_second=2) if console.is_terminal else None
         )
@@ -77,7 +78,11 @@ class LiveTable:
             self._live.stop()
 
     def on_start(self, record: TrialRecord) -> None:
-        """A trial starts, or goes on after a pause."""
+        """A trial starts, or goes on; where it does so without a pause, rungs and whole epochs get a line."""
+        told = record.id not in self._training or self._is_told(record.resource)
+        self._training.add(record.id)
+        if not told:
+            return
         if not record.scores:
             given = record.proposal.parameters
             values = "  ".join(f"{name} {short(given[name])}" for name in self._parameters if name in given)
@@ -89,20 +94,23 @@ class LiveTable:
     def on_report(self, record: TrialRecord, report: dict[str, Any]) -> None:
         """A trial has reported; piped, rungs and whole epochs get a line."""
         resource, reached = self._space.schedule.resource, float(report["resource"])
-        told = reached in self._rungs or (resource == "epoch" and reached.is_integer())
-        if told and record.value("val_loss") is not None:
+        if self._is_told(reached) and record.value("val_loss") is not None:
             point = f"{UNITS[resource][0]} {quantity(reached)}"
             losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
             self._say(record, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
 
     def on_end(self, record: TrialRecord) -> None:
         """A trial has paused or ended."""
+        self._training.discard(record.id)
         if record.state == "paused":
             self._say(record, f"paused at {quantity(record.resource)}")
         elif record.state != "interrupted" or record.scores:
             reason = f": {record.error}" if record.error else ""
             trained = amount(record.resource, self._space.schedule.resource)
             self._say(record, f"{record.state} after {trained}{reason}")
+
+    def _is_told(self, point: float) -> bool:
+        return point in self._rungs or (self._space.schedule.resource == "epoch" and point.is_integer())
 
     def _say(self, record: TrialRecord, what: str) -> None:
         if self._live is None:

@@ -19,7 +19,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from salt_tune.searchers.base import Proposal
+from salt_tune.controller.proposal import Proposal
 from salt_tune.space.sampling import fits
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console

@@ -9,9 +9,9 @@ from collections.abc import Container
 from typing import Any, Literal
 
 from analysis.run_directory.trials import ENDED, NO_SCORE, TrialRecord, ranking
+from salt_tune.controller.proposal import Proposal, proposal
 from salt_tune.controller.replicates import next_replicate
 from salt_tune.controller.state import SearchState
-from salt_tune.searchers.base import Proposal, proposal
 
 Verdict = Literal["continue", "pause", "stop"]
 
@@ -23,7 +23,7 @@ class Steering(SearchState):
     def over(self) -> bool:
         """Whether nothing runs and nothing is left to do."""
         idle = not self.scheduler.running and not self._replicas
-        return idle and self.scheduler.next() is None and self._next_replica() is None
+        return idle and self.scheduler.next_job() is None and self._next_replica() is None
 
     def next(self) -> TrialRecord | None:
         """The trial to run next, new or paused; None where there is none, as long as nothing else happens."""
@@ -50,22 +50,22 @@ class Steering(SearchState):
 
     def _choose(self) -> tuple[str | Proposal, float, str] | None:
         """A trial to go on with or a new one, where it goes, and why."""
-        move = self.scheduler.next()
-        if move is None:
+        job = self.scheduler.next_job()
+        if job is None:
             replica = None if self.scheduler.running else self._next_replica()
             return (replica, self.scheduler.rungs[-1], "another seed of a finalist") if replica else None
-        if move.trial is not None:
-            return move.trial, move.to, move.why
+        if job.trial is not None:
+            return job.trial, job.milestone, job.reason
         number = self.scheduler.started
         name = f"T{number}"
         if name in self.records:
-            return name, move.to, move.why
-        parameters = self.searcher.propose(name)
+            return name, job.milestone, job.reason
+        parameters = self.searcher.suggest(name)
         if parameters is None:
             self._exhausted(number)
             return self._choose()
         seed = self.options.seed + (number if self.options.vary_seeds else 0)
-        return proposal(self.space, name, parameters, seed), move.to, move.why
+        return proposal(self.space, name, parameters, seed), job.milestone, job.reason
 
     def _next_replica(self) -> Proposal | str | None:
         if not self.options.replicates:
@@ -116,20 +116,20 @@ class Steering(SearchState):
 
     def extend(self, trials: int) -> int:
         """More trials may be started, as far as there are configurations left for them; how many."""
-        most = self.scheduler.trials + trials - self.begun
+        most = self.scheduler.allowed + trials - self.begun
         more = max(0, trials - most + self.searcher.left(most))
         if more:
             self._write("extend", None, trials=more)
-            self.scheduler.trials += more
+            self.scheduler.allowed += more
         return more
 
     def limit(self) -> int:
         """Takes back the trials that there is no configuration left for; how many can be started in all."""
-        most = self.scheduler.trials - self.begun
+        most = self.scheduler.allowed - self.begun
         left = self.searcher.left(most)
         if left < most:
             self._exhausted(self.begun + left)
-        return self.scheduler.trials
+        return self.scheduler.allowed
 
     @property
     def begun(self) -> int:
@@ -139,7 +139,7 @@ class Steering(SearchState):
     def _exhausted(self, trials: int) -> None:
         """All configurations of the space are or will be tried; the schedule goes on with those."""
         self._write("exhausted", None, trials=trials)
-        self.scheduler.trials = trials
+        self.scheduler.allowed = trials
 
     def close(self, seconds: float, *, ended: bool) -> None:
         """The process leaves the search, at its end or before it.
@@ -162,7 +162,7 @@ class Steering(SearchState):
 
     def _tidy(self) -> None:
         """Gives up trials that cannot go on, and deletes checkpoints that nobody will read again."""
-        for trial in self.scheduler.drop():
+        for trial in self.scheduler.prunable():
             self._write("drop", trial)
             self._drop(trial)
             for listener in self.listeners:

@@ -1,20 +1,40 @@
-"""From the name in a space to who decides which trial goes on; knows nothing of Ray."""
+"""From the names in a space to the objects that decide for it; knows nothing of Ray."""
 
-from salt_tune.schedulers.asha import Promotions, Scheduler
-from salt_tune.schedulers.freeze_thaw import FreezeThaw
+from salt_tune.registry import SCHEDULERS, SEARCHERS
+from salt_tune.schedulers.base import Scheduler
+from salt_tune.searchers.base import Searcher
 from salt_tune.space.schedule import Schedule
+from salt_tune.space.search_space import SearchSpace
 
 
-def make_scheduler(schedule: Schedule, trials: int, keep: int | None = None) -> Scheduler:
-    """The scheduler that a space names; for one of Ray's, the one that lets all trials go to the end.
+def make_scheduler(schedule: Schedule, allowed: int, keep: int | None = None) -> Scheduler:
+    """The scheduler that a space names.
 
     Args:
         schedule: names it, and has its rungs.
-        trials: how many trials may be started.
-        keep: paused trials that may keep a checkpoint, for freeze_thaw.
+        allowed: how many trials may be started.
+        keep: paused trials that may keep a checkpoint; None: all.
     """
-    if schedule.scheduler == "freeze_thaw":
-        return FreezeThaw(schedule.rung_points(), trials, keep)
-    if schedule.scheduler == "asha":
-        return Promotions(schedule.rung_points(), trials, schedule.reduction_factor)
-    return Promotions((schedule.full,), trials, schedule.reduction_factor)
+    return SCHEDULERS[schedule.scheduler](
+        schedule.rung_points(),
+        allowed,
+        reduction_factor=schedule.reduction_factor,
+        keep=keep,
+        reports=schedule.report_points(),
+    )
+
+
+def make_searcher(space: SearchSpace, seed: int) -> Searcher:
+    """The searcher that a space names.
+
+    Args:
+        space: names it, and has what is searched.
+        seed: of its draws.
+    """
+    return SEARCHERS[space.searcher](
+        space.conditions,
+        seed=seed,
+        start_from=space.start_from,
+        trials=space.trials,
+        objectives=2 if space.against else 1,
+    )

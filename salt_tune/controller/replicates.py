@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from analysis.run_directory.trials import TrialRecord, ranking
-from salt_tune.searchers.base import Proposal
+from salt_tune.controller.proposal import Proposal
 
 MOST_FINALISTS = 3
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.run_directory.trials import ENDED, Listener, TrialRecord
+from salt_tune.controller.proposal import Proposal
 from salt_tune.runs.journal import Journal
-from salt_tune.schedulers.asha import Scheduler
-from salt_tune.searchers.base import Proposal, Searcher
+from salt_tune.schedulers.base import Scheduler
+from salt_tune.searchers.base import Searcher
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -110,17 +111,17 @@ class SearchState:
         for number, report in enumerate(self.reports.read(), start=1):
             with _line(self.reports, number):
                 reports[report["trial"], report["resource"], report["status"]] = report
-        dropped: list[str] = []
+        prunable: list[str] = []
         for number, entry in enumerate(self.journal.read(), start=1):
             with _line(self.journal, number):
-                self._tell(entry, reports, dropped)
-        for trial in dropped:  # the process died before their lines
+                self._tell(entry, reports, prunable)
+        for trial in prunable:  # the process died before their lines
             self._write("drop", trial)
             self._drop(trial)
         self._again = deque(trial for trial, record in self.records.items() if record.state == "running")
 
     def _tell(
-        self, entry: dict[str, Any], reports: dict[tuple[str, float, str], dict[str, Any]], dropped: list[str]
+        self, entry: dict[str, Any], reports: dict[tuple[str, float, str], dict[str, Any]], prunable: list[str]
     ) -> None:
         trial = entry.get("trial", "")
         match entry["event"]:
@@ -140,21 +141,21 @@ class SearchState:
             case "end":
                 self._end(trial, entry["state"], entry["error"])
             case "drop":
-                dropped.remove(trial)
+                prunable.remove(trial)
                 self._drop(trial)
             case "extend":
-                self.scheduler.trials += entry["trials"]
+                self.scheduler.allowed += entry["trials"]
             case "exhausted":
-                self.scheduler.trials = entry["trials"]
+                self.scheduler.allowed = entry["trials"]
             case "session":
                 self.seconds += entry["seconds"]
         if entry["event"] in ("result", "end") and self.records[trial].state != "running":
-            dropped += self.scheduler.drop()  # what came of it stands in the next lines
+            prunable[:] = self.scheduler.prunable()  # what came of it stands in the next lines
 
     def _read_start(self, entry: dict[str, Any]) -> Proposal:
         config = dict(entry["hyperparameters"])
         if entry["replicate_of"] is None:
-            self.searcher.adopt(entry["trial"], entry["parameters"])
+            self.searcher.on_trial_add(entry["trial"], entry["parameters"])
         return Proposal(entry["trial"], entry["parameters"], config, entry["seed"], entry["replicate_of"])
 
     def _write(self, event: str, trial: str | None, **entry: Any) -> None:
@@ -168,7 +169,7 @@ class SearchState:
     def _run(self, trial: str, to: float) -> None:
         self.records[trial].state = "running"
         if self.records[trial].proposal.replicate_of is None:
-            self.scheduler.run(trial, to)
+            self.scheduler.on_job(trial, to)
         else:
             self._replicas.add(trial)
 
@@ -183,10 +184,10 @@ class SearchState:
             return
         record = self.records[trial]
         if record.proposal.replicate_of is None and point in self.space.schedule.rung_points():
-            self.searcher.report(trial, point, score, cost_of(record, self.space))
+            self.searcher.on_trial_result(trial, point, score, cost_of(record, self.space))
             if self.view:
                 self.view.report(trial, point, score)
-        self.scheduler.result(trial, point, score)
+        self.scheduler.on_trial_result(trial, point, score)
         if status == "finished":
             self._end(trial, "finished", None)
         elif trial not in self.scheduler.running and trial not in self._replicas:
@@ -197,15 +198,16 @@ class SearchState:
         record.state, record.error = state, error
         self._replicas.discard(trial)
         if record.proposal.replicate_of is None:
-            self.scheduler.end(trial)
-            self.searcher.end(trial, state, record.score)
+            self.scheduler.on_trial_end(trial)
+            self.searcher.on_trial_complete(trial, state, record.score)
         if self.view:
             self.view.end(trial, state, record.score, error)
 
     def _drop(self, trial: str) -> None:
         record = self.records[trial]
         record.state = "pruned"
-        self.searcher.end(trial, "pruned", record.score)
+        self.scheduler.on_trial_prune(trial)
+        self.searcher.on_trial_complete(trial, "pruned", record.score)
         if self.view:
             self.view.end(trial, "pruned", record.score)
 

@@ -1,7 +1,6 @@
 """Ray's side of the decisions: Tune asks here which trial to run, and hears "continue", "pause" or "stop".
 
-All decisions are `Steering`'s; these classes only translate. With one of Ray's own schedulers (`ray_schedulers.py`),
-Steering proposes and records, and Ray decides who goes on.
+All decisions are `Steering`'s; these classes only translate.
 """
 
 import math
@@ -233,26 +232,26 @@ class Following(TrialProgressCallback):
             self._dispatch.report(result["trial"], result["report"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """See `ray.tune.Callback`; of a trial that goes on, only one of Ray's own schedulers says this."""
-        self._end(trial, "pruned")
+        """See `ray.tune.Callback`; Steering has said so."""
+        self._dispatch.trials.pop(trial.config["trial"]["id"], None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
         self._dispatch.leaves_full_disk(_error_of(trial))
         if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
             self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
-            self._end(trial, "failed", _error_of(trial))
+            self._fail(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
         self._dispatch.leaves_full_disk(_error_of(trial))
 
-    def _end(self, trial: Trial, state: str, error: str | None = None) -> None:
+    def _fail(self, trial: Trial) -> None:
         name = trial.config["trial"]["id"]
         known = self._dispatch.trials.pop(name, None) is not None
         if known and not self._dispatch.stopping and not self._dispatch.steering.tries_again(name):
             with self._dispatch.guarded():
-                self._dispatch.steering.end(name, state, error)
+                self._dispatch.steering.end(name, "failed", _error_of(trial))
 
 
 def _error_of(trial: Trial) -> str:

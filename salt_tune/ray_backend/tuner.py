@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.controller.controller import Steering
-from salt_tune.ray_backend.temporary_folder import keep_out_of_home, ray_folder
+from salt_tune.controller.factory import make_searcher
+from salt_tune.ray_backend.environment import set_ray_environment
+from salt_tune.ray_backend.temporary_folder import ray_folder
 from salt_tune.resources.packing import measure_packing
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.config import TrialConfig
@@ -30,20 +31,6 @@ MOST_CONCURRENT_ON_CPU = 4
 MOST_RESTARTS = 3  # of a trial whose worker died
 PROBED = 6  # proposals that --concurrent auto measures
 CHEAP_SECONDS = 30  # how long a first Ctrl-C waits for reports under way
-
-RAY_ENVIRONMENT = {
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that were stopped as they failed: told by us
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # probe_top1 comes at whole epochs only
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the search remembers by its journal
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they come from `ray_loggers`
-}
 
 
 @dataclass(frozen=True)
@@ -72,19 +59,13 @@ def share_out(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | 
 
 def count_gpus() -> int:
     """The GPUs that Ray will find: those of the machine that this process may see."""
-    _set_ray_environment()
+    set_ray_environment()
     from ray._private.accelerators import get_accelerator_manager_for_resource
 
     manager = get_accelerator_manager_for_resource("GPU")
     visible = manager.get_current_process_visible_accelerator_ids()
     found = int(manager.get_current_node_num_accelerators())
     return found if visible is None else min(found, len(visible))
-
-
-def _set_ray_environment() -> None:
-    """Ray reads it as it is imported."""
-    os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})
-    keep_out_of_home()
 
 
 @contextmanager
@@ -94,7 +75,7 @@ def ray_session(resources: Resources) -> Iterator[None]:
     Raises:
         UserError: Ray cannot be started.
     """
-    _set_ray_environment()
+    set_ray_environment()
     import ray
 
     # A trial that fails gets a line of ours; its traceback lies in ray/.
@@ -161,7 +142,7 @@ def measure_sizes(hyperparameters: list[dict[str, Any]], store: ClipStore) -> li
 def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int) -> Resources:
     """What each trial gets, by measuring on the first proposals what pays."""
     searcher = make_searcher(space, seed)
-    first = [parameters for number in range(PROBED) if (parameters := searcher.propose(f"T{number}")) is not None]
+    first = [parameters for number in range(PROBED) if (parameters := searcher.suggest(f"T{number}")) is not None]
     proposed = [space.hyperparameters(parameters, seed) for parameters in first]
     fitting = [values for values in proposed if _fits(values, store)]
     sizes = dict(enumerate(measure_sizes(fitting, store)))
@@ -204,20 +185,16 @@ def run_trials(run: RunDirectory, store: ClipStore, steering: Steering, resource
 
     from salt_tune.ray_backend.dispatcher import Dispatch, Following, Pausing, Proposer
     from salt_tune.ray_backend.loggers import onlookers
-    from salt_tune.ray_backend.native_schedulers import make_ray_scheduler, remind
     from trainable.ray_trainable import VJepaTrainable
 
     space = steering.space
     dispatch = Dispatch(steering, resources.concurrent)
-    rays = make_ray_scheduler(space.schedule, space.objective)
-    if rays is not None:
-        remind(rays, steering)
     tuner = tune.Tuner(
         tune.with_resources(VJepaTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space={"task": _task(run, space, store, resources)},
         tune_config=tune.TuneConfig(
             search_alg=Proposer(dispatch),
-            scheduler=rays or Pausing(dispatch),
+            scheduler=Pausing(dispatch),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,

@@ -16,14 +16,13 @@ from typing import Any
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory, read_manifest
 from salt_tune.callbacks.optuna_study import StudyView
 from salt_tune.controller.controller import Steering
-from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.state import Options
 from salt_tune.options import shell_command
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked, locked_folder, sweep
 from salt_tune.runs.same_store import reopen_store, store_facts
 from salt_tune.runs.warm_start import EarlierTrial, check_comparable, earlier_trials
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import dump_space, reload_space
 from salt_tune.ui.console import console
@@ -181,7 +180,7 @@ def take_up(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> 
             left.unlink(missing_ok=True)
     options = Options(**{name: manifest[name] for name in Options.__dataclass_fields__})
     searcher = make_searcher(space, options.seed)
-    searcher.warm([_earlier(entry) for entry in manifest["warm_start"]])
+    searcher.warm_start([_earlier(entry) for entry in manifest["warm_start"]])
     view = StudyView(run.study, run.path.name, space)
     steering = Steering(
         space=space,

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import TrialRecord
-from salt_tune.searchers.base import Proposal
+from salt_tune.controller.proposal import Proposal
 from salt_tune.space.search_space import SearchSpace
 from trainable.evaluate.baselines import References
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from analysis.run_directory.trials import TrialRecord, ranking
 from salt_tune.controller.controller import Steering
-from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.state import Options
 from salt_tune.runs.journal import Journal
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.driving import Choose, first
 from tests.salt_tune.made_records import make_report

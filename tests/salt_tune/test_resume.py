@@ -13,11 +13,10 @@ import pytest
 
 from analysis.run_directory.trials import TrialRecord
 from salt_tune.controller.controller import Steering
-from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.state import Options
 from salt_tune.ray_backend.dispatcher import Dispatch, Following
 from salt_tune.runs.journal import Journal
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 

@@ -17,7 +17,7 @@ import optuna
 import pytest
 
 from salt_tune.callbacks.optuna_study import StudyView
-from salt_tune.searchers.base import Proposal, proposal
+from salt_tune.controller.proposal import Proposal, proposal
 from salt_tune.space.search_space import SearchSpace
 from tests.conftest import ROOT
 

@@ -10,8 +10,8 @@ import pytest
 
 from analysis.run_directory.trials import TrialRecord
 from salt_tune.controller.controller import Steering
+from salt_tune.controller.proposal import Proposal
 from salt_tune.controller.state import Options
-from salt_tune.searchers.base import Proposal
 from tests.salt_tune.driving import choices
 from tests.salt_tune.made_records import LR, make_report, make_space
 from tests.salt_tune.steered import World, decisions, files, known, winner
@@ -98,7 +98,7 @@ def test_the_end_of_a_finite_space_is_the_end_of_the_search(tmp_path: Path) -> N
     assert [record.state for record in steering.records.values()].count("finished") == 1
     assert steering.extend(3) == 0
     assert steering.next() is None and steering.over
-    assert world.steering(tmp_path).scheduler.trials == 4
+    assert world.steering(tmp_path).scheduler.allowed == 4
 
 
 @pytest.mark.parametrize("searcher", ["random", "grid", "sobol", "tpe"])

@@ -9,8 +9,9 @@ import yaml
 
 from analysis.errors import RunError
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
+from salt_tune.controller.factory import make_searcher
+from salt_tune.controller.proposal import proposal
 from salt_tune.runs.warm_start import Earlier, EarlierTrial, earlier_trials
-from salt_tune.searchers.base import make_searcher, proposal
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -87,8 +88,8 @@ def test_trials_come_with_their_scores_at_the_rungs_and_their_ends(tmp_path: Pat
         {"no score at a rung of this search": 1},
     )
     searcher = make_searcher(space(), seed=0)
-    searcher.warm(found.trials)
-    assert searcher.propose("T0") not in POINTS.values()
+    searcher.warm_start(found.trials)
+    assert searcher.suggest("T0") not in POINTS.values()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from salt_tune.space.conditions import corners, largest
+from salt_tune.space.corners import corners, largest
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import Edit, put, write
@@ -110,11 +110,11 @@ def test_a_point_is_tried_with_all_that_may_be_drawn_beside_it(tmp_path: Path) -
 def test_what_is_not_set_has_its_default_and_asks_for_no_draw(space: SearchSpace) -> None:
     drawn: list[str] = []
 
-    def draw(name: str, parameter: Any) -> Any:
+    def draw(name: str) -> Any:
         drawn.append(name)
-        return parameter.corners()[-1]
+        return space.parameters[name].corners()[-1]
 
-    values = space.fill({"predictor_dim": 64, "warmup": 0.15, "beta1": 0.8}, draw)
+    values = space.conditions.fill({"predictor_dim": 64, "warmup": 0.15, "beta1": 0.8}, draw)
     assert drawn == ["predictor_depth"]
     assert values == {"predictor_dim": 64, "predictor_depth": 6, "beta1": 0.8}
     config = space.config({**values, "warmup": 0.15, "predictor_num_heads": 6}, seed=0)
@@ -142,7 +142,7 @@ def test_what_is_not_set_has_its_fixed_value(tmp_path: Path) -> None:
 def test_a_condition_on_what_is_not_set_does_not_hold(
     space: SearchSpace, values: dict[str, Any], active: set[str] | None
 ) -> None:
-    assert space.active(values) == (values.keys() if active is None else active)
+    assert space.conditions.active(values) == (values.keys() if active is None else active)
 
 
 def test_a_space_with_conditions_reads_the_same_again(space: SearchSpace, tmp_path: Path) -> None:
