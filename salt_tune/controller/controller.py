@@ -104,7 +104,7 @@ class Steering(SearchState):
             listener.on_end(self.records[trial])
 
     def end(self, trial: str, state: str, error: str | None = None) -> None:
-        """A trial is over without a report that says so: it failed, or another scheduler stopped it ("pruned")."""
+        """A trial is over without a report that says so: it failed."""
         record = self.records[trial]
         if record.state not in ("running", "paused"):
             return

@@ -243,8 +243,9 @@ class AshaStop(NativeScheduler):
 class MedianStop(NativeScheduler):
     """Ray's median stopping rule: a trial whose best is worse than the median of the others' means is stopped.
 
-    It decides as it does in Ray's loop, where a trial is shown to it as it starts. Shown all at first, it lets them
-    take turns, until three have reported.
+    It stops the trials that it stops in Ray's loop. There, until three have reported, it also pauses trials while the
+    worker of another has not begun yet, which hangs on how long that takes. Here it sees a trial as it starts, and
+    pauses none.
     """
 
     def __init__(self, rungs: Sequence[float], allowed: int, **options: Any) -> None:

@@ -29,6 +29,9 @@ SPACES = {
     "freeze_thaw, tpe": ("freeze_thaw", "tpe", {"lr": LR}),
     "asha, a grid that ends": ("asha", "grid", {"predictor_depth": DEPTH}),
     "none, random": ("none", "random", {"lr": LR}),
+    "asha_stop, random": ("asha_stop", "random", {"lr": LR, "predictor_depth": DEPTH}),
+    "median, random": ("median", "random", {"lr": LR, "predictor_depth": DEPTH}),
+    "hyperband, random": ("hyperband", "random", {"lr": LR, "predictor_depth": DEPTH}),
 }
 
 
