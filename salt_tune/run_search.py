@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Literal
 
 from analysis.run_directory.paths import RunDirectory
@@ -138,7 +137,7 @@ def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machi
         manifest = remember_store(run, manifest, clips)
         controller = open_controller(run, manifest, space)
         with ray_session(shared):
-            trials = controller.scheduler.trials + extend
+            trials = controller.scheduler.allowed + extend
             resources = _settle(run, space, clips, controller.settings, shared, machine, trials)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
@@ -251,7 +250,7 @@ def _callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[
     if wandb_mode != "off":
         wanted["wandb_logger"] = {"mode": wandb_mode}
     wanted["live_table"] = {}  # the last, and so the first to be told of the end
-    return [resolve_name(CALLBACKS[name])(run, space, **settings) for name, settings in wanted.items()]
+    return [CALLBACKS[name](run, space, **settings) for name, settings in wanted.items()]
 
 
 def _say_beginning(
@@ -264,7 +263,7 @@ def _say_beginning(
     resume: bool,
 ) -> None:
     """Says how many trials there will be, and of what little use some of it may be."""
-    asked = controller.scheduler.trials
+    asked = controller.scheduler.allowed
     if (trials := controller.limit()) < asked:
         console.print(f"trials = {asked}: {_what_is_left(trials - controller.begun, controller, manifest)}")
     begun = f" ({controller.begun} of them begun)" if resume else ""

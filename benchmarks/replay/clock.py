@@ -9,28 +9,31 @@ import numpy as np
 
 from analysis.run_directory.trials import TrialState
 from benchmarks.replay.curves import Array, Pool
-from salt_tune.schedulers.asha import Move
+from salt_tune.schedulers.base import Job
 
 
 class Method(Protocol):
-    """Who decides which trial goes on: `salt_tune.schedulers.asha.Scheduler`, or a peer behind the same questions."""
+    """Who decides which trial goes on: `salt_tune.schedulers.base.Scheduler`, or a peer behind the same questions."""
 
-    rungs: tuple[float, ...]  # where trials are compared
+    compared: tuple[float, ...]  # where trials are compared
 
-    def next(self) -> Move | None:
-        """The next move."""
+    def next_job(self) -> Job | None:
+        """The next job."""
 
-    def run(self, trial: str, to: float) -> None:
+    def on_job(self, trial: str, milestone: float) -> None:
         """A trial is on its way."""
 
-    def result(self, trial: str, resource: float, score: float) -> None:
+    def on_trial_result(self, trial: str, resource: float, score: float) -> None:
         """A running trial reports."""
 
-    def end(self, trial: str) -> None:
+    def on_trial_end(self, trial: str) -> None:
         """A running trial is lost."""
 
-    def drop(self) -> list[str]:
+    def prunable(self) -> list[str]:
         """Paused trials that will never go on."""
+
+    def on_trial_prune(self, trial: str) -> None:
+        """A trial that was prunable has been given up."""
 
 
 class Proposals(Protocol):
@@ -72,7 +75,7 @@ class Replay:
         spent: steps of all trials together when the recommendation was looked at: after each stretch.
         recommended: the end of the configuration that would have been recommended then; infinite where none would.
         starts: configurations in the order of their start.
-        moves: (trial, rung) in the order in which they were begun.
+        jobs: (trial, milestone) in the order in which they were begun.
         makespan: the clock at the end.
         finished: how many trials went to the full length.
     """
@@ -80,7 +83,7 @@ class Replay:
     spent: list[float] = field(default_factory=list)
     recommended: list[float] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
-    moves: list[tuple[str, float]] = field(default_factory=list)
+    jobs: list[tuple[str, float]] = field(default_factory=list)
     makespan: float = 0.0
     finished: int = 0
 
@@ -88,7 +91,7 @@ class Replay:
 def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed: int = 0) -> Replay:
     """Runs a search until no worker has anything to do.
 
-    Whenever a stretch ends, its trial reports, and all free workers ask for the next move. A trial that diverges ends
+    Whenever a stretch ends, its trial reports, and all free workers ask for the next job. A trial that diverges ends
     itself at that step. The recommendation is the product's: who came to the deepest rung, and there the best score.
 
     Args:
@@ -100,23 +103,23 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
     """
     values, state = pool.values[seed], Replay()
     lost_at = _first_lost(values)
-    rungs = set(method.rungs)
+    rungs = set(method.compared)
     configs: dict[str, int] = {}
     reached: dict[str, int] = {}
     running: list[_Stretch] = []
     now, steps, best = 0.0, 0, (0.0, math.inf, math.inf)
     while True:
-        while len(running) < workers and (move := method.next()) is not None:
-            trial = move.trial or f"T{len(configs)}"
+        while len(running) < workers and (job := method.next_job()) is not None:
+            trial = job.trial or f"T{len(configs)}"
             if trial not in configs:
                 configs[trial] = proposals.start(trial)
                 state.starts.append(configs[trial])
-            config, begin, to = configs[trial], reached.get(trial, 0), round(move.to)
+            config, begin, to = configs[trial], reached.get(trial, 0), round(job.milestone)
             stop = min(to, int(lost_at[config]))
-            method.run(trial, move.to)
-            state.moves.append((trial, move.to))
+            method.on_job(trial, job.milestone)
+            state.jobs.append((trial, job.milestone))
             done_at = now + float(pool.clock[config, stop] - pool.clock[config, begin])
-            heapq.heappush(running, _Stretch(done_at, len(state.moves), trial, config, now, begin, stop, to))
+            heapq.heappush(running, _Stretch(done_at, len(state.jobs), trial, config, now, begin, stop, to))
         if not running:
             break
         stretch = heapq.heappop(running)
@@ -124,18 +127,19 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
         reached[stretch.trial] = stretch.stop
         score = float(values[stretch.config, stretch.stop])
         if score == math.inf:
-            method.end(stretch.trial)
+            method.on_trial_end(stretch.trial)
             proposals.end(stretch.trial, TrialState.DIVERGED, math.inf)
         else:
-            method.result(stretch.trial, stretch.to, score)
+            method.on_trial_result(stretch.trial, stretch.to, score)
             if stretch.to in rungs:
                 best = min(best, (-stretch.to, score, float(pool.ends[stretch.config])))
                 proposals.report(stretch.trial, stretch.to, score)
-            if stretch.to == round(method.rungs[-1]):
+            if stretch.to == round(method.compared[-1]):
                 state.finished += 1
                 proposals.end(stretch.trial, TrialState.COMPLETE, score)
-        for dropped in method.drop():
-            proposals.end(dropped, TrialState.PRUNED, float(values[configs[dropped], reached[dropped]]))
+        for pruned in method.prunable():
+            method.on_trial_prune(pruned)
+            proposals.end(pruned, TrialState.PRUNED, float(values[configs[pruned], reached[pruned]]))
         state.spent.append(steps + sum(other.steps_by(now) for other in running))
         state.recommended.append(best[2])
     state.makespan = now

@@ -11,9 +11,10 @@ from typing import Any, Literal
 from benchmarks.replay import peers
 from benchmarks.replay.clock import Method
 from salt_tune.schedulers import freeze_thaw, learning_curves
-from salt_tune.schedulers.asha import Move, Promotions, Scheduler
+from salt_tune.schedulers.asha import Asha
+from salt_tune.schedulers.base import Job, Scheduler
 from salt_tune.schedulers.freeze_thaw import FreezeThaw
-from salt_tune.space import schedule
+from salt_tune.schedulers.full_length import FullLength
 from salt_tune.space.schedule import Schedule
 
 Searching = Literal["shared order", "random", "tpe", "gp"]
@@ -51,20 +52,20 @@ class Interleaved(FreezeThaw):
 
     _promoted = 0
 
-    def next(self) -> Move | None:
-        """See `Scheduler.next`."""
-        if self._promoted < self.started - self.trials // 3 and self.started < self.trials:
-            self.trials, trials = self.started, self.trials
-            move = super().next()
-            self.trials = trials
-            if move is not None:
-                return move
-        return super().next()
+    def next_job(self) -> Job | None:
+        """See `Scheduler.next_job`."""
+        if self._promoted < self.started - self.allowed // 3 and self.started < self.allowed:
+            self.allowed, allowed = self.started, self.allowed
+            job = super().next_job()
+            self.allowed = allowed
+            if job is not None:
+                return job
+        return super().next_job()
 
-    def run(self, trial: str, to: float) -> None:
-        """See `Scheduler.run`."""
+    def on_job(self, trial: str, milestone: float) -> None:
+        """See `Scheduler.on_job`."""
         self._promoted += trial in self._order
-        super().run(trial, to)
+        super().on_job(trial, milestone)
 
 
 def rungs(name: Literal["freeze_thaw", "asha", "none"], full: int, first: int = 1) -> tuple[float, ...]:
@@ -74,17 +75,17 @@ def rungs(name: Literal["freeze_thaw", "asha", "none"], full: int, first: int = 
 
 def thaw(trials: int, full: int, keep: int | None = None, kind: type[FreezeThaw] = FreezeThaw) -> Scheduler:
     """Freeze-thaw at the rungs that a search gives it."""
-    return kind(rungs("freeze_thaw", full), trials, keep)
+    return kind(rungs("freeze_thaw", full), trials, keep=keep)
 
 
 def asha(trials: int, full: int, first: int) -> Scheduler:
     """ASHA with promotions, at the rungs that a search gives it."""
-    return Promotions(rungs("asha", full, first), trials)
+    return Asha(rungs("asha", full, first), trials)
 
 
 def to_the_end(trials: int, full: int) -> Scheduler:
     """No schedule: all trials at full length."""
-    return Promotions(rungs("none", full), trials)
+    return FullLength(rungs("none", full), trials)
 
 
 def _syne(kind: Literal["stopping", "promotion"], grace: int, trials: int, full: int) -> Method:
@@ -133,14 +134,14 @@ def _varied() -> dict[str, Contender]:
             (learning_curves, name)
             for name in ("CLOCKS", "SLOPES", "PERSISTENCES", "NOISES", "MEAN_SPREAD", "SCALE_WEIGHT")
         ),
-        (schedule, "FREEZE_THAW_FACTOR"),
+        (freeze_thaw, "RUNG_FACTOR"),
     ):
         value = getattr(module, name)
         for label, power in (("halved", -1), ("doubled", 1)):
             changed: Any = 2.0**power * value if isinstance(value, float) else tuple(2.0**power * one for one in value)
             if name == "PERSISTENCES":  # correlations: what is doubled is how long a slope persists
                 changed = tuple(one ** (0.5**power) for one in value)
-            if name == "FREEZE_THAW_FACTOR":  # a factor: what is doubled is its logarithm
+            if name == "RUNG_FACTOR":  # a factor: what is doubled is its logarithm
                 changed = value ** (2.0**power)
             varied[f"{name} {label}"] = Contender(thaw, constants=((module, name, changed),))
     return varied

@@ -6,7 +6,8 @@ import numpy as np
 
 from analysis.run_directory.trials import TrialState
 from benchmarks.replay.curves import Pool
-from salt_tune.searchers.base import Method, Searcher
+from salt_tune.registry import SEARCHERS
+from salt_tune.space.conditions import Conditions
 from salt_tune.space.parameters import Range
 
 
@@ -38,35 +39,35 @@ class Learned:
     uniformly in the logarithm is the logarithm. The searcher learns from the configuration that was trained.
 
     Args:
-        method: of the searcher.
+        searcher: its name.
         pool: the configurations.
         trials: how many there will be.
         seed: of the searcher.
     """
 
-    def __init__(self, method: Method, pool: Pool, trials: int, seed: int) -> None:
+    def __init__(self, searcher: str, pool: Pool, trials: int, seed: int) -> None:
         if pool.units is None:
-            raise ValueError(f"{pool.task}: searcher {method} needs the hyperparameters of its configurations")
+            raise ValueError(f"{pool.task}: searcher {searcher} needs the hyperparameters of its configurations")
         self._units = pool.units.copy()
         self._names = [f"x{number}" for number in range(self._units.shape[1])]
         parameters = {name: Range(type="uniform", low=0, high=1) for name in self._names}
-        self._searcher = Searcher(method, parameters, seed=seed, trials=trials)
+        self._searcher = SEARCHERS[searcher](Conditions(parameters), seed=seed, trials=trials)
 
     def start(self, trial: str) -> int:
         """See `clock.Proposals`."""
-        proposed = self._searcher.propose(trial)
+        proposed = self._searcher.suggest(trial)
         assert proposed is not None
         point = np.array([proposed[name] for name in self._names])
         nearest = int(np.argmin(((self._units - point) ** 2).sum(1)))
         unit = self._units[nearest].tolist()
         self._units[nearest] = np.inf
-        self._searcher.adopt(trial, dict(zip(self._names, unit, strict=True)))
+        self._searcher.on_trial_add(trial, dict(zip(self._names, unit, strict=True)))
         return nearest
 
     def report(self, trial: str, rung: float, score: float) -> None:
         """See `clock.Proposals`."""
-        self._searcher.report(trial, rung, score)
+        self._searcher.on_trial_result(trial, rung, score)
 
     def end(self, trial: str, state: TrialState, score: float) -> None:
         """See `clock.Proposals`."""
-        self._searcher.end(trial, state, score)
+        self._searcher.on_trial_complete(trial, state, score)

@@ -10,7 +10,7 @@ from benchmarks.replay.clock import Method, replay
 from benchmarks.replay.curves import Pool
 from benchmarks.replay.methods import asha, thaw
 from benchmarks.replay.proposals import InOrder
-from salt_tune.schedulers.asha import Move
+from salt_tune.schedulers.base import Job
 
 TRIALS, WORKERS, FULL = 10_000, 100, 27
 
@@ -27,40 +27,46 @@ class Timed:
 
     def __init__(self, method: Method) -> None:
         self._method = method
-        self.rungs = method.rungs
+        self.compared = method.compared
         self.seconds = [0.0]
 
-    def next(self) -> Move | None:
+    def next_job(self) -> Job | None:
         """See `clock.Method`."""
         started = time.perf_counter()
-        move = self._method.next()
+        job = self._method.next_job()
         self.seconds[-1] += time.perf_counter() - started
-        return move
+        return job
 
-    def run(self, trial: str, to: float) -> None:
+    def on_job(self, trial: str, milestone: float) -> None:
         """See `clock.Method`."""
         started = time.perf_counter()
-        self._method.run(trial, to)
+        self._method.on_job(trial, milestone)
         self.seconds[-1] += time.perf_counter() - started
 
-    def result(self, trial: str, resource: float, score: float) -> None:
+    def on_trial_result(self, trial: str, resource: float, score: float) -> None:
         """See `clock.Method`."""
         started = time.perf_counter()
-        self._method.result(trial, resource, score)
+        self._method.on_trial_result(trial, resource, score)
         self.seconds.append(time.perf_counter() - started)
 
-    def end(self, trial: str) -> None:
+    def on_trial_end(self, trial: str) -> None:
         """See `clock.Method`."""
         started = time.perf_counter()
-        self._method.end(trial)
+        self._method.on_trial_end(trial)
         self.seconds.append(time.perf_counter() - started)
 
-    def drop(self) -> list[str]:
+    def prunable(self) -> list[str]:
         """See `clock.Method`."""
         started = time.perf_counter()
-        dropped = self._method.drop()
+        prunable = self._method.prunable()
         self.seconds[-1] += time.perf_counter() - started
-        return dropped
+        return prunable
+
+    def on_trial_prune(self, trial: str) -> None:
+        """See `clock.Method`."""
+        started = time.perf_counter()
+        self._method.on_trial_prune(trial)
+        self.seconds[-1] += time.perf_counter() - started
 
 
 def measure() -> None:

@@ -11,8 +11,8 @@ from datetime import datetime
 from io import StringIO
 from typing import Any, Literal
 
-from benchmarks.replay.peers import METRIC, TIME, milestones
-from salt_tune.schedulers.asha import Move
+from salt_tune.schedulers.asha import Asha
+from salt_tune.schedulers.base import Job
 
 with redirect_stdout(StringIO()):  # it lists what else could be installed
     from syne_tune.backend.trial_status import Trial
@@ -20,6 +20,8 @@ with redirect_stdout(StringIO()):  # it lists what else could be installed
     from syne_tune.optimizer import baselines
 
 Kind = Literal["stopping", "promotion"]
+
+METRIC, TIME = "value", "training_iteration"
 
 logging.getLogger("syne_tune").setLevel(logging.ERROR)
 PROMOTES = hasattr(baselines, "HyperTune")  # 0.13
@@ -37,7 +39,7 @@ class SynePeer:
     """
 
     def __init__(self, kind: Kind, trials: int, full: int, grace: int, eta: int = 3) -> None:
-        self.rungs = milestones(grace, full, eta)
+        self.compared = (*Asha.rung_points(grace, full, eta), float(full))
         self._scheduler = _scheduler(kind, full, grace, eta)
         self._trials = trials
         self._known: dict[str, Any] = {}
@@ -46,19 +48,19 @@ class SynePeer:
         self._passed_over = 0
         self._suggestion: Any = None  # asked for, not begun: Syne Tune counts on being obeyed
 
-    def next(self) -> Move | None:
+    def next_job(self) -> Job | None:
         """See `clock.Method`."""
         if self._going:
-            return Move(self._going[0], self._steps[self._going[0]] + 1, "Syne Tune's")
+            return Job(self._going[0], self._steps[self._going[0]] + 1, "Syne Tune's")
         if self._suggestion is None:
             number = len(self._known) + self._passed_over
             self._suggestion = self._scheduler.suggest(number) if PROMOTES else self._scheduler.suggest()
         if not self._suggestion.spawn_new_trial_id:
             name = f"T{self._suggestion.checkpoint_trial_id}"
-            return Move(name, self._steps[name] + 1, "Syne Tune's")
-        return Move(None, 1, "Syne Tune's") if len(self._known) < self._trials else None
+            return Job(name, self._steps[name] + 1, "Syne Tune's")
+        return Job(None, 1, "Syne Tune's") if len(self._known) < self._trials else None
 
-    def run(self, trial: str, to: float) -> None:  # noqa: ARG002
+    def on_job(self, trial: str, milestone: float) -> None:  # noqa: ARG002
         """See `clock.Method`."""
         if self._going and self._going[0] == trial:
             self._going.popleft()
@@ -71,7 +73,7 @@ class SynePeer:
             self._known[trial].config = self._suggestion.config
         self._suggestion = None
 
-    def result(self, trial: str, resource: float, score: float) -> None:
+    def on_trial_result(self, trial: str, resource: float, score: float) -> None:
         """See `clock.Method`."""
         self._steps[trial] += 1
         self._forget_a_start()
@@ -79,17 +81,20 @@ class SynePeer:
         decision = self._scheduler.on_trial_result(self._known[trial], report)
         if decision == "CONTINUE":
             self._going.append(trial)
-        elif decision == "STOP" and resource >= self.rungs[-1]:
+        elif decision == "STOP" and resource >= self.compared[-1]:
             self._scheduler.on_trial_complete(self._known[trial], report)
 
-    def end(self, trial: str) -> None:
+    def on_trial_end(self, trial: str) -> None:
         """See `clock.Method`."""
         self._forget_a_start()
         self._scheduler.on_trial_error(self._known[trial])
 
-    def drop(self) -> list[str]:
+    def prunable(self) -> list[str]:
         """See `clock.Method`."""
         return []
+
+    def on_trial_prune(self, trial: str) -> None:
+        """See `clock.Method`."""
 
     def _forget_a_start(self) -> None:
         """A new trial that was suggested but cannot be started is asked for anew: by now there may be a promotion."""

@@ -36,6 +36,7 @@ class LiveTable:
         self._trials: Mapping[str, Trial] = {}
         self._parameters = tuple(space.searched())
         self._rungs = space.schedule.rung_points()
+        self._training: set[str] = set()
         self._live = (
             Live(get_renderable=self._table, console=console, refresh_per_second=2) if console.is_terminal else None
         )
@@ -47,7 +48,11 @@ class LiveTable:
             self._live.start()
 
     def on_trial_start(self, trial: Trial) -> None:
-        """Piped, says that a trial starts or goes on."""
+        """Piped, says that a trial starts or goes on; where it does so without a pause, at rungs and whole epochs."""
+        told = trial.id not in self._training or self._is_told(trial.resource)
+        self._training.add(trial.id)
+        if not told:
+            return
         if not trial.scores:
             given = trial.parameters
             values = "  ".join(f"{name} {number(given[name])}" for name in self._parameters if name in given)
@@ -59,18 +64,19 @@ class LiveTable:
     def on_trial_result(self, trial: Trial, report: Report) -> None:
         """Piped, says what came at rungs and whole epochs."""
         resource, reached = self._space.schedule.resource, float(report["resource"])
-        told = reached in self._rungs or (resource == "epoch" and reached.is_integer())
-        if told and trial.value("val_loss") is not None:
+        if self._is_told(reached) and trial.value("val_loss") is not None:
             point = f"{UNITS[resource][0]} {quantity(reached)}"
             losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
             self._say(trial, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
 
     def on_trial_pause(self, trial: Trial) -> None:
         """Piped, says where a trial has paused."""
+        self._training.discard(trial.id)
         self._say(trial, f"paused at {quantity(trial.resource)}")
 
     def on_trial_end(self, trial: Trial) -> None:
         """Piped, says how a trial has ended."""
+        self._training.discard(trial.id)
         reason = f": {trial.error}" if trial.error else ""
         self._say(trial, f"{trial.state} after {amount(trial.resource, self._space.schedule.resource)}{reason}")
 
@@ -78,6 +84,9 @@ class LiveTable:
         """Leaves the table as it was last."""
         if self._live:
             self._live.stop()
+
+    def _is_told(self, point: float) -> bool:
+        return point in self._rungs or (self._space.schedule.resource == "epoch" and point.is_integer())
 
     def _say(self, trial: Trial, what: str) -> None:
         if self._live is None:

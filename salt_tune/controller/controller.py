@@ -34,7 +34,7 @@ from salt_tune.controller.new_trial import cost_of, new_trial
 from salt_tune.controller.replicates import next_replicate
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.journal import Journal
-from salt_tune.schedulers.asha import Scheduler
+from salt_tune.schedulers.base import Scheduler
 from salt_tune.searchers.base import Searcher
 from salt_tune.space.search_space import SearchSpace
 
@@ -98,7 +98,7 @@ class Controller:
     def over(self) -> bool:
         """Whether nothing runs and nothing is left to do."""
         idle = not any(trial.state is TrialState.RUNNING for trial in self.trials.values())
-        return idle and self.scheduler.next() is None and self._next_replicate() is None
+        return idle and self.scheduler.next_job() is None and self._next_replicate() is None
 
     @property
     def begun(self) -> int:
@@ -124,24 +124,24 @@ class Controller:
 
     def _choose(self) -> JobStarted | None:
         """The next job, whose trial is added where it is a new one."""
-        job = self.scheduler.next()
+        job = self.scheduler.next_job()
         if job is None:
             replicate = None if self.scheduler.running else self._next_replicate()
             if replicate is None:
                 return None
             return self._job(replicate, self.scheduler.rungs[-1], "another seed of a finalist")
         if job.trial is not None:
-            return self._job(job.trial, job.to, job.why)
+            return self._job(job.trial, job.milestone, job.reason)
         number = self.scheduler.started
         name = f"T{number}"
         if name in self.trials:  # the process before this one died over it
-            return self._job(name, job.to, job.why)
-        parameters = self.searcher.propose(name)
+            return self._job(name, job.milestone, job.reason)
+        parameters = self.searcher.suggest(name)
         if parameters is None:
             self._exhausted(number)
             return self._choose()
         seed = self.settings.seed + (number if self.settings.vary_seeds else 0)
-        return self._job(new_trial(self.space, name, parameters, seed), job.to, job.why)
+        return self._job(new_trial(self.space, name, parameters, seed), job.milestone, job.reason)
 
     def _job(self, trial: TrialAdded | str, milestone: float, reason: str) -> JobStarted:
         if isinstance(trial, TrialAdded):
@@ -158,7 +158,7 @@ class Controller:
 
     def extend(self, trials: int) -> int:
         """Allows more trials, as far as there are configurations left for them; returns how many."""
-        most = self.scheduler.trials + trials - self.begun
+        most = self.scheduler.allowed + trials - self.begun
         more = max(0, trials - most + self.searcher.left(most))
         if more:
             self._decide(TrialsAllowed(more, total=False))
@@ -166,11 +166,11 @@ class Controller:
 
     def limit(self) -> int:
         """Takes back the trials that there is no configuration left for; returns how many are allowed in all."""
-        most = self.scheduler.trials - self.begun
+        most = self.scheduler.allowed - self.begun
         left = self.searcher.left(most)
         if left < most:
             self._exhausted(self.begun + left)
-        return self.scheduler.trials
+        return self.scheduler.allowed
 
     def _exhausted(self, trials: int) -> None:
         """All configurations of the space are or will be tried; the scheduler goes on with those."""
@@ -267,27 +267,28 @@ class Controller:
         trial = self.trials.apply(event)
         match event:
             case TrialsAllowed():
-                self.scheduler.trials = self.trials.allowed or 0
+                self.scheduler.allowed = self.trials.allowed or 0
             case TrialPruned():
                 self._prunable.remove(event.trial)
         if trial is not None and trial.replicate_of is None:  # replicates are the controller's own
             self._tell_scheduler_and_searcher(event, trial)
         told = isinstance(event, ResultReported | TrialEnded)
         if told and trial is not None and trial.state is not TrialState.RUNNING:
-            self._prunable += self.scheduler.drop()
+            self._prunable = self.scheduler.prunable()
 
     def _tell_scheduler_and_searcher(self, event: Event, trial: Trial) -> None:
         match event:
             case TrialAdded():
-                self.searcher.adopt(trial.id, trial.parameters)
+                self.searcher.on_trial_add(trial.id, trial.parameters)
             case JobStarted():
-                self.scheduler.run(trial.id, event.milestone)
+                self.scheduler.on_job(trial.id, event.milestone)
             case ResultReported() if not ends_lost(event.status):
                 if event.resource in self.space.schedule.rung_points():
-                    self.searcher.report(trial.id, event.resource, event.score, cost_of(trial, self.space))
-                self.scheduler.result(trial.id, event.resource, event.score)
+                    self.searcher.on_trial_result(trial.id, event.resource, event.score, cost_of(trial, self.space))
+                self.scheduler.on_trial_result(trial.id, event.resource, event.score)
         if isinstance(event, ResultReported | TrialEnded) and trial.state.ended:
-            self.scheduler.end(trial.id)
-            self.searcher.end(trial.id, trial.state, trial.score)
+            self.scheduler.on_trial_end(trial.id)
+            self.searcher.on_trial_complete(trial.id, trial.state, trial.score)
         elif isinstance(event, TrialPruned):
-            self.searcher.end(trial.id, trial.state, trial.score)
+            self.scheduler.on_trial_prune(trial.id)
+            self.searcher.on_trial_complete(trial.id, trial.state, trial.score)

@@ -5,28 +5,46 @@ from typing import Any
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.settings import Settings
+from salt_tune.registry import SCHEDULERS, SEARCHERS
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.warm_start import remembered_trials
-from salt_tune.schedulers.asha import Promotions, Scheduler
-from salt_tune.schedulers.freeze_thaw import FreezeThaw
-from salt_tune.searchers.base import make_searcher
+from salt_tune.schedulers.base import Scheduler
+from salt_tune.searchers.base import Searcher
 from salt_tune.space.schedule import Schedule
 from salt_tune.space.search_space import SearchSpace
 
 
-def make_scheduler(schedule: Schedule, trials: int, keep: int | None = None) -> Scheduler:
-    """The scheduler that a space names; for one of Ray's, the one that lets all trials go to the end.
+def make_scheduler(schedule: Schedule, allowed: int, keep: int | None = None) -> Scheduler:
+    """The scheduler that a space names.
 
     Args:
         schedule: names it, and has its rungs.
-        trials: how many trials may be started.
-        keep: paused trials that may keep a checkpoint, for freeze_thaw.
+        allowed: how many trials may be started.
+        keep: paused trials that may keep a checkpoint; None: all.
     """
-    if schedule.scheduler == "freeze_thaw":
-        return FreezeThaw(schedule.rung_points(), trials, keep)
-    if schedule.scheduler == "asha":
-        return Promotions(schedule.rung_points(), trials, schedule.reduction_factor)
-    return Promotions((schedule.full,), trials, schedule.reduction_factor)
+    return SCHEDULERS[schedule.scheduler](
+        schedule.rung_points(),
+        allowed,
+        reduction_factor=schedule.reduction_factor,
+        keep=keep,
+        reports=schedule.report_points(),
+    )
+
+
+def make_searcher(space: SearchSpace, seed: int) -> Searcher:
+    """The searcher that a space names.
+
+    Args:
+        space: names it, and has what is searched.
+        seed: of its draws.
+    """
+    return SEARCHERS[space.searcher](
+        space.conditions,
+        seed=seed,
+        start_from=space.start_from,
+        trials=space.trials,
+        objectives=2 if space.against else 1,
+    )
 
 
 def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> Controller:
@@ -45,7 +63,7 @@ def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSp
             left.unlink(missing_ok=True)
     settings = Settings(**{name: manifest[name] for name in Settings.__dataclass_fields__})
     searcher = make_searcher(space, settings.seed)
-    searcher.warm(remembered_trials(manifest))
+    searcher.warm_start(remembered_trials(manifest))
     controller = Controller(
         space=space,
         settings=settings,

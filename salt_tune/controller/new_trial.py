@@ -15,7 +15,7 @@ def new_trial(space: SearchSpace, name: str, parameters: Mapping[str, Any], seed
     Its configuration may not fit: then its worker says so, and it fails.
     """
     config = space.hyperparameters(parameters, seed)
-    active = space.active(parameters)
+    active = space.conditions.active(parameters)
     named = {name: config[name] for name in space.searched() if name in active or name not in space.parameters}
     return TrialAdded(name, named, config, seed)
 

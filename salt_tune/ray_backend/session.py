@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from salt_tune.ray_backend.temporary_folder import keep_out_of_home, ray_folder
+from salt_tune.controller.factory import make_searcher
+from salt_tune.ray_backend.environment import set_ray_environment
+from salt_tune.ray_backend.temporary_folder import ray_folder
 from salt_tune.resources.allocation import Resources, share_out
 from salt_tune.resources.packing import measure_packing
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.config import TrialConfig
@@ -19,20 +20,6 @@ from trainable.model.size import ModelSize
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials share the clip store through the page cache, not through Ray
 PROBED = 6  # proposals that --concurrent auto measures
-
-RAY_ENVIRONMENT = {
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that were stopped as they failed: told by us
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # probe_top1 comes at whole epochs only
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the search remembers by its journal
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they come from `ray_loggers`
-}
 
 
 def machine_share(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | None) -> Resources:
@@ -52,19 +39,13 @@ def machine_share(concurrent: int | Literal["auto"] | None, gpus_per_trial: floa
 
 def count_gpus() -> int:
     """The GPUs that Ray will find: those of the machine that this process may see."""
-    _set_ray_environment()
+    set_ray_environment()
     from ray._private.accelerators import get_accelerator_manager_for_resource
 
     manager = get_accelerator_manager_for_resource("GPU")
     visible = manager.get_current_process_visible_accelerator_ids()
     found = int(manager.get_current_node_num_accelerators())
     return found if visible is None else min(found, len(visible))
-
-
-def _set_ray_environment() -> None:
-    """Ray reads it as it is imported."""
-    os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})
-    keep_out_of_home()
 
 
 @contextmanager
@@ -74,7 +55,7 @@ def ray_session(resources: Resources) -> Iterator[None]:
     Raises:
         UserError: Ray cannot be started.
     """
-    _set_ray_environment()
+    set_ray_environment()
     import ray
 
     # A trial that fails gets a line of ours; its traceback lies in ray/.
@@ -121,7 +102,7 @@ def measure_sizes(hyperparameters: list[dict[str, Any]], store: ClipStore) -> li
 def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int) -> Resources:
     """What each trial gets, by measuring on the first proposals what pays."""
     searcher = make_searcher(space, seed)
-    first = [parameters for number in range(PROBED) if (parameters := searcher.propose(f"T{number}")) is not None]
+    first = [parameters for number in range(PROBED) if (parameters := searcher.suggest(f"T{number}")) is not None]
     proposed = [space.hyperparameters(parameters, seed) for parameters in first]
     fitting = [values for values in proposed if _fits(values, store)]
     sizes = dict(enumerate(measure_sizes(fitting, store)))

@@ -1,7 +1,6 @@
 """Ray's side of the decisions: Tune asks here which trial to run, and hears "continue", "pause" or "stop".
 
-All decisions are the `Controller`'s; these classes only translate. With one of Ray's own schedulers
-(`native_schedulers.py`), the controller suggests and records, and Ray decides which trial goes on.
+All decisions are the `Controller`'s; these classes only translate.
 """
 
 import re
@@ -127,28 +126,33 @@ class Following(TrialProgressCallback):
             self._dispatch.report(result["trial"], result["report"])
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """See `ray.tune.Callback`; of a trial that goes on, only one of Ray's own schedulers says this."""
-        self._end(trial, TrialState.PRUNED)
+        """See `ray.tune.Callback`; the controller has said so."""
+        self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
         self._dispatch.leaves_full_disk(_error_of(trial))
         if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
             self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
-            self._end(trial, TrialState.FAILED, _error_of(trial))
+            self._fail(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """See `ray.tune.Callback`: before a trial is tried again, which on a full disk is of no use."""
         self._dispatch.leaves_full_disk(_error_of(trial))
 
-    def _end(self, trial: RayTrial, state: TrialState, error: str | None = None) -> None:
+    def _forget(self, trial: RayTrial) -> bool:
+        """Ray's trial is done with; says whether that ends ours, which may start again in another."""
         name = trial.config["trial"]["id"]
         known = self._dispatch.trials.pop(name, None) is not None
         if name in self._dispatch.restarting:
             self._dispatch.restarting.remove(name)
-        elif known and not self._dispatch.stopping:
+            return False
+        return known
+
+    def _fail(self, trial: RayTrial) -> None:
+        if self._forget(trial) and not self._dispatch.stopping:
             with self._dispatch.guarded():
-                self._dispatch.controller.end(name, state, error)
+                self._dispatch.controller.end(trial.config["trial"]["id"], TrialState.FAILED, _error_of(trial))
 
 
 def _error_of(trial: RayTrial) -> str:

@@ -31,21 +31,17 @@ def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, reso
 
     from salt_tune.ray_backend.dispatcher import Dispatch
     from salt_tune.ray_backend.loggers import onlookers
-    from salt_tune.ray_backend.native_schedulers import make_ray_scheduler, remind
     from salt_tune.ray_backend.tune_adapters import Following, Pausing, Proposer
     from trainable.ray_trainable import VJepaTrainable
 
     space = controller.space
     dispatch = Dispatch(controller, resources.concurrent)
-    rays = make_ray_scheduler(space.schedule, space.objective)
-    if rays is not None:
-        remind(rays, controller)
     tuner = tune.Tuner(
         tune.with_resources(VJepaTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space={"task": _task(run, space, store, resources)},
         tune_config=tune.TuneConfig(
             search_alg=Proposer(dispatch),
-            scheduler=rays or Pausing(dispatch),
+            scheduler=Pausing(dispatch),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,

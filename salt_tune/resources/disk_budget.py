@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from salt_tune.registry import SCHEDULERS
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size, counted
@@ -50,14 +51,13 @@ class DiskBound:
 def most_paused(space: SearchSpace, trials: int, keep: int | None = None) -> int:
     """How many paused trials may have a checkpoint at once.
 
-    With freeze_thaw it is `keep`. ASHA gives a checkpoint up only where its trial can never be promoted, which may be
-    nowhere before the end, and Ray's HyperBand keeps all. The others never pause a trial.
+    It is `keep` where the scheduler limits them. Another one that pauses trials may need all: ASHA gives a checkpoint
+    up only where its trial can never be promoted, which may be nowhere before the end.
     """
-    schedule = space.schedule
-    if schedule.scheduler == "freeze_thaw" and keep is not None:
+    scheduler = SCHEDULERS[space.schedule.scheduler]
+    if scheduler.limits_checkpoints and keep is not None:
         return min(trials, keep)
-    pauses = schedule.scheduler in ("freeze_thaw", "asha", "hyperband")
-    return trials if pauses and len(schedule.rung_points()) > 1 else 0
+    return trials if scheduler.pauses and len(space.schedule.rung_points()) > 1 else 0
 
 
 def disk_bound(
@@ -93,7 +93,8 @@ def disk_bound(
         "clip losses": reports * _blocks(clips * (name + CLIP_LOSS) + PARQUET),
         "reports": reports * REPORT + started * TRIAL + SEARCH,
     }
-    return DiskBound(held, largest, parts, concurrent + 1, keeps=space.schedule.scheduler == "freeze_thaw")
+    limited = SCHEDULERS[space.schedule.scheduler].limits_checkpoints
+    return DiskBound(held, largest, parts, concurrent + 1, keeps=limited)
 
 
 def keep_for_limit(bound: DiskBound, limit: float) -> int:

@@ -110,12 +110,10 @@ def _at_rungs(scores: dict[float, float], space: SearchSpace) -> dict[float, flo
 
 def _parameters(hyperparameters: dict[str, Any], space: SearchSpace) -> tuple[dict[str, Any], str | None]:
     """The values of what `space` varies, and why the configuration is none of its own, where it is not."""
-    values: dict[str, Any] = {}
-    for name, parameter in space.parameters.items():
-        if space.applies(name, values):
-            if not fits(parameter.distribution(), hyperparameters.get(name)):
-                return values, f"{name} is not in its range"
-            values[name] = hyperparameters[name]
+    values = space.conditions.fill({}, hyperparameters.get)
+    for name, value in values.items():
+        if not fits(space.parameters[name].distribution(), value):
+            return values, f"{name} is not in its range"
     for name in FIELD_NAMES:
         if name not in values and name not in MAY_DIFFER and hyperparameters.get(name) != space.constant(name):
             return values, f"{name} has another value, and is not searched"

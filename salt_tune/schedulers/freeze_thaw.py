@@ -3,12 +3,13 @@
 import math
 from bisect import insort
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from salt_tune.schedulers.asha import LOST, Move, Scheduler
+from salt_tune.schedulers.base import Job, Scheduler
 from salt_tune.schedulers.learning_curves import Array, CurveModel
 
 HEAVY_TAILS = (
@@ -20,26 +21,28 @@ REFIT_AFTER = 0.01  # share of new results that the model is fitted again for: e
 OUTLIER = (
     3.0  # a value further above the median of the first rung than so many times what the best is below counts as that
 )
+RUNG_FACTOR = 2**0.5  # between rungs, where a space names none
 
 
 class FreezeThaw(Scheduler):
     """Asks a model of the curves which paused trial deserves the next stretch of training.
 
-    A trial's worth is its expected improvement on the best finished trial (before there is one, on the best
+    A trial's worth is its expected improvement on the best complete trial (before there is one, on the best
     prediction) at the end of training, over the resource to its next rung. All trials are started first.
-    Who has no fair chance to beat the best waits, even where a worker is free: what runs may yet disappoint. The search
-    ends when a trial has finished and no other has a fair chance to beat it.
+    A trial without a fair chance to beat the best waits, even where a worker is free: what runs may yet disappoint. The
+    search ends when a trial is complete and no other has a fair chance to beat it.
 
     Args:
         rungs: see `Scheduler`.
-        trials: see `Scheduler`.
-        keep: paused trials that may keep a checkpoint; the least promising give theirs up. None: all.
+        allowed: see `Scheduler`.
+        options: see `Scheduler`; above `keep`, the least promising of the paused trials give their checkpoints up.
     """
 
-    def __init__(self, rungs: Sequence[float], trials: int, keep: int | None = None) -> None:
-        super().__init__(rungs, trials)
+    limits_checkpoints = True
+
+    def __init__(self, rungs: Sequence[float], allowed: int, **options: Any) -> None:
+        super().__init__(rungs, allowed, **options)
         self._model = CurveModel(self.rungs)
-        self._keep = keep
         self._ids: list[str] = []
         self._costs = np.diff(self.rungs, append=math.inf)
         self._values = np.full((0, len(self.rungs)), np.nan)  # of each trial at each rung
@@ -50,62 +53,73 @@ class FreezeThaw(Scheduler):
         self._results = self._fitted_on = 0
         self._judged: tuple[Array, Array] | None = None  # of the paused trials, until something changes
 
-    def next(self) -> Move | None:
-        """See `Scheduler.next`."""
-        if self.started < self.trials:
-            return Move(None, self.rungs[0], "not all trials have been started")
+    @staticmethod
+    def rung_points(first: float, full: float, reduction_factor: float) -> tuple[float, ...]:  # noqa: ARG004
+        """See `Scheduler.rung_points`: whole multiples of the first, about `RUNG_FACTOR` apart."""
+        rungs: list[float] = []
+        multiple = 1.0
+        while first * multiple < full:
+            rungs.append(first * multiple)
+            multiple = max(multiple + 1, round(multiple * RUNG_FACTOR))
+        return tuple(rungs)
+
+    def next_job(self) -> Job | None:
+        """See `Scheduler.next_job`."""
+        if self.started < self.allowed:
+            return Job(None, self.rungs[0], "not all trials have been started")
         paused = np.flatnonzero(self._paused)
         if not len(paused):
             return None
         chance, gain = self._chances(paused)
         fair = chance >= WORTHWHILE
         if not fair.any():
-            if self._running or self._best_finished() < LOST:
+            if self._running or self._best_complete() < math.inf:
                 return None
             fair[:] = True
         best = int(np.argmax(np.where(fair, gain / self._costs[self._levels[paused]], -1.0)))
         trial, level = paused[best], int(self._levels[paused[best]])
-        why = f"predicted {self._ends[trial]:.4g} at the end, {chance[best]:.0%} to be the best"
-        return Move(self._ids[trial], self.rungs[level + 1], why)
+        reason = f"predicted {self._ends[trial]:.4g} at the end, {chance[best]:.0%} to be the best"
+        return Job(self._ids[trial], self.rungs[level + 1], reason)
 
-    def drop(self) -> list[str]:
-        """See `Scheduler.drop`: the hopeless, and the least promising above `keep`."""
+    def prunable(self) -> list[str]:
+        """See `Scheduler.prunable`: the hopeless, and the least promising above `keep`."""
         paused = np.flatnonzero(self._paused)
         excess = 0 if self._keep is None else max(0, len(paused) - self._keep)
-        late = self.started == self.trials and self._best_finished() < LOST
+        late = self.started == self.allowed and self._best_complete() < math.inf
         if not len(paused) or not (excess or late):
             return []
         chance, _ = self._chances(paused)
         hopeless = (chance < HOPELESS) & late
         hopeless[np.argsort(chance, kind="stable")[:excess]] = True
-        if not hopeless.any():
-            return []
-        self._judged = None
-        self._paused[paused[hopeless]] = False
         return [self._ids[trial] for trial in paused[hopeless]]
 
-    def run(self, trial: str, to: float) -> None:
-        """See `Scheduler.run`."""
+    def on_trial_prune(self, trial: str) -> None:
+        """See `Scheduler.on_trial_prune`."""
+        self._judged = None
+        self._paused[self._order[trial]] = False
+
+    def on_job(self, trial: str, milestone: float) -> None:
+        """See `Scheduler.on_job`."""
         if trial not in self._order:
             self._add(trial)
-        super().run(trial, to)
+        super().on_job(trial, milestone)
         self._judged = None
         self._paused[self._order[trial]] = False
 
     def _add(self, trial: str) -> None:
         self._ids.append(trial)
         if len(self._ids) > len(self._levels):
-            room = max(self.trials, len(self._ids)) - len(self._levels)
+            room = max(self.allowed, len(self._ids)) - len(self._levels)
             self._values = np.concatenate([self._values, np.full((room, len(self.rungs)), np.nan)])
             self._levels = np.concatenate([self._levels, np.full(room, -1)])
             self._paused = np.concatenate([self._paused, np.zeros(room, bool)])
-            self._ends = np.concatenate([self._ends, np.full(room, LOST)])
+            self._ends = np.concatenate([self._ends, np.full(room, math.inf)])
 
     def _arrived(self, trial: str, level: int, score: float) -> None:
         index = self._order[trial]
         self._judged = None
-        if score == LOST:
-            self._ends[index] = LOST
+        if score == math.inf:
+            self._ends[index] = math.inf
             return
         self._values[index, level], self._levels[index] = score, level
         if level == 0:
@@ -114,7 +128,8 @@ class FreezeThaw(Scheduler):
         self._results += 1
         if self._results >= self._fitted_on * (1 + REFIT_AFTER):
             self._fitted_on = self._results
-            seen = np.flatnonzero((self._levels >= 0) & ((self._ends < LOST) | (np.arange(len(self._ends)) == index)))
+            alive = (self._ends < math.inf) | (np.arange(len(self._ends)) == index)
+            seen = np.flatnonzero((self._levels >= 0) & alive)
             curves = self._curves(seen)
             self._model.fit(curves)
             self._ends[seen] = self._model.predict(curves, self._levels[seen])
@@ -128,15 +143,15 @@ class FreezeThaw(Scheduler):
         capped: Array = np.minimum(self._values[trials], middle + OUTLIER * (middle - self._first[0]))
         return capped
 
-    def _best_finished(self) -> float:
-        return float(self._ends[self._levels == len(self.rungs) - 1].min(initial=LOST))
+    def _best_complete(self) -> float:
+        return float(self._ends[self._levels == len(self.rungs) - 1].min(initial=math.inf))
 
     def _chances(self, paused: NDArray[np.intp]) -> tuple[Array, Array]:
         """Of each paused trial: the probability that it beats the best, and by how much it is expected to."""
         if self._judged is not None:
             return self._judged
-        best = self._best_finished()
-        target = best if best < LOST else float(self._ends.min())
+        best = self._best_complete()
+        target = best if best < math.inf else float(self._ends.min())
         spread = np.maximum(HEAVY_TAILS * self._model.learnable[self._levels[paused]], 1e-300)
         lead = (target - self._ends[paused]) / spread
         chance: Array = ndtr(lead)

@@ -1,272 +1,213 @@
-"""Who proposes the next configuration: at random, on a grid, along a Sobol sequence, or from what was learnt so far.
+"""The interface of a searcher: it suggests the values of the next trial.
 
-Nothing here has a state that cannot be told again: the n-th proposal is a function of the parameters, the method, the
-seed, n, and what had been reported by then, in order. So a search that was killed proposes as if it had not been.
+Nothing here has a state that cannot be told again: the n-th suggestion is a function of the parameters, the searcher,
+the seed, n, and what had been reported by then, in order. So a search that was killed suggests as if it had not been.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
-from typing import Any, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from analysis.run_directory.trials import Trial, TrialState
-from salt_tune.searchers.surrogate import FINISHED, Model, Surrogate, Told
-from salt_tune.searchers.untried import count_untried, has_end, left_open
-from salt_tune.space.conditions import Active, Values, always
-from salt_tune.space.parameters import Parameter
-from salt_tune.space.sampling import Grid, Sobol, Units, value_at
-from salt_tune.space.search_space import SearchSpace
-
-Method = Literal["random", "grid", "sobol", "tpe", "gp"]
+from salt_tune.searchers.observation import Observation
+from salt_tune.space.conditions import Conditions, Values
+from salt_tune.space.sampling import Units, value_at
 
 MOST_REDRAWS = 1000
-MOST_ASKS = 5  # of a model that proposes what is known already, before a draw takes its place
-STARTUP = 10
+TRIALS = 30  # of a search whose length is not known
 
 
-def make_searcher(space: SearchSpace, seed: int) -> "Searcher":
-    """The searcher that `space` asks for."""
-    names = (*space.parameters, *itertools.chain(*space.start_from))
-    return Searcher(
-        space.searcher,
-        space.parameters,
-        seed=seed,
-        start_from=space.start_from,
-        active=space.applies,
-        defaults={name: space.constant(name) for name in names},
-        trials=space.trials,
-        objectives=2 if space.against else 1,
-    )
+class Searcher(ABC):
+    """Suggests configurations, none of them twice.
 
-
-class Searcher:
-    """Proposes configurations, none of them twice.
-
-    "random" draws uniformly on each parameter's scale; "grid" goes through a `Grid` in an order of the seed's, to its
-    end; "sobol" follows a scrambled Sobol sequence; "tpe" and "gp" learn, see `Surrogate`. These two draw until 10
-    trials have reported (Optuna's default), or a third of `trials` where that is less: of a small search most would be
-    drawn otherwise, and a third is what BOHB (Falkner et al., 2018) draws at random all along.
+    The points to start from come first. A class says which configurations follow, in `candidates`, and what a search
+    space needs to know of it.
 
     Args:
-        method: see above.
-        parameters: by name, each after those that its condition names.
+        conditions: the parameters, where they are set, and what the hyperparameters are that a configuration does not
+            set; so two may be found to be the same.
         seed: of all draws, at least 0.
-        start_from: points to propose first; what a point leaves out is drawn.
-        active: whether a parameter is set, by its name and the values of those before it.
-        defaults: what the hyperparameters are that a configuration does not set; so two may be found to be the same.
+        start_from: points to suggest first; what a point leaves out is drawn.
         trials: how many there will be, about.
         objectives: 1, or 2 with a cost that is to be low as well.
+
+    Attributes:
+        ranks_by_cost: whether it may serve a search that ranks by two numbers.
     """
+
+    ranks_by_cost = True
 
     def __init__(
         self,
-        method: Method,
-        parameters: Mapping[str, Parameter],
+        conditions: Conditions,
         *,
         seed: int,
         start_from: Sequence[Mapping[str, Any]] = (),
-        active: Active = always,
-        defaults: Mapping[str, Any] | None = None,
-        trials: int = 3 * STARTUP,
+        trials: int = TRIALS,
         objectives: int = 1,
     ) -> None:
-        self._method = method
-        self._parameters = dict(parameters)
-        self._distributions = {name: parameter.distribution() for name, parameter in parameters.items()}
+        self._conditions = conditions
+        self._parameters = conditions.parameters
+        self._distributions = {name: parameter.distribution() for name, parameter in self._parameters.items()}
         self._seed = seed
-        self._active = active
-        self._defaults = defaults or {}
         self._count = trials
-        self._startup = max(1, min(STARTUP, trials // 3))
         self._objectives = objectives
-        self._names = tuple(dict.fromkeys([*parameters, *itertools.chain(*start_from)]))
+        self._names = tuple(dict.fromkeys([*self._parameters, *itertools.chain(*start_from)]))
         self._points = self._distinct(start_from)
-        self._earlier: list[Told] = []
-        self._trials: dict[str, Told] = {}
-        self._known: set[tuple[Any, ...]] = set()
-        self._passed = 0  # points of the grid that are known, from its beginning
+        self._earlier: list[Observation] = []
+        self._trials: dict[str, Observation] = {}
+        self._known: set[Hashable] = set()
         self._changes = 0
         self._asked: tuple[str | None, int] = (None, 0)  # the last question, and how much had changed by then
         self._answer: Values | None = None
 
-    def propose(self, trial_id: str) -> Values | None:
+    @abstractmethod
+    def candidates(self, number: int) -> Iterator[Values]:
+        """Configurations for the trial of this number, best first; the base passes over those that are known.
+
+        Asked only where there are parameters, and after the points to start from.
+
+        Args:
+            number: how many trials have been suggested before.
+        """
+
+    def everything(self) -> Iterable[Values] | None:
+        """All that can be suggested beside the points; None where that has no end."""
+        return self._conditions.configurations({}) if self._conditions.finite else None
+
+    def suggest(self, trial: str) -> Values | None:
         """The values of the next trial, which counts as running from then on.
 
         Asked again before that trial has reported, it answers the same, or anew where others have reported since.
+
+        Args:
+            trial: its id.
 
         Returns:
             The parameters that are set; None where there is nothing left that has not been tried.
         """
         last, changes = self._asked
-        if last == trial_id and changes == self._changes:
+        if last == trial and changes == self._changes:
             return self._answer and dict(self._answer)
-        if last == trial_id and (withdrawn := self._trials.pop(trial_id, None)):
+        if last == trial and (withdrawn := self._trials.pop(trial, None)):
             self._known.discard(self._key(withdrawn.values))
-        candidates = self._candidates(len(self._trials))
-        self._answer = next((values for values in candidates if self._key(values) not in self._known), None)
+        proposals = self._proposals(len(self._trials))
+        self._answer = next((values for values in proposals if self._key(values) not in self._known), None)
         if self._answer is not None:
-            self.adopt(trial_id, self._answer)
-        self._asked = (trial_id, self._changes)
+            self.on_trial_add(trial, self._answer)
+        self._asked = (trial, self._changes)
         return self._answer and dict(self._answer)
 
     def left(self, most: int) -> int:
         """How many configurations have not been tried yet, counted up to `most`."""
-        if self._all is None:
+        everything = self.everything() if self._parameters else ()
+        if everything is None:
             return most
-        points = (left_open(self._parameters, self._active, point) for point in self._points[len(self._trials) :])
-        return count_untried(self._all(), points, self._key, self._known, most)
+        found: set[Hashable] = set()
+        for values in everything:
+            if len(found) >= most:
+                break
+            if (key := self._key(values)) not in self._known:
+                found.add(key)
+        for point in self._points[len(self._trials) :]:  # each is suggested once, whatever it leaves open
+            keys = map(self._key, self._conditions.configurations(point))
+            new = next((key for key in keys if key not in self._known and key not in found), None)
+            if len(found) < most and new is not None:
+                found.add(new)
+        return len(found)
 
-    def adopt(self, trial_id: str, parameters: Mapping[str, Any]) -> None:
-        """A trial with these values is running: what a resumed search had proposed before."""
-        if trial_id not in self._trials:
-            self._trials[trial_id] = Told(dict(parameters))
-            self._known.add(self._key(parameters))
+    def on_trial_add(self, trial: str, values: Mapping[str, Any]) -> None:
+        """A trial with these values is running; told again, as of a suggestion or on resume, it changes nothing."""
+        if trial not in self._trials:
+            self._trials[trial] = Observation(dict(values))
+            self._known.add(self._key(values))
             self._changes += 1
 
-    def warm(self, earlier: Sequence[Trial]) -> None:
-        """Learns from trials of another search: they are not proposed again, and do not count as trials of this one.
-
-        Args:
-            earlier: those trials; to be told before the first proposal.
-        """
-        for trial in earlier:
-            told = Told(dict(trial.parameters), ended=True)
-            for rung, score in trial.scores.items():
-                told.add(rung, score)
-            if trial.state is TrialState.COMPLETE and trial.scores:
-                told.add(FINISHED, trial.scores[max(trial.scores)])
-            told.lost |= trial.state.lost
-            self._earlier.append(told)
-            self._known.add(self._key(trial.parameters))
-        self._changes += 1
-
-    def report(self, trial_id: str, rung: float, score: float, cost: float | None = None) -> None:
+    def on_trial_result(self, trial: str, rung: float, score: float, cost: float | None = None) -> None:
         """A trial has come to a rung.
 
         Args:
-            trial_id: its id; of trials that were not proposed, such as replicates, no notice is taken.
+            trial: its id; of trials that were not suggested, such as replicates, no notice is taken.
             rung: the resource there.
             score: lower is better; infinite where it is lost.
             cost: the second objective, lower is better.
         """
-        if trial := self._trials.get(trial_id):
-            trial.add(rung, score)
-            trial.cost = trial.cost if cost is None else cost
+        if observation := self._trials.get(trial):
+            observation.add(rung, score)
+            observation.cost = observation.cost if cost is None else cost
             self._changes += 1
 
-    def end(self, trial_id: str, state: TrialState, score: float, values: Sequence[float] | None = None) -> None:
+    def on_trial_complete(self, trial: str, state: TrialState, score: float) -> None:
         """A trial has ended.
 
         Args:
-            trial_id: its id, see `report`.
+            trial: its id, see `on_trial_result`.
             state: how it ended.
             score: lower is better.
-            values: both objectives, where there are two.
         """
-        if trial := self._trials.get(trial_id):
-            trial.ended = True
-            trial.lost |= state.lost
-            if values is not None:
-                score, trial.cost = values
-            if state is TrialState.COMPLETE:
-                trial.add(FINISHED, score)
+        if observation := self._trials.get(trial):
+            observation.end(state, score)
             self._changes += 1
 
-    def _candidates(self, number: int) -> Iterator[Values]:
-        """Configurations to try as the trial of this number, best first; some may be known."""
-        if number < len(self._points):
-            yield from self._draws(number, self._points[number])
-        if not self._parameters:
-            return
-        match self._method:
-            case "grid":
-                yield from self._on_grid(number)
-                return
-            case "sobol":
-                first = max(0, number - len(self._points))
-                for place in range(first, first + MOST_REDRAWS):
-                    yield self._at(self._sobol[place], {})
-            case "tpe" | "gp":
-                yield from self._learnt(number)
-        yield from self._draws(number, {})
-        if self._all is not None:  # draws may miss the last ones
-            yield from self._all()
+    def warm_start(self, trials: Sequence[Trial]) -> None:
+        """Learns from trials of another search: they are not suggested again, and do not count as trials of this one.
 
-    @cached_property
-    def _all(self) -> Callable[[], Iterable[Values]] | None:
-        """Lists all that can be proposed beside the points; None where that has no end, or is a very long grid."""
-        if not self._parameters:
-            return tuple
-        if self._method == "grid":
-            points = self._grid.points
-            return None if points is None else lambda: points
-        return partial(left_open, self._parameters, self._active, {}) if has_end(self._parameters) else None
+        Args:
+            trials: those trials; to be told before the first suggestion.
+        """
+        for trial in trials:
+            observation = Observation(dict(trial.parameters))
+            for rung, score in trial.scores.items():
+                observation.add(rung, score)
+            observation.end(trial.state, trial.scores[max(trial.scores)] if trial.scores else None)
+            self._earlier.append(observation)
+            self._known.add(self._key(trial.parameters))
+        self._changes += 1
 
-    def _draws(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
-        """`point`, with what it leaves out drawn again and again."""
+    def draws(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
+        """`point`, with what it leaves out drawn again and again; for the trial of this number.
+
+        Each parameter is drawn uniformly on its scale.
+        """
         for redraw in range(MOST_REDRAWS):
-            yield self._at(self._units(number, redraw), point)
+            yield self.at(self.units(number, redraw), point)
             if point.keys() >= self._parameters.keys():
                 return
 
-    def _on_grid(self, number: int) -> Iterator[Values]:
-        points = self._grid.points
-        if points is None:
-            for redraw in range(MOST_REDRAWS):
-                yield self._at(self._units(number, redraw), self._grid.draw(self._units(number, redraw)))
-            return
-        while self._passed < len(points):
-            yield points[self._passed]  # where it is known, the next one is asked for
-            self._passed += 1
-
-    def _learnt(self, number: int) -> Iterator[Values]:
-        told = [*self._earlier, *self._trials.values()]
-        if sum(not trial.silent for trial in told) < self._startup or not self._surrogate.ready(told):
-            return
-        for redraw in range(MOST_ASKS):
-            seed = int(np.random.SeedSequence([self._seed, number, redraw]).generate_state(1)[0])
-            yield self._fill({}, self._surrogate.ask(told, seed))
-
-    @cached_property
-    def _surrogate(self) -> Surrogate:
-        model: Model = "gp" if self._method == "gp" else "tpe"
-        conditional = any(parameter.when for parameter in self._parameters.values())
-        return Surrogate(model, self._distributions, conditional=conditional, objectives=self._objectives)
-
-    @cached_property
-    def _sobol(self) -> Sobol:
-        return Sobol(len(self._parameters), self._seed)
-
-    @cached_property
-    def _grid(self) -> Grid:
-        return Grid(self._parameters, self._active, self._count, self._seed)
-
-    def _units(self, number: int, redraw: int) -> Units:
+    def units(self, number: int, redraw: int) -> Units:
+        """A draw of a place between 0 and 1 for each parameter: shape (parameters,)."""
         return np.random.default_rng([self._seed, number, redraw]).random(len(self._parameters))
 
-    def _at(self, units: Units, point: Mapping[str, Any]) -> Values:
+    def at(self, units: Units, point: Mapping[str, Any]) -> Values:
+        """`point`, with what it leaves out at these places between 0 and 1: shape (parameters,)."""
         places = dict(zip(self._parameters, units.tolist(), strict=True))
-        return self._fill(point, lambda name: value_at(self._distributions[name], places[name]))
+        return self._conditions.fill(point, lambda name: value_at(self._distributions[name], places[name]))
 
-    def _fill(self, point: Mapping[str, Any], draw: Callable[[str], Any]) -> Values:
-        """The values of a trial: those of `point`, and the rest drawn, in order, where they are set."""
-        values = {name: value for name, value in point.items() if name not in self._parameters}
-        for name in self._parameters:
-            if self._active(name, values):
-                values[name] = point[name] if name in point else draw(name)
-        return values
+    @property
+    def observations(self) -> list[Observation]:
+        """What is known of all trials, earlier searches' first."""
+        return [*self._earlier, *self._trials.values()]
 
-    def _key(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _proposals(self, number: int) -> Iterator[Values]:
+        """Configurations to try as the trial of this number, best first; some may be known."""
+        if number < len(self._points):
+            yield from self.draws(number, self._points[number])
+        if self._parameters:
+            yield from self.candidates(number)
+            yield from self.everything() or ()  # candidates may miss the last ones
+
+    def _key(self, values: Mapping[str, Any]) -> Hashable:
         """What two trials share exactly where their configurations are the same."""
-        return tuple(values.get(name, self._defaults.get(name)) for name in self._names)
+        return tuple(values.get(name, self._conditions.constants.get(name)) for name in self._names)
 
     def _distinct(self, points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The points without those that repeat another one wholly; what leaves something to be drawn may come twice."""
         distinct: dict[Any, Mapping[str, Any]] = {}
         for number, point in enumerate(points):
             drawn: list[str] = []
-            values = self._fill(point, drawn.append)
+            values = self._conditions.fill(point, drawn.append)
             distinct.setdefault(number if drawn else self._key(values), point)
         return [*distinct.values()]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from salt_tune.space.conditions import corners
+from salt_tune.space.corners import corners
 from salt_tune.space.parameters import Range, Scalar
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from trainable.config import FIELD_NAMES, TrialConfig
@@ -81,7 +81,7 @@ def _either(values: tuple[Scalar, ...]) -> str:
 
 
 def check_corners(path: Path, space: SearchSpace, check: Callable[[TrialConfig], None]) -> None:
-    """Runs `check` on the configurations of all values, see `salt_tune.space.conditions.corners`.
+    """Runs `check` on the configurations of all values, see `salt_tune.space.corners.corners`.
 
     Raises:
         SpaceError: one is no valid configuration, or `check` raises a `ConfigError` for it.

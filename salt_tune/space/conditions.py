@@ -1,128 +1,94 @@
-"""Walks over the values of parameters, some of which are set only where others have certain values (`when`).
+"""`Conditions`: the one walk over values of parameters, some of which are set only where others have certain values.
 
-Before a search, each value of each parameter is tried, and so are all combinations of those that are checked against
-each other. All combinations of all parameters would be too many: seven choices of eight values are two million.
+A parameter whose `when` does not hold is not set, and stays at its fixed or default value.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from trainable.config import CHECKED_TOGETHER
-
-if TYPE_CHECKING:
-    from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.parameters import Parameter
 
 Values = dict[str, Any]
-Active = Callable[[str, Mapping[str, Any]], bool]
-
-MOST_TOGETHER = 2000  # combinations of parameters that are checked against each other; beyond that, the first
-
-SIZES = ("student_dim", "student_depth", "predictor_dim", "predictor_depth")  # the larger, the larger the model
 
 
-def always(_name: str, _values: Mapping[str, Any]) -> bool:
-    """Without conditions, every parameter is set."""
-    return True
+@dataclass(frozen=True)
+class Conditions:
+    """Parameters, and where they are set.
 
-
-def combinations(options: Mapping[str, Sequence[Any]], active: Active, values: Values) -> Iterator[Values]:
-    """All combinations of some values of each parameter, without those that are not set.
-
-    Args:
-        options: the values, by parameter; each parameter after those that its condition names.
-        active: whether a parameter is set, by its name and the values of those before it.
-        values: what stands before them all.
+    Attributes:
+        parameters: by name, each after those that its `when` names.
+        constants: the values of hyperparameters where they are not searched, by name: fixed, or the default.
     """
-    if not options:
-        yield values
-        return
-    name, *rest = options
-    further = {other: options[other] for other in rest}
-    if not active(name, values):
-        yield from combinations(further, active, values)
-        return
-    for value in options[name]:
-        yield from combinations(further, active, {**values, name: value})
 
+    parameters: Mapping[str, Parameter]
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
-def corners(space: "SearchSpace") -> Iterator[tuple[str, Values]]:
-    """Values to try as configurations before a search, as far as conditions hold.
+    def hold(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a parameter is set.
 
-    Each value of each parameter is among them; of wide ranges some are, and the ends. So is each combination of values
-    that are checked against each other, and each point to start from, with all that could be drawn beside it.
+        Args:
+            name: the parameter.
+            values: of the parameters before it, without those that are not set.
+        """
+        for other, allowed in self.parameters[name].when.items():
+            if other in self.parameters and other not in values:
+                return False
+            if values.get(other, self.constants.get(other)) not in allowed:
+                return False
+        return True
 
-    Yields:
-        Where the values stand ("parameters" or "start_from[2]"), and the values.
-    """
-    alone = [(name,) for name in space.parameters]
-    for place, point in _places(space):
-        yield place, _fill(space, point)
-        for names in (*CHECKED_TOGETHER, *(() if point else alone)):
-            needed = _needed(space, names)
-            if needed and (not point or _touches(space, point, [*needed, *names])):
-                options = {name: _options(space, point, name, needed, whole=name in names) for name in needed}
-                walk = combinations(options, space.applies, _unsearched(space, point))
-                for values in itertools.islice(walk, MOST_TOGETHER):
-                    yield place, _fill(space, {**point, **values})
+    def walk(
+        self,
+        options: Callable[[str], Sequence[Any]],
+        values: Mapping[str, Any],
+        names: Sequence[str] | None = None,
+    ) -> Iterator[Values]:
+        """All combinations of some values of each parameter, without those that are not set.
 
+        Args:
+            options: the values of a parameter to go through; asked in order, and only where it is set. None at all
+                leaves it out.
+            values: what stands before all of them.
+            names: the parameters to go through, in order; None: all.
+        """
+        names = tuple(self.parameters) if names is None else names
+        if not names:
+            yield dict(values)
+            return
+        name, *rest = names
+        choices = options(name) if self.hold(name, values) else ()
+        if not len(choices):
+            yield from self.walk(options, values, rest)
+        for value in choices:
+            yield from self.walk(options, {**values, name: value}, rest)
 
-def largest(space: "SearchSpace") -> Iterator[Values]:
-    """Values with which the models of a search are largest: of each student, and wherever conditions part them."""
-    for _, point in _places(space):
-        needed = _needed(space, ("student", *SIZES))
-        if point and not _touches(space, point, [*needed, "student", *SIZES]):
-            continue
-        options = {name: _options(space, point, name, needed, whole=name == "student") for name in needed}
-        for values in itertools.islice(combinations(options, space.applies, _unsearched(space, point)), MOST_TOGETHER):
-            yield _fill(space, {**point, **values})
+    def fill(self, point: Mapping[str, Any], draw: Callable[[str], Any]) -> Values:
+        """The values of a trial: those of `point`, and the rest drawn, in order, where they are set.
 
+        Args:
+            point: values to keep, but of parameters that are not set.
+            draw: gives the value of a parameter.
+        """
+        return next(self.walk(lambda name: (point[name] if name in point else draw(name),), self.unsearched(point)))
 
-def _places(space: "SearchSpace") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield "parameters", {}
-    for number, point in enumerate(space.start_from):
-        yield f"start_from[{number}]", point
+    def configurations(self, point: Mapping[str, Any]) -> Iterator[Values]:
+        """All configurations that have what a point names; of ranges, which have no end, the ends."""
+        return self.walk(
+            lambda name: (point[name],) if name in point else self.parameters[name].every_value(),
+            self.unsearched(point),
+        )
 
+    def active(self, values: Mapping[str, Any]) -> set[str]:
+        """The parameters among `values` that are set."""
+        kept = next(self.walk(lambda name: (values[name],) if name in values else (), self.unsearched(values)))
+        return self.parameters.keys() & kept.keys()
 
-def _fill(space: "SearchSpace", point: Mapping[str, Any]) -> Values:
-    return space.fill(point, lambda _, parameter: parameter.corners()[0])
+    def unsearched(self, values: Mapping[str, Any]) -> Values:
+        """Those of `values` that are of no parameter."""
+        return {name: value for name, value in values.items() if name not in self.parameters}
 
-
-def _unsearched(space: "SearchSpace", point: Mapping[str, Any]) -> Values:
-    return {name: value for name, value in point.items() if name not in space.parameters}
-
-
-def _touches(space: "SearchSpace", point: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether a point has to do with some parameters: names one of them, or what their conditions name."""
-    conditions = (space.parameters[name].when for name in names if name in space.parameters)
-    return not point.keys().isdisjoint([*names, *itertools.chain(*conditions)])
-
-
-def _needed(space: "SearchSpace", names: Sequence[str]) -> list[str]:
-    """The parameters among `names`, and those that their conditions need, in order."""
-    needed = {name for name in names if name in space.parameters}
-    for name in reversed(space.parameters):  # conditions name parameters that stand before
-        if name in needed:
-            needed |= space.parameters[name].when.keys() & space.parameters.keys()
-    return [name for name in space.parameters if name in needed]
-
-
-def _options(
-    space: "SearchSpace", point: Mapping[str, Any], name: str, needed: Iterable[str], *, whole: bool
-) -> list[Any]:
-    """The values of a parameter to walk over: all, or the largest of those that conditions do not tell apart."""
-    if name in point:
-        return [point[name]]
-    conditions = [allowed for other in needed if (allowed := space.parameters[other].when.get(name))]
-    named = [value for allowed in conditions for value in allowed]
-    values = dict.fromkeys([*space.parameters[name].corners(), *named])
-    if whole:
-        return [*values]
-    alike: dict[tuple[Any, ...], Any] = {}
-    for value in sorted(values, key=_size):
-        alike[value is None, *(value in allowed for allowed in conditions)] = value
-    return [*alike.values()]
-
-
-def _size(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    @property
+    def finite(self) -> bool:
+        """Whether there is a number of configurations: none of the parameters is a range."""
+        return all(parameter.countable for parameter in self.parameters.values())

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from salt_tune.space.checks import blame, check_corners
-from salt_tune.space.conditions import Values, corners, largest
+from salt_tune.space.conditions import Values
+from salt_tune.space.corners import corners, largest
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore

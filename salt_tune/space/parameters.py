@@ -1,5 +1,6 @@
 """What a searched hyperparameter may be: a range, whole numbers, a choice; each with or without a condition."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -68,6 +69,15 @@ class Range(_Parameter):
     def _ordered(cls, high: float, info: ValidationInfo) -> float:
         return _above_low(high, info)
 
+    @property
+    def countable(self) -> bool:
+        """Whether it has a number of values."""
+        return False
+
+    def every_value(self) -> Sequence[Scalar]:
+        """Its values; as they have no end, the two ends."""
+        return self.corners()
+
     def distribution(self) -> BaseDistribution:
         """As Optuna knows it."""
         return FloatDistribution(self.low, self.high, log=self.type == "log_uniform")
@@ -100,16 +110,24 @@ class Int(_Parameter):
 
     def distribution(self) -> BaseDistribution:
         """As Optuna knows it."""
-        last = range(self.low, self.high + 1, self.step)[-1]
-        return IntDistribution(self.low, last, log=self.log, step=self.step)
+        return IntDistribution(self.low, self.every_value()[-1], log=self.log, step=self.step)
+
+    @property
+    def countable(self) -> bool:
+        """Whether it has a number of values."""
+        return True
+
+    def every_value(self) -> range:
+        """Its values."""
+        return range(self.low, self.high + 1, self.step)
 
     def can_be(self, value: Scalar) -> bool:
         """Whether a condition on it may ask for this value."""
-        return value in range(self.low, self.high + 1, self.step)
+        return value in self.every_value()
 
     def corners(self) -> list[Scalar]:
         """The values to try before the search."""
-        values = range(self.low, self.high + 1, self.step)
+        values = self.every_value()
         apart = -(-(len(values) - 1) // (MOST_TRIED - 1))
         return [*values] if len(values) <= MOST_TRIED else [*values[:-1:apart], values[-1]]
 
@@ -130,6 +148,15 @@ class Choice(_Parameter):
     def distribution(self) -> BaseDistribution:
         """As Optuna knows it."""
         return CategoricalDistribution(self.values)
+
+    @property
+    def countable(self) -> bool:
+        """Whether it has a number of values."""
+        return True
+
+    def every_value(self) -> Sequence[Scalar]:
+        """Its values."""
+        return self.values
 
     def can_be(self, value: Scalar) -> bool:
         """Whether a condition on it may ask for this value."""

@@ -4,15 +4,14 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from salt_tune.registry import SCHEDULERS, name_in
 from salt_tune.space.parameters import Number, Whole
 
-Scheduler = Literal["freeze_thaw", "asha", "asha_stop", "median", "hyperband", "none"]
 Resource = Literal["epoch", "tflop", "second"]
 
 UNITS: dict[str, Resource] = {"epochs": "epoch", "tflops": "tflop", "seconds": "second"}
-FREEZE_THAW_FACTOR = 2**0.5
 SHORTEST = 1e-6  # first rung, of a full trial
 SAME_POINT = 1e-9  # of a full trial: points that are closer are one
 
@@ -26,25 +25,20 @@ class Schedule(BaseModel):
     One of `epochs`, `tflops` and `seconds` is given; points of the schedule are in the same unit.
 
     Attributes:
-        scheduler: who decides which trial trains on:
-            "asha" pauses trials at rungs and goes on with the best 1/reduction_factor of each,
-            "asha_stop" is Ray's, which stops the others for good,
-            "median" is Ray's median stopping rule, "hyperband" is Ray's HyperBand,
-            "freeze_thaw" goes on with the trials whose learning curves promise most,
-            "none" trains all to the end.
+        scheduler: what decides which trial trains on, a name in `salt_tune.registry.SCHEDULERS`.
         epochs: passes of a full trial over the training clips (3: seed, where no unit is given).
         tflops: training TFLOP of a full trial, counted from its architecture.
         seconds: training seconds of a full trial, from its measured time of a step.
         first_rung: resource at the first rung; None is one report.
-        reduction_factor: see `scheduler`; between rungs, the resource grows by it (3: Li et al., 2020). freeze_thaw
-            compares at whole multiples of the first rung, about a factor sqrt(2) apart, whatever stands here.
+        reduction_factor: one in so many trials goes on from a rung, and between rungs the resource grows by it (3: Li
+            et al., 2020), where the scheduler counts so; see `rung_points` of its class.
         rungs: the rungs themselves, instead of `first_rung` and powers of the factor; the full trial need not be named.
         reports: evaluations in a full trial, evenly in the resource.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scheduler: Scheduler = "freeze_thaw"
+    scheduler: Annotated[str, BeforeValidator(name_in(SCHEDULERS))] = "freeze_thaw"
     epochs: FullTrial | None = None
     tflops: FullTrial | None = None
     seconds: FullTrial | None = None
@@ -109,21 +103,13 @@ class Schedule(BaseModel):
 
     def rung_points(self) -> tuple[float, ...]:
         """Where trials are compared, ascending; the last one is the full trial."""
-        if self.scheduler == "none":
-            return (self.full,)
-        rungs = self._geometric() if self.rungs is None else self.rungs
+        scheduler = SCHEDULERS[self.scheduler]
+        if self.rungs is None or not scheduler.compares_early:
+            first = self.first_rung or self.full / self.reports
+            rungs = scheduler.rung_points(first, self.full, self.reduction_factor)
+        else:
+            rungs = self.rungs
         return (*(rung for rung in rungs if rung < self.full * (1 - SAME_POINT)), self.full)
-
-    def _geometric(self) -> Iterator[float]:
-        """Rungs: the first, and each next one a factor above."""
-        first = self.first_rung or self.full / self.reports
-        multiple = 1.0
-        while first * multiple < self.full:
-            yield first * multiple
-            if self.scheduler == "freeze_thaw":
-                multiple = max(multiple + 1, round(multiple * FREEZE_THAW_FACTOR))
-            else:
-                multiple *= self.reduction_factor
 
     def report_points(self) -> tuple[float, ...]:
         """Where a trial is evaluated, ascending: evenly over the trial, and at the rungs."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from salt_tune.registry import SCHEDULERS, SEARCHERS, name_in
+from salt_tune.space.conditions import Conditions
 from salt_tune.space.objective import Objective
 from salt_tune.space.parameters import Bounded, Choice, Int, Parameter, Scalar
 from salt_tune.space.schedule import Schedule
@@ -25,12 +27,7 @@ from trainable.config import TrialConfig
 from trainable.errors import ConfigError, UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.metrics import METRICS, costs
-from trainable.registry import nearest
-
-Searcher = Literal["random", "grid", "sobol", "tpe", "gp"]
-
-# Who can rank by two numbers at once.
-WITH_AGAINST = {"searcher": ("random", "grid", "sobol", "tpe"), "scheduler": ("asha", "none")}
+from trainable.registry import Registry, nearest
 
 MOST_TRIALS = 1_000_000
 SECTIONS = ("fixed", "parameters", "start_from", "schedule", "evaluation", "promotion")
@@ -74,7 +71,7 @@ class SearchSpace(_Model):
         parameters: hyperparameters that are searched, each after those that its `when` names.
         start_from: points to try first; what a point leaves out is drawn.
         objective: what the trials are ranked by.
-        searcher: who proposes the next configuration, see `salt_tune.searchers.base`.
+        searcher: what proposes the next configuration, a name in `salt_tune.registry.SEARCHERS`.
         schedule: how long trials train, and which go on.
         against: a cost that is to be low as well; the result is then the Pareto front of the two.
         evaluation: what the trials are judged on.
@@ -90,7 +87,7 @@ class SearchSpace(_Model):
     objective: Annotated[
         InstanceOf[Objective], BeforeValidator(Objective.parse), PlainSerializer(lambda objective: objective.plain())
     ] = Objective.parse("val_loss")
-    searcher: Searcher = "tpe"
+    searcher: Annotated[str, BeforeValidator(name_in(SEARCHERS))] = "tpe"
     schedule: Schedule = Schedule()
     against: str | None = None
     evaluation: Annotated[
@@ -126,10 +123,14 @@ class SearchSpace(_Model):
         if against is not None and against not in costs():
             raise ValueError(nearest(against, tuple(costs())))
         schedule = info.data.get("schedule")
-        chosen = {"searcher": info.data.get("searcher"), "scheduler": schedule and schedule.scheduler}
-        for kind, able in WITH_AGAINST.items():
-            if against is not None and chosen[kind] is not None and chosen[kind] not in able:
-                raise ValueError(f"needs a {kind} that can rank by two numbers ({', '.join(able)}), not {chosen[kind]}")
+        chosen: list[tuple[str, Registry[Any], str | None]] = [
+            ("searcher", SEARCHERS, info.data.get("searcher")),
+            ("scheduler", SCHEDULERS, schedule and schedule.scheduler),
+        ]
+        for kind, registry, name in chosen:
+            if against is not None and name is not None and not registry[name].ranks_by_cost:
+                able = ", ".join(known for known, each in registry.items() if each.ranks_by_cost)
+                raise ValueError(f"needs a {kind} that can rank by two numbers ({able}), not {name}")
         return against
 
     def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
@@ -151,49 +152,19 @@ class SearchSpace(_Model):
             return {**DEFAULTS, **self._hyperparameters(values, seed)}
 
     def _hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        active = self.active(values)
+        active = self.conditions.active(values)
         given = {name: value for name, value in values.items() if name in active or name not in self.parameters}
         epochs = {} if self.schedule.epochs is None else {"epochs": self.schedule.epochs}
         return {**self.fixed, **given, **epochs, "seed": seed}
 
-    def applies(self, name: str, values: Mapping[str, Any]) -> bool:
-        """Whether the conditions of a searched parameter hold.
-
-        Args:
-            name: the parameter.
-            values: of the parameters before it, without those whose own conditions do not hold.
-        """
-        for other, allowed in self.parameters[name].when.items():
-            if other in self.parameters and other not in values:
-                return False
-            if values.get(other, self.constant(other)) not in allowed:
-                return False
-        return True
-
-    def active(self, values: Mapping[str, Any]) -> set[str]:
-        """The searched parameters among `values` whose conditions hold."""
-        kept = {name: value for name, value in values.items() if name not in self.parameters}
-        for name in self.parameters:
-            if name in values and self.applies(name, kept):
-                kept[name] = values[name]
-        return self.parameters.keys() & kept.keys()
-
-    def fill(self, point: Mapping[str, Any], draw: Callable[[str, Parameter], Any]) -> dict[str, Any]:
-        """The values of a trial: those of `point`, and the rest drawn, in order, where their conditions hold.
-
-        Args:
-            point: values to keep, unless their conditions do not hold.
-            draw: gives the value of a parameter, by name and definition.
-        """
-        values = {name: value for name, value in point.items() if name not in self.parameters}
-        for name, parameter in self.parameters.items():
-            if self.applies(name, values):
-                values[name] = point[name] if name in point else draw(name, parameter)
-        return values
+    @property
+    def conditions(self) -> Conditions:
+        """The parameters, and where they are set."""
+        return Conditions(self.parameters, {**DEFAULTS, **self.fixed})
 
     def constant(self, name: str) -> Any:
         """The value of a hyperparameter that is not searched: fixed, or the default."""
-        return self.fixed.get(name, DEFAULTS.get(name))
+        return self.conditions.constants.get(name)
 
     def searched(self) -> dict[str, Literal["linear", "log", "category"]]:
         """The hyperparameters that differ between trials, and the scale to plot them on."""

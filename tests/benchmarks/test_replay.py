@@ -10,7 +10,7 @@ from benchmarks.replay import curves, figures, frontier, methods, peers, synthet
 from benchmarks.replay.clock import Method, Replay, replay
 from benchmarks.replay.curves import Array, Pool
 from benchmarks.replay.proposals import InOrder, Learned
-from salt_tune.schedulers.asha import Promotions
+from salt_tune.schedulers.asha import Asha
 
 
 def pool(values: Array) -> Pool:
@@ -66,8 +66,8 @@ def test_three_in_ten_diverge_and_stay_so() -> None:
 
 
 def test_one_worker_trains_one_after_the_other() -> None:
-    one = replay(Promotions((3.0, 9.0), 3), InOrder([0, 1, 2]), flat(0.1, 0.2, 0.3), workers=1)
-    assert one.moves == [("T0", 3), ("T1", 3), ("T2", 3), ("T0", 9)]
+    one = replay(Asha((3.0, 9.0), 3), InOrder([0, 1, 2]), flat(0.1, 0.2, 0.3), workers=1)
+    assert one.jobs == [("T0", 3), ("T1", 3), ("T2", 3), ("T0", 9)]
     assert one.makespan == one.spent[-1] == 15
     assert (one.starts, one.finished, one.recommended[-1]) == ([0, 1, 2], 1, 0.1)
 
@@ -87,8 +87,8 @@ def test_what_runs_is_counted_as_far_as_it_is() -> None:
 def test_a_lost_trial_ends_where_it_diverges() -> None:
     values = flat(0.1, 0.2).values[0]
     values[0, 2:] = np.inf
-    one = replay(Promotions((3.0, 9.0), 2), InOrder([0, 1]), pool(values), workers=1)
-    assert one.moves == [("T0", 3), ("T1", 3), ("T1", 9)]
+    one = replay(Asha((3.0, 9.0), 2), InOrder([0, 1]), pool(values), workers=1)
+    assert one.jobs == [("T0", 3), ("T1", 3), ("T1", 9)]
     assert one.spent == [2, 5, 11]
     assert one.recommended == [np.inf, 0.2, 0.2]
 
@@ -96,7 +96,7 @@ def test_a_lost_trial_ends_where_it_diverges() -> None:
 def test_rays_asha_stops_who_is_below_the_quantile() -> None:
     # At step 1 the first goes on; the second is worse than it, the third better than the upper third of both.
     one = replay(peers.ray_asha(3, 9, grace=1), InOrder([0, 1, 2]), flat(0.2, 0.3, 0.1), workers=1)
-    assert [sum(trial == name for trial, _ in one.moves) for name in ("T0", "T1", "T2")] == [9, 1, 9]
+    assert [sum(trial == name for trial, _ in one.jobs) for name in ("T0", "T1", "T2")] == [9, 1, 9]
     assert (one.spent[-1], one.finished) == (19, 2)
 
 
@@ -105,7 +105,7 @@ def test_rays_asha_learns_nothing_from_a_lost_trial() -> None:
     values = flat(0.2, 0.3, 0.4).values[0]
     values[0, 1:] = np.inf
     one = replay(peers.ray_asha(3, 9, grace=1), InOrder([0, 1, 2]), pool(values), workers=1)
-    assert [trial for trial, _ in one.moves].count("T1") == 9
+    assert [trial for trial, _ in one.jobs].count("T1") == 9
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -120,9 +120,9 @@ def test_every_method_starts_all_and_recommends_the_best_of_flat_curves(name: st
 
 
 def test_an_interleaved_search_goes_on_before_all_have_started() -> None:
-    moves = replay(methods.Interleaved((1.0, 2.0, 4.0), 9), InOrder(range(9)), flat(*range(1, 10), steps=4), 1).moves
-    assert [to for _, to in moves[:3]] == [1, 1, 1]
-    assert [trial for trial, _ in moves].index("T8") > [to for _, to in moves].index(2)
+    jobs = replay(methods.Interleaved((1.0, 2.0, 4.0), 9), InOrder(range(9)), flat(*range(1, 10), steps=4), 1).jobs
+    assert [to for _, to in jobs[:3]] == [1, 1, 1]
+    assert [trial for trial, _ in jobs].index("T8") > [to for _, to in jobs].index(2)
 
 
 def test_a_searcher_gets_the_nearest_configuration_that_is_left() -> None:

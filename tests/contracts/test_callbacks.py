@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -35,8 +34,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def make(name: str, folder: Path) -> Callback:
-    made: Callback = resolve_name(CALLBACKS[name])(RunDirectory(folder), WORLD.space, **NEEDS.get(name, {}))
-    return made
+    return CALLBACKS[name](RunDirectory(folder), WORLD.space, **NEEDS.get(name, {}))
 
 
 def follow(name: str, folder: Path, reports: int = 10**6) -> Controller:

@@ -13,10 +13,9 @@ from analysis.run_directory.ranking import ranking
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
-from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.journal import Journal
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.driving import Choose, first
 from tests.salt_tune.made_trials import make_report

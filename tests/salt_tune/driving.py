@@ -1,9 +1,10 @@
 """Drives a scheduler as a search does, with tables of scores for trials, and workers that answer in any order."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from salt_tune.schedulers.asha import LOST, Scheduler
+from salt_tune.schedulers.base import Scheduler
 
 Table = Sequence[Sequence[float]]  # of the trials, in the order of their start: the score at each rung
 Choose = Callable[[int], int]  # which of so many running trials answers next
@@ -14,24 +15,26 @@ class Driven:
     """What happened, in order.
 
     Attributes:
-        moves: (trial, rung, reason) as decided.
-        events: moves, results and drops: ("run", trial, level), ("result", trial, level, score), ("drop", trial).
-        dropped: in the order in which they were named.
+        jobs: (trial, milestone, reason) as decided.
+        events: ("job", trial, level), ("result", trial, level, score) and ("prune", trial), in order.
+        pruned: in the order in which they were named.
     """
 
-    moves: list[tuple[str, float, str]] = field(default_factory=list)
+    jobs: list[tuple[str, float, str]] = field(default_factory=list)
     events: list[tuple[str, str, int, float]] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
 
     @property
     def steps(self) -> list[tuple[str, float]]:
-        """The moves without their reasons."""
-        return [(trial, to) for trial, to, _ in self.moves]
+        """The jobs without their reasons."""
+        return [(trial, milestone) for trial, milestone, _ in self.jobs]
 
     @property
     def finite(self) -> dict[str, int]:
         """The level of the last finite score of each trial that has one."""
-        return {trial: level for event, trial, level, score in self.events if event == "result" and score < LOST}
+        return {
+            trial: level for event, trial, level, score in self.events if event == "result" and math.isfinite(score)
+        }
 
 
 def first(_: int) -> int:
@@ -45,13 +48,23 @@ def choices(numbers: Sequence[int]) -> Choose:
     return lambda running: numbers[next(turn) % len(numbers)] % running
 
 
+def prune_all(scheduler: Scheduler) -> list[str]:
+    """Gives up the trials that are prunable, and names them."""
+    prunable = scheduler.prunable()
+    assert scheduler.prunable() == prunable, "asking changes nothing"
+    for trial in prunable:
+        scheduler.on_trial_prune(trial)
+    assert not scheduler.prunable(), "each is named once"
+    return prunable
+
+
 def drive(
     scheduler: Scheduler,
     table: Table | Callable[[str, int], float],
     *,
     workers: int = 1,
     choose: Choose = first,
-    drop: bool = True,
+    prune: bool = True,
     fails: Mapping[str, int] | None = None,
     past: Driven | None = None,
 ) -> Driven:
@@ -62,7 +75,7 @@ def drive(
         table: the scores.
         workers: trials at a time.
         choose: see `Choose`.
-        drop: whether the scheduler is asked whom to drop.
+        prune: whether trials are given up that the scheduler calls prunable.
         fails: trials that end on their way to a level.
         past: what happened before, where the search goes on.
     """
@@ -70,16 +83,16 @@ def drive(
     running: list[str] = []
     heading: dict[str, int] = {}
     while True:
-        while len(running) < workers and (move := scheduler.next()) is not None:
-            assert scheduler.next() == move, "asking changes nothing"
-            trial = move.trial or f"T{scheduler.started}"
-            assert (move.trial is None) == (trial not in {name for name, *_ in done.moves})
-            assert trial not in running and move.to in scheduler.rungs
-            scheduler.run(trial, move.to)
+        while len(running) < workers and (job := scheduler.next_job()) is not None:
+            assert scheduler.next_job() == job, "asking changes nothing"
+            trial = job.trial or f"T{scheduler.started}"
+            assert (job.trial is None) == (trial not in {name for name, *_ in done.jobs})
+            assert trial not in running and job.milestone in scheduler.rungs
+            scheduler.on_job(trial, job.milestone)
             running.append(trial)
-            heading[trial] = scheduler.rungs.index(move.to)
-            done.moves.append((trial, move.to, move.why))
-            done.events.append(("run", trial, heading[trial], 0.0))
+            heading[trial] = scheduler.rungs.index(job.milestone)
+            done.jobs.append((trial, job.milestone, job.reason))
+            done.events.append(("job", trial, heading[trial], 0.0))
             assert set(scheduler.running) == set(running) and not scheduler.over
         if not running:
             assert scheduler.over
@@ -87,15 +100,14 @@ def drive(
         trial = running.pop(choose(len(running)))
         level = heading[trial]
         if fails and fails.get(trial) == level:
-            score = LOST
-            scheduler.end(trial)
+            score = math.inf
+            scheduler.on_trial_end(trial)
         else:
             score = table(trial, level) if callable(table) else table[int(trial[1:])][level]
-            scheduler.result(trial, scheduler.rungs[level], score)
-            score = score if abs(score) < LOST else LOST
+            scheduler.on_trial_result(trial, scheduler.rungs[level], score)
+            score = score if math.isfinite(score) else math.inf
         done.events.append(("result", trial, level, score))
-        if drop:
-            for dropped in scheduler.drop():
-                done.dropped.append(dropped)
-                done.events.append(("drop", dropped, level, 0.0))
-            assert not scheduler.drop(), "each is named once"
+        if prune:
+            for pruned in prune_all(scheduler):
+                done.pruned.append(pruned)
+                done.events.append(("prune", pruned, level, 0.0))

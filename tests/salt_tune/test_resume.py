@@ -17,12 +17,11 @@ from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
-from salt_tune.controller.factory import make_scheduler
+from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend.dispatcher import Dispatch
 from salt_tune.ray_backend.tune_adapters import Following
 from salt_tune.runs.journal import Journal
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 
 LR = {"type": "log_uniform", "low": 1e-4, "high": 1e-1}
@@ -34,6 +33,9 @@ SPACES = {
     "freeze_thaw, tpe": ("freeze_thaw", "tpe", {"lr": LR}),
     "asha, a grid that ends": ("asha", "grid", {"predictor_depth": DEPTH}),
     "none, random": ("none", "random", {"lr": LR}),
+    "asha_stop, random": ("asha_stop", "random", {"lr": LR, "predictor_depth": DEPTH}),
+    "median, random": ("median", "random", {"lr": LR, "predictor_depth": DEPTH}),
+    "hyperband, random": ("hyperband", "random", {"lr": LR, "predictor_depth": DEPTH}),
 }
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from analysis.run_directory.events import TrialAdded
+from salt_tune.controller.factory import make_searcher
 from salt_tune.controller.new_trial import new_trial
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
 from tests.conftest import ROOT
@@ -19,7 +19,7 @@ BEST_BY_HAND = {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predicto
 
 def propose(space: SearchSpace, seed: int) -> list[TrialAdded]:
     searcher = make_searcher(space, seed)
-    drawn = [(f"T{number}", searcher.propose(f"T{number}")) for number in range(space.trials)]
+    drawn = [(f"T{number}", searcher.suggest(f"T{number}")) for number in range(space.trials)]
     return [new_trial(space, name, parameters, seed) for name, parameters in drawn if parameters is not None]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from salt_tune.callbacks.base import Report
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.settings import Settings
+from salt_tune.registry import SCHEDULERS
 from tests.salt_tune.controlled import World, decisions, files, known, winner
 from tests.salt_tune.driving import choices
 from tests.salt_tune.made_trials import LR, make_report, make_space
 
 DEPTH = {"type": "int", "low": 1, "high": 4}
+NATIVE = ("asha_stop", "median", "hyperband")
 ASHA = {"scheduler": "asha", "epochs": 3, "rungs": [0.5, 1], "reports": 6}
 
 
@@ -134,7 +137,7 @@ def test_the_end_of_a_finite_space_is_the_end_of_the_search(tmp_path: Path) -> N
     assert [trial.state for trial in controller.trials.values()].count(TrialState.COMPLETE) == 1
     assert controller.extend(3) == 0
     assert controller.next() is None and controller.over
-    assert world.controller(tmp_path).scheduler.trials == 4
+    assert world.controller(tmp_path).scheduler.allowed == 4
 
 
 @pytest.mark.parametrize("searcher", ["random", "grid", "sobol", "tpe"])
@@ -287,7 +290,7 @@ def test_replicates_that_are_lost_are_not_tried_again(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw", "none"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_more_trials_after_the_end(tmp_path: Path, scheduler: str) -> None:
     world = with_schedule(scheduler)
     ended = world.run(world.controller(tmp_path))
@@ -306,7 +309,7 @@ def test_more_trials_after_the_end(tmp_path: Path, scheduler: str) -> None:
 # --- checkpoints
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw", "none"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_in_the_end_only_the_winner_has_a_checkpoint(tmp_path: Path, scheduler: str) -> None:
     world = with_schedule(scheduler)
     controller = world.controller(tmp_path)
@@ -366,6 +369,9 @@ def worlds() -> Iterator[Any]:
     for searcher in ("random", "tpe"):
         for scheduler in ("asha", "freeze_thaw", "none"):
             yield pytest.param(small(searcher, scheduler, 4), id=f"{searcher}, {scheduler}")
+    for scheduler in NATIVE:
+        lost = {("T1", 0.5): "diverged", ("T3", 1.0): "failed"}
+        yield pytest.param(replace(small("random", scheduler, 9), lost=lost), id=f"random, {scheduler}")
     lost = {("T0", 1.0): "diverged", ("T1", 0.5): "failed", ("T4-seed1", 1.0): "failed"}
     yield pytest.param(asha(lost=lost, settings=Settings(replicates=1)), id="lost ones and replicates")
     yield pytest.param(asha(trials=4, settings=Settings(vary_seeds=True, seed=5)), id="seeds")
@@ -414,7 +420,7 @@ def test_a_search_that_was_killed_anywhere_is_the_same_search(tmp_path: Path, wo
         assert files(controller) == {winner(whole)}
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw"])
+@pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw", *NATIVE])
 @pytest.mark.parametrize("order", [[0], [1, 0, 2], [2, 2, 0, 1, 1]])
 def test_three_workers_that_die_at_once(tmp_path: Path, scheduler: str, order: list[int]) -> None:
     world = with_schedule(scheduler, trials=7)

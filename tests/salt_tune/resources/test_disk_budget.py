@@ -1,5 +1,6 @@
 """A search uses no more of the disk than it says beforehand, and says so before it begins."""
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from salt_tune.resources import disk_budget
 from salt_tune.resources.disk_budget import DiskBound, check_disk, disk_bound, folder_bytes, keep_for_limit, most_paused
-from salt_tune.schedulers.asha import LOST, Promotions
+from salt_tune.schedulers.asha import Asha
 from salt_tune.space.search_space import SearchSpace
+from tests.salt_tune.driving import prune_all
 from trainable.errors import UserError
 from trainable.model.size import ModelSize
 
@@ -48,26 +50,26 @@ def test_asha_never_holds_more_than_the_bound(
     points = [float(level + 1) for level in range(rungs)]
     space = space_of(trials, scheduler="asha", epochs=rungs, rungs=points, reduction_factor=eta)
     bound = most_paused(space, trials)
-    promotions, paused, count = Promotions(points, trials, eta), set[str](), 0
+    asha, paused, count = Asha(points, trials, reduction_factor=eta), set[str](), 0
     running: dict[str, float] = {}
-    while running or promotions.next() is not None:
-        while len(running) < concurrent and (move := promotions.next()) is not None:
-            trial, count = (f"T{count}", count + 1) if move.trial is None else (move.trial, count)
-            promotions.run(trial, move.to)
-            running[trial] = move.to
+    while running or asha.next_job() is not None:
+        while len(running) < concurrent and (job := asha.next_job()) is not None:
+            trial, count = (f"T{count}", count + 1) if job.trial is None else (job.trial, count)
+            asha.on_job(trial, job.milestone)
+            running[trial] = job.milestone
             paused.discard(trial)
         trial = draw.choice(sorted(running))
         to = running.pop(trial)
         if draw.random() < lost:
             if draw.random() < 0.5:
-                promotions.end(trial)
+                asha.on_trial_end(trial)
             else:
-                promotions.result(trial, to, LOST)
+                asha.on_trial_result(trial, to, math.inf)
         else:
             score = {"random": draw.random(), "falling": -count, "rising": count, "equal": 0.0}[order]
-            promotions.result(trial, to, score)
+            asha.on_trial_result(trial, to, score)
             paused |= {trial} if to < points[-1] else set()
-        paused -= set(promotions.drop())
+        paused -= set(prune_all(asha))
         assert len(paused) <= bound <= trials
         assert len(paused) + len(running) <= trials
 

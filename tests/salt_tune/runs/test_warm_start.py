@@ -13,9 +13,9 @@ from analysis.errors import RunError
 from analysis.run_directory.events import Event, JobStarted, ResultReported, TrialEnded, TrialPruned, encode
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.run_directory.trials import Trial, TrialState
+from salt_tune.controller.factory import make_searcher
 from salt_tune.controller.new_trial import new_trial
 from salt_tune.runs.warm_start import earlier_trials, remember_trial, remembered_trials
-from salt_tune.searchers.base import make_searcher
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -91,8 +91,8 @@ def test_trials_come_with_their_scores_at_the_rungs_and_their_ends(tmp_path: Pat
     ]
     assert found.left_out == {"no score at a rung of this search": 1}
     searcher = make_searcher(space(), seed=0)
-    searcher.warm(found.trials)
-    assert searcher.propose("T0") not in POINTS.values()
+    searcher.warm_start(found.trials)
+    assert searcher.suggest("T0") not in POINTS.values()
 
 
 def test_a_running_trial_whose_report_had_no_score_runs_on_and_counts_as_in_its_own_search(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_running_trial_whose_report_had_no_score_runs_on_and_counts_as_in_its_
     def suggested(score: float) -> dict[str, Any] | None:
         searcher = make_searcher(space(searcher="tpe", trials=3), seed=0)
         good = [Trial(f"E{n}", {**far, "lr": 10**-n}, {}, 0, scores={1.0: 0.1 * n}) for n in range(2, 5)]
-        searcher.warm([*good, replace(found, parameters=near, scores={1.0: score})])
-        return searcher.propose("T0")
+        searcher.warm_start([*good, replace(found, parameters=near, scores={1.0: score})])
+        return searcher.suggest("T0")
 
     assert suggested(math.inf) != suggested(0.0)  # one is avoided, the other sought
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salt_tune.schedulers.asha import LOST, Move, Promotions
+from salt_tune.schedulers.asha import Asha
+from salt_tune.schedulers.base import Job
 from tests.salt_tune.driving import Driven, Table, choices, drive, first
 
 INF, NAN = math.inf, math.nan
@@ -29,7 +30,7 @@ class Search:
     def drive(self, **more: Any) -> Driven:
         """Runs it."""
         options = {"workers": self.workers, "choose": choices(self.order), **more}
-        return drive(Promotions(self.rungs, len(self.table), self.eta), self.table, **options)
+        return drive(Asha(self.rungs, len(self.table), reduction_factor=self.eta), self.table, **options)
 
 
 @st.composite
@@ -57,11 +58,11 @@ class Rung:
     def promotable(self, eta: float) -> list[int]:
         """Trials among the best 1/eta that have a score and were not promoted, best first."""
         best = sorted(self.arrived)[: math.floor(len(self.arrived) / eta)]
-        return [trial for score, trial in best if score < LOST and trial not in self.promoted]
+        return [trial for score, trial in best if score < INF and trial not in self.promoted]
 
     def waiting(self) -> list[int]:
         """All that could go on at all, best first."""
-        return [trial for score, trial in sorted(self.arrived) if score < LOST and trial not in self.promoted]
+        return [trial for score, trial in sorted(self.arrived) if score < INF and trial not in self.promoted]
 
 
 @given(search=searches())
@@ -72,7 +73,7 @@ def test_every_decision_is_that_of_the_paper(search: Search) -> None:
     started, running = 0, 0
     for event, name, level, score in driven.events:
         trial = int(name[1:])
-        if event == "run":
+        if event == "job":
             promotable = [(rung, rungs[rung].promotable(eta)) for rung in range(levels - 2, -1, -1)]
             deepest = next(((rung, best[0]) for rung, best in promotable if best), None)
             if level == 0:
@@ -82,7 +83,7 @@ def test_every_decision_is_that_of_the_paper(search: Search) -> None:
                 assert (level - 1, trial) == deepest
             else:  # the one that is trained to the end because no other was
                 assert started == len(search.table) and not running
-                assert all(score == LOST for score, _ in rungs[-1].arrived)
+                assert all(score == INF for score, _ in rungs[-1].arrived)
                 deep = max(rung for rung in range(levels - 1) if rungs[rung].waiting())
                 assert (level - 1, trial) == (deep, rungs[deep].waiting()[0])
             if level:
@@ -98,7 +99,7 @@ def test_every_decision_is_that_of_the_paper(search: Search) -> None:
 @settings(max_examples=25, deadline=None)
 def test_with_one_worker_and_one_order_of_quality_no_more_than_a_share_goes_on(search: Search) -> None:
     table = [[float(number)] * len(search.rungs) for number in range(len(search.table))]  # the first is the best
-    driven = drive(Promotions(search.rungs, len(table), search.eta), table)
+    driven = drive(Asha(search.rungs, len(table), reduction_factor=search.eta), table)
     arrived = [sum(rung == level for level in driven.finite.values()) for rung in range(len(search.rungs))]
     reached = [sum(arrived[rung:]) for rung in range(len(search.rungs))]
     for below, above in itertools.pairwise(reached):
@@ -118,25 +119,12 @@ def test_a_search_ends_with_a_finished_trial_if_any_can_finish(search: Search) -
 @settings(max_examples=100, deadline=None)
 def test_dropping_changes_no_decision(search: Search) -> None:
     driven = search.drive()
-    assert driven.moves == search.drive(drop=False).moves
-    assert len(set(driven.dropped)) == len(driven.dropped)
+    assert driven.jobs == search.drive(prune=False).jobs
+    assert len(set(driven.pruned)) == len(driven.pruned)
     gone: set[str] = set()
     for event, trial, _, _ in driven.events:
         assert trial not in gone
-        gone |= {trial} if event == "drop" else set()
-
-
-@given(search=searches(), more=st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
-def test_more_trials_after_the_end(search: Search, more: int) -> None:
-    count = len(search.table)
-    scheduler = Promotions(search.rungs, max(1, count - more), search.eta)
-    driven = drive(scheduler, search.table, workers=search.workers, choose=choices(search.order))
-    scheduler.trials = count
-    driven = drive(scheduler, search.table, workers=search.workers, choose=choices(search.order), past=driven)
-    assert scheduler.started == count
-    if any(all(math.isfinite(score) for score in curve) for curve in search.table):
-        assert len(search.rungs) - 1 in driven.finite.values()
+        gone |= {trial} if event == "prune" else set()
 
 
 @given(search=searches())
@@ -147,23 +135,7 @@ def test_a_trial_that_ends_is_as_one_that_has_lost(search: Search) -> None:
     for trial, level in lost.items():
         table[int(trial[1:])][level] = INF
     again = Search(search.rungs, search.eta, table, search.workers, search.order)
-    assert search.drive(fails=lost).moves == again.drive().moves
-
-
-@given(search=searches(workers=1))
-@settings(max_examples=40, deadline=None)
-def test_one_worker_decides_by_the_results_alone(search: Search) -> None:
-    driven = search.drive()
-    scheduler = Promotions(search.rungs, len(search.table), search.eta)
-    for event, trial, level, score in driven.events:  # a journal told again, without a question
-        if event == "run":
-            move = scheduler.next()
-            assert move is not None and move.to == search.rungs[level] and move.trial in (None, trial)
-            scheduler.run(trial, search.rungs[level])
-        elif event == "result":
-            scheduler.result(trial, search.rungs[level], score)
-            assert isinstance(scheduler.drop(), list)
-    assert scheduler.over
+    assert search.drive(fails=lost).jobs == again.drive().jobs
 
 
 LOSSES: Table = [[9, 9, 9], [5, 6, 4], [7, 9, 9], [6, 3, 3], [NAN, 0, 0], [4, 2, 5], [INF, 0, 0], [5, 9, 9], [8, 9, 9]]
@@ -185,59 +157,41 @@ BY_HAND = [
 
 
 def test_a_search_by_hand() -> None:
-    driven = drive(Promotions((0.5, 1.5, 4.5), 9), LOSSES)
-    assert driven.moves == BY_HAND
-    assert driven.dropped == ["T3", "T2", "T8", "T0", "T1", "T7"]
+    driven = drive(Asha((0.5, 1.5, 4.5), 9), LOSSES)
+    assert driven.jobs == BY_HAND
+    assert driven.pruned == ["T3", "T2", "T8", "T0", "T1", "T7"]
 
 
 def test_a_small_search_finishes_its_best_all_the_same() -> None:
-    driven = drive(Promotions((1, 3, 9), 2), [[2, 1, 1], [1, 2, 2]])
-    assert driven.moves[2:] == [("T1", 3, "best of rung 1, at the end"), ("T1", 9, "best of rung 3, at the end")]
+    driven = drive(Asha((1, 3, 9), 2), [[2, 1, 1], [1, 2, 2]])
+    assert driven.jobs[2:] == [("T1", 3, "best of rung 1, at the end"), ("T1", 9, "best of rung 3, at the end")]
 
 
 def test_where_the_favourites_are_lost_the_others_have_their_turn() -> None:
-    driven = drive(Promotions((1, 3), 4), [[1, INF], [2, NAN], [3, INF], [4, 7]])
+    driven = drive(Asha((1, 3), 4), [[1, INF], [2, NAN], [3, INF], [4, 7]])
     assert driven.steps[3:] == [("T0", 3), ("T3", 1), ("T1", 3), ("T2", 3), ("T3", 3)]
-    assert driven.finite["T3"] == 1 and not driven.dropped
+    assert driven.finite["T3"] == 1 and not driven.pruned
 
 
 def test_equal_scores_are_settled_by_who_started_first() -> None:
-    scheduler = Promotions((1, 3), 6)
+    scheduler = Asha((1, 3), 6)
     for trial in ("T0", "T1", "T2"):
-        scheduler.run(trial, 1)
+        scheduler.on_job(trial, 1)
     for trial in ("T2", "T1", "T0"):
-        scheduler.result(trial, 1, 0.5)
-    assert scheduler.next() == Move("T0", 3, "1 of 3 at rung 1")
+        scheduler.on_trial_result(trial, 1, 0.5)
+    assert scheduler.next_job() == Job("T0", 3, "1 of 3 at rung 1")
 
 
 def test_one_rung_trains_all_to_the_end() -> None:
-    driven = drive(Promotions((3.0,), 4), [[4], [NAN], [2], [1]], workers=2)
+    driven = drive(Asha((3.0,), 4), [[4], [NAN], [2], [1]], workers=2)
     assert driven.steps == [(f"T{number}", 3.0) for number in range(4)]
-    assert not driven.dropped
-
-
-def test_all_lost_is_an_end_too() -> None:
-    assert len(drive(Promotions((1, 3), 5), [[NAN, NAN]] * 5).moves) == 5
-
-
-def test_only_the_rung_that_a_trial_is_on_its_way_to_counts() -> None:
-    scheduler = Promotions((1, 3), 1)
-    scheduler.run("T0", 1)
-    scheduler.result("T0", 0.5, 7)
-    assert scheduler.running == ("T0",)
-    scheduler.result("T0", 1, 7)
-    scheduler.result("T0", 1, 6)  # again, or late
-    scheduler.result("T9", 1, 5)  # never heard of
-    scheduler.end("T0")
-    assert scheduler.next() == Move("T0", 3, "best of rung 1, at the end")
-    assert scheduler.started == 1
-    assert not scheduler.over
+    assert not driven.pruned
 
 
 @pytest.mark.parametrize("eta", [2.0, 3.0, 4.0])
 def test_late_trials_of_a_falling_search_are_all_promoted_and_none_is_dropped_before(eta: float) -> None:
     # Each new trial is better than all before it, and so is among the best of its rung as it comes.
     table = [[-float(number), float(number)] for number in range(12)]
-    driven = drive(Promotions((1, 3), 12, eta), table)
-    assert driven.moves == drive(Promotions((1, 3), 12, eta), table, drop=False, choose=first).moves
+    driven = drive(Asha((1, 3), 12, reduction_factor=eta), table)
+    assert driven.jobs == drive(Asha((1, 3), 12, reduction_factor=eta), table, prune=False, choose=first).jobs
     assert sum(to == 3 for _, to in driven.steps) == 12 - eta + 1

@@ -25,7 +25,7 @@ def decaying(trials: int, rungs: tuple[float, ...] = RUNGS, seed: int = 0) -> li
 
 
 def search(table: list[list[float]], rungs: tuple[float, ...] = RUNGS, keep: int | None = None, **more: Any) -> Driven:
-    return drive(FreezeThaw(rungs, len(table), keep), table, **more)
+    return drive(FreezeThaw(rungs, len(table), keep=keep), table, **more)
 
 
 @st.composite
@@ -48,7 +48,7 @@ def test_whatever_the_scores(drawn: tuple[list[list[float]], tuple[float, ...], 
     gone: set[str] = set()
     for event, trial, level, score in driven.events:
         assert trial not in gone
-        if event == "run":
+        if event == "job":
             assert level == reached.get(trial, -1) + 1
         elif event == "result":
             reached[trial] = level
@@ -73,47 +73,13 @@ def test_a_free_worker_waits_where_nobody_else_has_a_chance() -> None:
     table[13] = [score - 0.4 for score in table[13]]
     alone, together = search(table), search(table, workers=8)
     assert together.finite["T13"] == len(RUNGS) - 1
-    assert len(together.moves) <= len(alone.moves) + 2 * 8  # those that were under way when it became clear
+    assert len(together.jobs) <= len(alone.jobs) + 2 * 8  # those that were under way when it became clear
 
 
 def test_curves_without_a_pattern_take_more_training_than_straight_ones() -> None:
     straight = [[1.0 + 0.1 * number - 0.05 * step for step in range(5)] for number in range(12)]
     noisy = [list(curve) for curve in np.random.default_rng(3).normal(1, 0.3, (12, 5))]
-    assert len(search(straight).moves) < len(search(noisy).moves)
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_same_results_in_the_same_order_are_the_same_decisions(seed: int, workers: int) -> None:
-    table = decaying(12, seed=seed)
-    driven = search(table, workers=workers)
-    assert driven == search(table, workers=workers)
-    again, named = FreezeThaw(RUNGS, len(table)), []
-    for event, trial, level, score in driven.events:  # a journal told again, without a question
-        if event == "run":
-            again.run(trial, RUNGS[level])
-        elif event == "result":
-            again.result(trial, RUNGS[level], score)
-            named += again.drop()
-    assert again.over and named == driven.dropped
-
-
-@pytest.mark.parametrize("told", [5, 12, 17, 23])
-def test_a_search_taken_up_in_the_middle_goes_on_as_it_would_have(told: int) -> None:
-    table = decaying(12, seed=4)
-    table[3][1] = NAN
-    whole = search(table)
-    again = FreezeThaw(RUNGS, len(table))
-    begun = Driven()
-    while len(begun.moves) < told:
-        move = again.next()
-        assert move is not None
-        trial = move.trial or f"T{again.started}"
-        again.run(trial, move.to)
-        begun.moves.append((trial, move.to, move.why))
-        again.result(trial, move.to, table[int(trial[1:])][RUNGS.index(move.to)])
-        again.drop()
-    assert drive(again, table, past=begun).moves == whole.moves
+    assert len(search(straight).jobs) < len(search(noisy).jobs)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -124,7 +90,7 @@ def test_scale_and_offset_of_the_scores_do_not_matter(seed: int, scale: float, o
     other = [[scale * score + offset for score in curve] for curve in table]
     driven, moved = search(table), search(other)
     assert driven.steps == moved.steps
-    assert driven.dropped == moved.dropped
+    assert driven.pruned == moved.pruned
 
 
 def test_wild_scores_are_bad_ones() -> None:
@@ -137,7 +103,7 @@ def test_wild_scores_are_bad_ones() -> None:
     assert search(wild).finite[f"T{worst}"] == 0
     for other in (1e9, 50.0):  # how bad it is does not matter
         wild[worst] = [other] * 5
-        assert search(wild).moves == search([*wild[:worst], [1e30] * 5, *wild[worst + 1 :]]).moves
+        assert search(wild).jobs == search([*wild[:worst], [1e30] * 5, *wild[worst + 1 :]]).jobs
 
 
 def test_lost_ones_do_not_go_on() -> None:
@@ -155,30 +121,30 @@ def test_no_more_than_so_many_keep_their_checkpoints(keep: int) -> None:
     driven = search(table, keep=keep, workers=2)
     dropping = False
     for event, trial, level, _ in driven.events:
-        if dropping and event != "drop":
+        if dropping and event != "prune":
             assert len(paused) <= keep
-        dropping = event in ("result", "drop")
+        dropping = event in ("result", "prune")
         if event == "result" and level < len(RUNGS) - 1:
             paused.add(trial)
         elif event != "result":
             paused.discard(trial)
-    assert len(driven.dropped) >= 10
+    assert len(driven.pruned) >= 10
     assert 4 in driven.finite.values()
 
 
 def test_nobody_is_dropped_before_all_were_started() -> None:
     driven = search(decaying(15))
     kinds = [event for event, *_ in driven.events]
-    assert "drop" not in kinds[: 2 * 15]
-    assert "drop" in kinds
+    assert "prune" not in kinds[: 2 * 15]
+    assert "prune" in kinds
 
 
 def test_more_trials_after_the_end() -> None:
     table = decaying(8)
     scheduler = FreezeThaw(RUNGS, 8)
     driven = drive(scheduler, table)
-    count = len(driven.moves)
-    scheduler.trials = 11
+    count = len(driven.jobs)
+    scheduler.allowed = 11
     assert not scheduler.over
     best = [[score - 0.5 for score in curve] for curve in decaying(3, seed=9)]
     drive(scheduler, [*table, *best], past=driven)
@@ -198,5 +164,5 @@ def test_one_trial_and_one_rung() -> None:
 
 def test_the_reason_says_what_is_expected() -> None:
     driven = search(decaying(6))
-    assert driven.moves[0][2] == "not all trials have been started"
-    assert "at the end," in driven.moves[-1][2] and "% to be the best" in driven.moves[-1][2]
+    assert driven.jobs[0][2] == "not all trials have been started"
+    assert "at the end," in driven.jobs[-1][2] and "% to be the best" in driven.jobs[-1][2]

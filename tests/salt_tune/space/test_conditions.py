@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from salt_tune.space.conditions import corners, largest
+from salt_tune.space.conditions import Conditions
+from salt_tune.space.corners import corners
+from salt_tune.space.parameters import Choice, Int, Parameter, Range
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import Edit, put, write
@@ -50,52 +52,6 @@ def test_a_parameter_is_tried_only_where_its_conditions_hold(space: SearchSpace)
     }  # fmt: skip
 
 
-WIDE = {
-    "lr": {"type": "log_uniform", "low": 1e-4, "high": 1e-2},
-    "predictor_depth": {"type": "int", "low": 1, "high": 32},
-    "student_depth": {"type": "int", "low": 1, "high": 32},
-    "batch_size": {"type": "int", "low": 1, "high": 8},
-    "mask_ratio": {"type": "uniform", "low": 0.4, "high": 0.7},
-}
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"predictor_dim": {"type": "choice", "values": [64, 100]}}, "parameters.predictor_dim = 100: must be div"),
-        ({"predictor_dim": {"type": "int", "low": 64, "high": 6400, "step": 32}}, "parameters.predictor_dim = 96: "),
-        ({"predictor_dim": {"type": "int", "low": 1, "high": 65536}}, "parameters.predictor_dim = 1: "),
-        (
-            {
-                "predictor_dim": {"type": "choice", "values": [64, 96]},
-                "predictor_num_heads": {"type": "choice", "values": [4, 5], "when": {"predictor_dim": 96}},
-            },
-            "parameters.predictor_dim = 96: must be divisible by predictor_num_heads = 5",
-        ),
-        (
-            {
-                "loss": {"type": "choice", "values": ["mse", "l1"]},
-                "predictor_num_heads": {"type": "choice", "values": [1, 2], "when": {"loss": "l1"}},
-                "predictor_dim": {"type": "choice", "values": [64, 96]},
-            },
-            "parameters.predictor_dim = 96: must be divisible by 64",
-        ),
-        ({"min_lr": {"type": "uniform", "low": 0, "high": 1e-3}}, "parameters.min_lr = 0.001: must not be above lr"),
-    ],
-)
-def test_a_value_is_found_however_many_combinations_there_are(tmp_path: Path, more: dict[str, Any], words: str) -> None:
-    path = write(tmp_path, {"name": "wide", "parameters": {**WIDE, **more}, "trials": 8})
-    with pytest.raises(SpaceError, match=words.replace("[", r"\[")):
-        load_space(str(path), {})
-
-
-def test_few_configurations_are_tried(tmp_path: Path) -> None:
-    """A number, not a time: each takes a tenth of a millisecond."""
-    heads = {"predictor_dim": {"type": "choice", "values": [*range(64, 4096, 64)]}}
-    path = write(tmp_path, {"name": "wide", "parameters": {**WIDE, **heads}, "trials": 8})
-    assert len(tried(load_space(str(path), {}))) < 300
-
-
 def test_a_point_is_tried_with_all_that_may_be_drawn_beside_it(tmp_path: Path) -> None:
     parameters = {"predictor_dim": {"type": "choice", "values": [320, 64]}}
     space = {"name": "points", "parameters": parameters, "trials": 2, "start_from": [{"lr": 1e-3}, {"beta1": 0.8}]}
@@ -110,11 +66,11 @@ def test_a_point_is_tried_with_all_that_may_be_drawn_beside_it(tmp_path: Path) -
 def test_what_is_not_set_has_its_default_and_asks_for_no_draw(space: SearchSpace) -> None:
     drawn: list[str] = []
 
-    def draw(name: str, parameter: Any) -> Any:
+    def draw(name: str) -> Any:
         drawn.append(name)
-        return parameter.corners()[-1]
+        return space.parameters[name].corners()[-1]
 
-    values = space.fill({"predictor_dim": 64, "warmup": 0.15, "beta1": 0.8}, draw)
+    values = space.conditions.fill({"predictor_dim": 64, "warmup": 0.15, "beta1": 0.8}, draw)
     assert drawn == ["predictor_depth"]
     assert values == {"predictor_dim": 64, "predictor_depth": 6, "beta1": 0.8}
     config = space.config({**values, "warmup": 0.15, "predictor_num_heads": 6}, seed=0)
@@ -142,7 +98,7 @@ def test_what_is_not_set_has_its_fixed_value(tmp_path: Path) -> None:
 def test_a_condition_on_what_is_not_set_does_not_hold(
     space: SearchSpace, values: dict[str, Any], active: set[str] | None
 ) -> None:
-    assert space.active(values) == (values.keys() if active is None else active)
+    assert space.conditions.active(values) == (values.keys() if active is None else active)
 
 
 def test_a_space_with_conditions_reads_the_same_again(space: SearchSpace, tmp_path: Path) -> None:
@@ -236,29 +192,44 @@ def test_fixing_what_a_condition_asks_for_decides_it(tmp_path: Path) -> None:
     assert all("predictor_num_heads" in values for values in tried(space))
 
 
-def test_the_largest_models_are_few(tmp_path: Path) -> None:
-    students = {"student": {"type": "choice", "values": ["vit_tiny_patch16_224", "vit_small_patch16_224"]}}
-    more = {
-        **students,
-        "predictor_dim": {"type": "choice", "values": [256, 64, 128]},
-        "masking": {"type": "choice", "values": ["tube", "random"]},
-        "student_dim": {"type": "int", "low": 64, "high": 640, "step": 64, "when": {"masking": "tube"}},
-    }
-    path = write(tmp_path, {"name": "wide", "parameters": {**WIDE, **more}, "trials": 8})
-    found = [*largest(load_space(str(path), {}))]
-    names = ("student", "student_dim", "student_depth", "predictor_dim", "predictor_depth")
-    assert {tuple(values.get(name) for name in names) for values in found} == {
-        (student, dim, 32, 256, 32) for student in students["student"]["values"] for dim in (640, None)
-    }
-    assert len(found) == 4
+PARAMETERS: dict[str, Parameter] = {
+    "loss": Choice(type="choice", values=("mse", "l1")),
+    "depth": Int(type="int", low=1, high=5, step=2, when={"loss": ("l1",), "size": ("large",)}),
+    "clip": Choice(type="choice", values=(0.1, 0.2), when={"depth": (3,)}),
+}
 
 
-def test_what_makes_a_model_smaller_does_not_hide_where_it_is_largest(tmp_path: Path) -> None:
-    parameters = {
-        "predictor_dim": {"type": "choice", "values": [64, 512]},
-        "predictor_depth": {"type": "int", "low": 1, "high": 24, "when": {"predictor_dim": 64}},
-    }
-    path = write(tmp_path, {"name": "two", "fixed": {"predictor_depth": 2}, "parameters": parameters, "trials": 2})
-    space = load_space(str(path), {})
-    configs = [space.config(values, seed=0) for values in largest(space)]
-    assert {(config.predictor_dim, config.predictor_depth) for config in configs} == {(64, 24), (512, 2)}
+def test_the_walk_goes_through_all_that_is_set_together() -> None:
+    conditions = Conditions(PARAMETERS, {"size": "large"})
+    walked = [*conditions.configurations({})]
+    assert walked == [
+        {"loss": "mse"},
+        {"loss": "l1", "depth": 1},
+        {"loss": "l1", "depth": 3, "clip": 0.1},
+        {"loss": "l1", "depth": 3, "clip": 0.2},
+        {"loss": "l1", "depth": 5},
+    ]
+    assert [*conditions.configurations({"depth": 3, "seed": 7})] == [
+        {"seed": 7, "loss": "mse"},
+        {"seed": 7, "loss": "l1", "depth": 3, "clip": 0.1},
+        {"seed": 7, "loss": "l1", "depth": 3, "clip": 0.2},
+    ]
+
+
+def test_a_constant_or_a_point_decides_a_condition_on_what_is_not_searched() -> None:
+    assert [*Conditions(PARAMETERS).configurations({})] == [{"loss": "mse"}, {"loss": "l1"}]
+    assert len([*Conditions(PARAMETERS).configurations({"size": "large"})]) == 5
+    assert len([*Conditions(PARAMETERS, {"size": "large"}).configurations({"size": "small"})]) == 2
+
+
+def test_the_walk_over_some_parameters_leaves_the_others_out() -> None:
+    options: dict[str, list[Any]] = {"loss": ["l1"], "depth": [1, 3]}
+    walked = Conditions(PARAMETERS, {"size": "large"}).walk(options.__getitem__, {}, ["loss", "depth"])
+    assert [*walked] == [{"loss": "l1", "depth": 1}, {"loss": "l1", "depth": 3}]
+
+
+def test_only_a_range_has_no_end() -> None:
+    assert Conditions(PARAMETERS).finite and Conditions({}).finite
+    lr = Range(type="uniform", low=0.1, high=0.3)
+    assert not Conditions({**PARAMETERS, "lr": lr}).finite
+    assert [*Conditions({"lr": lr}).configurations({})] == [{"lr": 0.1}, {"lr": 0.3}]

@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from salt_tune.space.checks import check_corners
-from salt_tune.space.conditions import corners
-from salt_tune.space.parameters import Parameter
-from salt_tune.space.search_space import SpaceError
+from salt_tune.space.corners import corners
+from salt_tune.space.search_space import SearchSpace, SpaceError
 from salt_tune.space.space_file import dump_space, load_space, parse_value, reload_space
 from salt_tune.space.yaml12 import dump
 from tests.salt_tune.space_files import content, write
@@ -168,7 +167,7 @@ SAFE_PARAMETERS = st.fixed_dictionaries(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_drawn_from_any_space_lies_within_it(tmp_path: Path, parameters: dict[str, Any], seed: int) -> None:
     space = load_space(str(write(tmp_path, {"name": "any", "parameters": parameters, "trials": 1})), {})
-    values = space.fill({}, drawing(seed))
+    values = space.conditions.fill({}, drawing(space, seed))
     config = space.config(values, seed=0)
     assert values.keys() == parameters.keys()
     for name, value in values.items():
@@ -182,11 +181,11 @@ def test_what_is_drawn_from_any_space_lies_within_it(tmp_path: Path, parameters:
             assert (value - entry["low"]) % entry["step"] == 0
 
 
-def drawing(seed: int) -> Callable[[str, Parameter], Any]:
+def drawing(space: SearchSpace, seed: int) -> Callable[[str], Any]:
     """Draws from the distributions of parameters, as Optuna knows them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return lambda name, parameter: study.ask({name: parameter.distribution()}).params[name]
+    return lambda name: study.ask({name: space.parameters[name].distribution()}).params[name]
 
 
 @given(lr=st.floats(1e-6, 1.0), dims=st.lists(st.integers(1, 600), min_size=1, max_size=4, unique=True))
@@ -203,7 +202,7 @@ def test_a_space_is_refused_or_every_trial_of_it_is_valid(tmp_path: Path, lr: fl
         refused = True
     else:
         refused = False
-        space.config(space.fill({}, drawing(0)), seed=0)
+        space.config(space.conditions.fill({}, drawing(space, 0)), seed=0)
     assert refused == any(dim % 64 for dim in dims)
 
 

@@ -1,0 +1,55 @@
+"""Real searches with each of Ray's own schedulers; one is resumed and goes on."""
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.run_directory.paths import RunDirectory, read_summary
+from tests.salt_tune.conftest import MINUTES, search, start
+
+SPACE = """
+name: native
+fixed:
+  {student: vit_tiny_patch16_224, student_dim: 12, student_heads: 3, student_depth: 1, batch_size: 16,
+   predictor_dim: 64, predictor_depth: 1}
+parameters:
+  lr: {type: log_uniform, low: 1.0e-5, high: 1.0e-1}
+schedule: {epochs: 3, first_rung: 1, reports: 3}
+evaluation: {clips: 8, probe_clips: 8}
+trials: 4
+"""
+
+
+def decisions(run: RunDirectory) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.decisions.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("scheduler", ["asha_stop", "median", "hyperband"])
+def test_a_search_ends(store_path: Path, tmp_path: Path, scheduler: str) -> None:
+    (tmp_path / "native.yaml").write_text(SPACE, encoding="utf-8")
+    chosen = f"schedule.scheduler={scheduler}"
+    words = ("--space", tmp_path / "native.yaml", "--store", store_path, "--set", chosen, "--concurrent", 1)
+    ended = search(tmp_path, *words, name="run")
+    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    if more := int(scheduler == "hyperband"):
+        again = start(tmp_path, "search", "--resume", ended.path, "--extend", more)
+        output, errors = again.communicate(timeout=MINUTES)
+        assert (again.returncode, errors) == (0, ""), output
+
+    run = RunDirectory(ended.path)
+    states = Counter(trial["state"] for trial in read_summary(run)["trials"])
+    assert states["finished"] >= 1 and states.keys() <= {"finished", "pruned"} and states.total() == 4 + more
+    told = decisions(run)
+    jobs = [(entry["trial"], entry["to"]) for entry in told if entry["event"] == "run"]
+    results = [(entry["trial"], entry["resource"]) for entry in told if entry["event"] == "result"]
+    assert sorted(jobs) == sorted(results), "each job is a report long"
+    for trial in {name for name, _ in jobs}:
+        assert all(
+            later == earlier + 1 for earlier, later in itertools.pairwise(to for name, to in jobs if name == trial)
+        )
+    stopped = {entry["trial"] for entry in told if entry["event"] == "drop"}
+    assert len(stopped) == states["pruned"]
