@@ -72,7 +72,7 @@ class Named(click.ParamType[str]):
         try:
             self.registry.check(value)
         except UnknownNameError as error:
-            self.fail(f"{value!r}: {error.reason}", param, ctx)
+            self.fail(f"{value!r} is unknown; {error.reason}", param, ctx)
         return value
 
 
