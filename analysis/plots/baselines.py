@@ -2,8 +2,8 @@
 
 from matplotlib.axes import Axes
 
-from analysis.loading import Run
 from analysis.plots.style import spread
+from analysis.tables.run import Run
 
 REFERENCE_LABELS = {
     "training_mean": "training mean",

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.errors import RunError
-from analysis.loading import Run
 from analysis.plots.baselines import draw_level, draw_upright, references_of, widened
 from analysis.plots.marks import amount, diverged, mark, state_of, values
 from analysis.plots.style import (
@@ -32,8 +31,9 @@ from analysis.plots.style import (
     style,
 )
 from analysis.statistics.rung_correlation import USEFUL
-from analysis.tables import paired_against_best
-from analysis.tables import rung_correlations as correlation_table
+from analysis.tables.comparisons import paired_against_best
+from analysis.tables.comparisons import rung_correlations as correlation_table
+from analysis.tables.run import Run
 
 # More names than this at one end of the curves cannot be read.
 NAMED_AT_AN_END = 8

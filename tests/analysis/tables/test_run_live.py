@@ -10,7 +10,7 @@ import pytest
 from analysis import RunError, load
 from analysis.plots import ranking
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.tables import paired_against_best, rung_correlations, searched
+from analysis.tables.comparisons import paired_against_best, rung_correlations, searched
 from salt_tune.controller.controller import Controller
 from salt_tune.report.summary import write_summary
 from salt_tune.space.description import describe

@@ -5,9 +5,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from analysis.loading import AGAINST_WINNER, RUNG_CORRELATION, Run
 from analysis.run_directory.reports import natural
 from analysis.statistics.rung_correlation import RungCorrelation
+from analysis.tables.run import AGAINST_WINNER, RUNG_CORRELATION, Run
 
 
 def searched(run: Run) -> pd.DataFrame:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.clip_losses import read_clip_losses
 from analysis.errors import RunError, is_number, require_fields, require_numbers
-from analysis.event_table import event_table
-from analysis.report_table import as_table, read_reports
 from analysis.run_directory.events import SessionEnded, read_events
 from analysis.run_directory.paths import FORMAT_VERSION, FinalDirectory, RunDirectory, read_manifest
 from analysis.run_directory.reports import RESOURCE_DECIMALS, natural
 from analysis.run_directory.so_far import summary_so_far
+from analysis.tables.clip_losses import read_clip_losses
+from analysis.tables.events import event_table
+from analysis.tables.reports import as_table, read_reports
 
 SUMMARY_FIELDS = (
     "name",
@@ -86,7 +86,7 @@ class Run:
             `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
             (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
             `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
-        reports: one row a report, sorted by trial and resource; see `analysis.report_table.read_reports`.
+        reports: one row a report, sorted by trial and resource; see `analysis.tables.reports.read_reports`.
         events: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`, `milestone`,
             `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See
             docs/run-directory.md.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from analysis.tables import paired_against_best, rung_correlations, searched
+from analysis.tables.comparisons import paired_against_best, rung_correlations, searched
 from tests.analysis.fake_run import summary, write_run
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis import RunError, latest_run, load
-from analysis.clip_losses import read_clip_losses
 from analysis.plots import parameters_against_objective
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.tables import searched
+from analysis.tables.clip_losses import read_clip_losses
+from analysis.tables.comparisons import searched
 from tests.analysis.fake_run import CLIPS, summary, write_run
 
 
