@@ -18,7 +18,7 @@ from analysis.tables.reports import as_table, read_reports
 
 SUMMARY_FIELDS = (
     "name",
-    "references",
+    "baselines",
     "seed",
     "objective",
     "parameters",
@@ -38,7 +38,7 @@ SUMMARY_FIELDS = (
     "wall_seconds",
 )
 OBJECTIVE = ("metric", "mode", "weights", "against")
-REFERENCES = ("training_mean", "position_mean", "nearest_visible")
+BASELINES = ("training_mean", "position_mean", "nearest_visible")
 RESOURCES = ("epoch", "tflop", "second")
 
 RESULT_COLUMNS = (
@@ -136,9 +136,9 @@ class Run:
         return float(self.summary["full"])
 
     @property
-    def references(self) -> dict[str, float]:
-        """`val_loss` of the predictors that learned nothing, by name: `REFERENCES`."""
-        return {name: float(self.summary["references"][name]) for name in REFERENCES}
+    def baselines(self) -> dict[str, float]:
+        """`val_loss` of the predictors that learned nothing, by name: `BASELINES`."""
+        return {name: float(self.summary["baselines"][name]) for name in BASELINES}
 
     @property
     def best(self) -> str | None:
@@ -231,11 +231,11 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
         raise RunError(f"{path}: resource is {summary['resource']!r}, and must be one of {', '.join(RESOURCES)}")
     for number, entry in enumerate(summary["rung_correlations"]):
         require_fields(f"{path}, rung_correlations[{number}]", entry, RUNG_CORRELATION)
-    require_fields(f"{path}, references", summary["references"], REFERENCES)
-    for name in REFERENCES:
-        if not is_number(summary["references"][name], finite=True):
-            value = summary["references"][name]
-            raise RunError(f"{path}, references: {name} is {value!r}, and must be a finite number")
+    require_fields(f"{path}, baselines", summary["baselines"], BASELINES)
+    for name in BASELINES:
+        if not is_number(summary["baselines"][name], finite=True):
+            value = summary["baselines"][name]
+            raise RunError(f"{path}, baselines: {name} is {value!r}, and must be a finite number")
     return dict(summary)
 
 
