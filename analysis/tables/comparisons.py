@@ -7,7 +7,9 @@ import pandas as pd
 
 from analysis.run_directory.reports import natural
 from analysis.statistics.rung_correlation import RungCorrelation
-from analysis.tables.run import AGAINST_WINNER, RUNG_CORRELATION, Run
+from analysis.tables.run import Run
+from analysis.tables.summary import RUNG_CORRELATION
+from analysis.tables.trials import AGAINST_WINNER
 
 
 def searched(run: Run) -> pd.DataFrame:

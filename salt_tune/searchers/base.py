@@ -167,7 +167,7 @@ class Searcher(ABC):
             self._known.add(self._key(trial.parameters))
         self._changes += 1
 
-    def draws(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
+    def samples(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
         """`point`, with what it leaves out drawn again and again; for the trial of this number.
 
         Each parameter is drawn uniformly on its scale.
@@ -194,7 +194,7 @@ class Searcher(ABC):
     def _suggestions(self, number: int) -> Iterator[Values]:
         """Configurations to try as the trial of this number, best first; some may be known."""
         if number < len(self._points):
-            yield from self.draws(number, self._points[number])
+            yield from self.samples(number, self._points[number])
         if self._parameters:
             yield from self.candidates(number)
             yield from self.everything() or ()  # candidates may miss the last ones
