@@ -1,4 +1,5 @@
-# `make search` runs the embedded default, `make test` the tests, `make test-all` the slow ones too. All set up .venv first.
+# `make search` runs the embedded default, `make test` the tests, `make test-all` the slow ones too.
+# All set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ ARGS ?=
 # Each of two processes takes tests from the other when it has none left.
 TESTS := -m pytest -n 2 --dist worksteal
 
-.PHONY: search test test-all lint clean
+.PHONY: search test test-all lint docs clean
 
 search: $(VENV)/installed
 	$(BIN)/python -m salt_tune.search $(ARGS)
@@ -35,6 +36,15 @@ $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The pages of docs/, strict: a broken link is an error.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
 clean:

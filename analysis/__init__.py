@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.errors import RunError
-    from analysis.loading import Run, latest_run, load
     from analysis.statistics.comparison import paired_bootstrap, pareto_front, rank_finalists, seed_noise
     from analysis.statistics.rung_correlation import rung_correlation
+    from analysis.tables.run import Run, latest_run, load
 
 __all__ = [
     "Run",
@@ -25,7 +25,7 @@ _PLACES = {
     **dict.fromkeys(("paired_bootstrap", "pareto_front", "rank_finalists", "seed_noise"), "statistics.comparison"),
     "rung_correlation": "statistics.rung_correlation",
     "RunError": "errors",
-    **dict.fromkeys(("Run", "latest_run", "load"), "loading"),
+    **dict.fromkeys(("Run", "latest_run", "load"), "tables.run"),
 }
 
 

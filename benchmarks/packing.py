@@ -1,6 +1,6 @@
 """`python -m benchmarks.packing`: how many trials of the main search share this machine best, and what measuring takes.
 
-ViT-Base at 16 x 224 x 224 in bfloat16, proposals of search_spaces/vit_base.yaml. Without a GPU a ViT-Tiny on small
+ViT-Base at 16 x 224 x 224 in bfloat16, suggestions of search_spaces/vit_base.yaml. Without a GPU a ViT-Tiny on small
 clips stands in for it: those figures say whether the command works, nothing else.
 """
 

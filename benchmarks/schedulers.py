@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.replay import curves, figures, frontier, synthetic
-from benchmarks.replay.clock import Proposals, Replay, replay
+from benchmarks.replay.clock import Replay, Suggestions, replay
 from benchmarks.replay.curves import Pool
 from benchmarks.replay.figures import Table
 from benchmarks.replay.methods import ALL, FRONTIER, LEARNING, RAY, RAY_1, SENSITIVITY, installed
-from benchmarks.replay.proposals import InOrder, Learned
 from benchmarks.replay.report import describe, markdown, write
+from benchmarks.replay.suggestions import InOrder, Learned
 
 DECIMALS = 4
 
@@ -164,13 +164,13 @@ def _at_equal_regret(replays: Replays, contenders: list[str]) -> dict[str, Any]:
 def _one(name: str, pool: Pool, repetition: int, setting: Setting, workers: int) -> Replay:
     random = np.random.default_rng([repetition, crc32(pool.task.encode())])
     order = random.permutation(len(pool))[: setting.trials].tolist()
-    proposals: Proposals = InOrder(order)
+    suggestions: Suggestions = InOrder(order)
     contender = ALL[name]
     if contender.searcher != "shared order":
-        proposals = Learned(contender.searcher, pool, setting.trials, repetition)
+        suggestions = Learned(contender.searcher, pool, setting.trials, repetition)
     with contender.applied():
         method = contender.make(setting.trials, setting.full)
-        return replay(method, proposals, pool, workers, seed=repetition % len(pool.values))
+        return replay(method, suggestions, pool, workers, seed=repetition % len(pool.values))
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ def search(
         store: folder of the clip store; None: the embedded default, which is prepared on first use.
         name: of the run; None: from the space and the time.
         runs: folder of the runs.
-        seed: of proposals, weights, masks and data order.
+        seed: of suggestions, weights, masks and data order.
         trials: how many; None: the space's.
         epochs: of a full trial; None: the space's.
         settings: entries of the space to replace, by their dotted names: `{"schedule.scheduler": "asha"}`.
-        warm_start: run directories of earlier searches that proposals learn from.
+        warm_start: run directories of earlier searches that suggestions learn from.
         vary_seeds: each trial trains with a seed of its own.
         replicates: further seeds that the finalists are trained with before a winner is named.
         oom_retries: how often a trial that ran out of memory is tried again.

@@ -72,7 +72,7 @@ class Named(click.ParamType[str]):
         try:
             self.registry.check(value)
         except UnknownNameError as error:
-            self.fail(f"{value!r}: {error.reason}", param, ctx)
+            self.fail(f"{value!r} is unknown; {error.reason}", param, ctx)
         return value
 
 
@@ -167,7 +167,11 @@ weights_flag = flag(
     help="Released weights (.pth, .safetensors), or the store or folder of a pixel teacher that is trained.",
 )  # fmt: skip
 latents_flag = flag(
-    TEACHER, "--latents-from", type=Folder(), metavar="DIR", help="Adopt latents: a folder with an ID.pt for each clip."
+    TEACHER,
+    "--latents-from",
+    type=Folder(),
+    metavar="DIR",
+    help="Import latents: a folder with ID.pt for each clip.",
 )
 overwrite_flag = flag(MACHINE, "--overwrite", is_flag=True, help="Replace what was begun or prepared otherwise.")
 

@@ -26,7 +26,7 @@ from salt_tune.ui.signals import asked_to_stop
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.baselines import References
+from trainable.evaluate.baselines import Baselines
 from trainable.metrics import computed, objectives
 from trainable.registry import nearest
 
@@ -72,7 +72,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             command = shell_command("salt_tune.promote", run.path, *which, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
-        write_card(final, chosen, last, store, run.path.name, References(**summary["references"]))
+        write_card(final, chosen, last, store, run.path.name, Baselines(**summary["baselines"]))
     measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives() if name in computed())
     searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
     console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")

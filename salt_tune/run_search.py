@@ -36,7 +36,7 @@ from salt_tune.ui.format import amount, counted, shell_command
 from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.baselines import References
+from trainable.evaluate.baselines import Baselines
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def begin(
         store: the clip store; None: the embedded default, which is prepared where it is not there yet.
         runs: folder of the runs.
         name: of the run; None: from the space and the time.
-        warm_start: earlier runs that proposals learn from.
+        warm_start: earlier runs that suggestions learn from.
         how: the search is run.
         machine: what it may take.
 
@@ -107,12 +107,12 @@ def begin(
         starting.enter_context(claimed(run))
         clips = open_store(store)
         check_store(find_space(space_name), space, clips)
-        references = measure_baselines(clips, space.evaluation)
+        baselines = measure_baselines(clips, space.evaluation)
         earlier = warm_trials(warm_start, space, clips)
         with ray_session(shared):
             check_students(find_space(space_name), space, first_unbuildable)
             resources = _settle(run, space, clips, how, shared, machine, space.trials)
-            with created(run, space, clips, asdict(how), references, earlier, asdict(resources)) as manifest:
+            with created(run, space, clips, asdict(how), baselines, earlier, asdict(resources)) as manifest:
                 starting.close()
                 return _search(run, manifest, open_controller(run, manifest, space), clips, resources, machine.wandb)
 
@@ -226,7 +226,7 @@ def _sum_up(
         controller.space,
         list(controller.trials.values()),
         store=manifest["store"],
-        references=References(**manifest["references"]),
+        baselines=Baselines(**manifest["baselines"]),
         seed=manifest["seed"],
         wall_seconds=controller.trials.seconds,
         over=over,

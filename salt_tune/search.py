@@ -46,9 +46,9 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 )  # fmt: skip
 @flag(
     SEARCH, "--warm-start", type=Folder(), multiple=True, metavar="RUN",
-    help="Let proposals learn from an earlier run; can be given several times.",
+    help="Let suggestions learn from an earlier run; can be given several times.",
 )  # fmt: skip
-@seed_flag(SEARCH, "Seed of proposals, weights, masks and data order.", most=2**32 - 1)
+@seed_flag(SEARCH, "Seed of suggestions, weights, masks and data order.", most=2**32 - 1)
 @flag(
     SEARCH, "--seeds", type=Choice(["common", "vary"]), default="common", show_default=True,
     help="Whether all trials train with the same seed, so that they differ by their hyperparameters alone.",

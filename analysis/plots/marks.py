@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from analysis.loading import Run
 from analysis.plots.style import colour_of, drawn
+from analysis.tables.run import Run
 
 UNITS: dict[str, Callable[[float], str]] = {
     "epoch": lambda count: f"{count:.4g} epoch{'' if count == 1 else 's'}",

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from analysis.loading import Run
-from analysis.plots.baselines import draw_level, references_of, widened
+from analysis.plots.baselines import baselines_of, draw_level, widened
 from analysis.plots.marks import legend, mark, values
 from analysis.plots.style import INK, MUTED, NAME_LETTERS, colour_of, drawn, figure, label, style
 from analysis.run_directory.reports import natural
+from analysis.tables.run import Run
 
 PANELS_A_ROW = 4
 
@@ -24,16 +24,16 @@ def parameters_against_objective(run: Run) -> Figure:
     """
     columns = max(min(PANELS_A_ROW, len(run.parameters)), 1)
     rows = max(math.ceil(len(run.parameters) / columns), 1)
-    references = references_of(run, run.metric)
-    whole = figure(2.4 * columns + (2.4 if references else 0.8), 2.4 * rows + 1.0)
+    baselines = baselines_of(run, run.metric)
+    whole = figure(2.4 * columns + (2.4 if baselines else 0.8), 2.4 * rows + 1.0)
     panels = whole.subplots(rows, columns, sharey=True, squeeze=False)
     for ax, parameter in zip(panels.flat, run.parameters, strict=False):
         _parameter_panel(run, parameter, ax)
     for ax in panels.flat[len(run.parameters) :]:
         ax.set_visible(False)
-    panels[0, 0].set_ylim(widened(panels[0, 0].get_ylim(), references, data=bool(np.isfinite(values(run)).any())))
+    panels[0, 0].set_ylim(widened(panels[0, 0].get_ylim(), baselines, data=bool(np.isfinite(values(run)).any())))
     for number, ax in enumerate(panels.flat[: len(run.parameters)], start=1):
-        draw_level(ax, references, named=number % columns == 0 or number == len(run.parameters))
+        draw_level(ax, baselines, named=number % columns == 0 or number == len(run.parameters))
     for ax in panels[:, 0]:
         ax.set_ylabel(drawn(label(run.metric)), fontsize=9, color=MUTED)
     title = drawn(f"{label(run.metric).capitalize()} against each searched parameter")

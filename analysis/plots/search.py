@@ -2,7 +2,7 @@
 
 Each function takes a `Run` and returns a figure: that of `ax` where one is given, else a new one. Filled marks are
 trials that trained to the end; hollow ones stopped earlier, so that their metric is of less training. Thin brown lines
-are the references: predictors that learned nothing, on the same clips and tokens.
+are the baselines: predictors that learned nothing, on the same clips and tokens.
 """
 
 import math
@@ -13,15 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.errors import RunError
-from analysis.loading import Run
-from analysis.plots.baselines import draw_level, draw_upright, references_of, widened
+from analysis.plots.baselines import baselines_of, draw_level, draw_upright, widened
 from analysis.plots.marks import amount, diverged, mark, state_of, values
 from analysis.plots.style import (
+    CONCLUSION_COLOURS,
     GUIDE,
     INK,
     MUTED,
     NAME_LETTERS,
-    VERDICT_COLOURS,
     canvas,
     colour_of,
     drawn,
@@ -32,8 +31,9 @@ from analysis.plots.style import (
     style,
 )
 from analysis.statistics.rung_correlation import USEFUL
-from analysis.tables import paired_against_best
-from analysis.tables import rung_correlations as correlation_table
+from analysis.tables.comparisons import paired_against_best
+from analysis.tables.comparisons import rung_correlations as correlation_table
+from analysis.tables.run import Run
 
 # More names than this at one end of the curves cannot be read.
 NAMED_AT_AN_END = 8
@@ -65,9 +65,9 @@ def ranking(run: Run, ax: Axes | None = None) -> Figure:
     seeds = "; small: other seeds" if run.trials["replicate_of"].notna().any() else ""
     style(ax, _ranking_title(run), f"{label(run.metric)} at the last report{bars}{seeds}", grid="x")
     named_rows(ax, names, bold=run.best)
-    references = references_of(run, run.metric)
-    ax.set_xlim(widened(ax.get_xlim(), references, data=bool(np.isfinite(reached).any())))
-    draw_upright(ax, references)
+    baselines = baselines_of(run, run.metric)
+    ax.set_xlim(widened(ax.get_xlim(), baselines, data=bool(np.isfinite(reached).any())))
+    draw_upright(ax, baselines)
     return whole
 
 
@@ -100,9 +100,9 @@ def learning_curves(run: Run, metric: str | None = None, against: str = "resourc
     end = run.full if scheduled or reports.empty else float(reports[against].max())
     ax.set_xlim(0, end * 1.05)
     _limit_to_converging(run, reports[["trial", metric]], ax)
-    references = references_of(run, metric)
-    ax.set_ylim(widened(ax.get_ylim(), references, data=not reports.empty))
-    draw_level(ax, references)
+    baselines = baselines_of(run, metric)
+    ax.set_ylim(widened(ax.get_ylim(), baselines, data=not reports.empty))
+    draw_level(ax, baselines)
     _name_ends(run, reports.drop_duplicates("trial", keep="last")[["trial", against, metric]], ax)
     return whole
 
@@ -139,11 +139,11 @@ def rung_correlations(run: Run, ax: Axes | None = None) -> Figure:
     ax.axvline(0, color=INK, linewidth=1)
     ax.axvline(USEFUL, color=GUIDE, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
     for row, (rho, low, high) in enumerate(table[["spearman", "low", "high"]].to_numpy(float)):
-        trials, verdict = table["trials"].iloc[row], table["verdict"].iloc[row]
-        colour = VERDICT_COLOURS[verdict]
+        trials, conclusion = table["trials"].iloc[row], table["conclusion"].iloc[row]
+        colour = CONCLUSION_COLOURS[conclusion]
         ax.plot([low, high], [row, row], color=colour, linewidth=1.4)
         ax.plot(rho, row, "o", color=colour, markersize=6)
-        margin_note(ax, row, f"{trials} trial{'' if trials == 1 else 's'}: {verdict}", colour)
+        margin_note(ax, row, f"{trials} trial{'' if trials == 1 else 's'}: {conclusion}", colour)
     deepest = amount(run, float(table["deepest"].iloc[0])) if len(table) else "a deeper rung"
     axis = f"Spearman's correlation with the order at {deepest}, of the trials that got there; 95% interval"
     style(ax, _first_rung_title(table), axis, grid="x")
@@ -207,7 +207,7 @@ def _first_rung_title(table: pd.DataFrame) -> str:
         "too short": f"The first rung is too short: {value}",
         "agrees": f"The order at the first rung holds: {value}",
         "unclear": f"Whether the first rung is long enough is unclear: {value}",
-    }[table["verdict"].iloc[0]]
+    }[table["conclusion"].iloc[0]]
 
 
 def _limit_to_converging(run: Run, values: pd.DataFrame, ax: Axes) -> None:

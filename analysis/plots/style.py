@@ -28,7 +28,7 @@ STATE_COLOURS = {
     "failed": "#000000",
 }
 
-VERDICT_COLOURS = {
+CONCLUSION_COLOURS = {
     "agrees": STATE_COLOURS["complete"],
     "too short": STATE_COLOURS["diverged"],
     "unclear": MUTED,

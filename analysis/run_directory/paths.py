@@ -6,7 +6,7 @@
       lock                held by the process that runs the search
       reports.jsonl       one line a report of any trial, appended as it comes
       decisions.jsonl     one line a decision, appended before it is acted on; a resume replays it
-      study.db            Optuna's study: what was proposed, and what it was told of it
+      study.db            Optuna's study: what was suggested, and what it was told of it
       clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, loss)
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
       summary.json        trials, ranking, winner, statistics, cost (written last)

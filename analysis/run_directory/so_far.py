@@ -11,7 +11,7 @@ from analysis.run_directory.ranking import complete, ranking
 from analysis.run_directory.trial_row import measures_of, trial_row
 
 DESCRIPTION = (
-    "objective", "metrics", "parameters", "scales", "resource", "full", "rungs", "references", "seed", "space", "store",
+    "objective", "metrics", "parameters", "scales", "resource", "full", "rungs", "baselines", "seed", "space", "store",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ FEWEST = 4  # trials: the interval needs as many
 QUANTILE = 1.96  # 97.5% of the normal distribution
 USEFUL = 0.5  # a rank correlation below this is of little use for choosing trials
 
-Verdict = Literal["too few", "too short", "agrees", "unclear"]
+Conclusion = Literal["too few", "too short", "agrees", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RungCorrelation:
     high: float | None
 
     @property
-    def verdict(self) -> Verdict:
+    def conclusion(self) -> Conclusion:
         """What it says of the rung.
 
         "too short": the whole interval lies below `USEFUL`. Of orders that do agree by 0.5 (0.8 before the best third

@@ -36,7 +36,7 @@ class Method(Protocol):
         """A trial that was prunable has been given up."""
 
 
-class Proposals(Protocol):
+class Suggestions(Protocol):
     """Who names the configuration of a new trial."""
 
     def start(self, trial: str) -> int:
@@ -88,7 +88,7 @@ class Replay:
     finished: int = 0
 
 
-def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed: int = 0) -> Replay:
+def replay(method: Method, suggestions: Suggestions, pool: Pool, workers: int, seed: int = 0) -> Replay:
     """Runs a search until no worker has anything to do.
 
     Whenever a stretch ends, its trial reports, and all free workers ask for the next job. A trial that diverges ends
@@ -96,7 +96,7 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
 
     Args:
         method: decides which trial goes on.
-        proposals: names configurations.
+        suggestions: names configurations.
         pool: the curves.
         workers: trials at a time.
         seed: which of the pool's seeds is trained with.
@@ -112,7 +112,7 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
         while len(running) < workers and (job := method.next_job()) is not None:
             trial = job.trial or f"T{len(configs)}"
             if trial not in configs:
-                configs[trial] = proposals.start(trial)
+                configs[trial] = suggestions.start(trial)
                 state.starts.append(configs[trial])
             config, begin, to = configs[trial], reached.get(trial, 0), round(job.milestone)
             stop = min(to, int(lost_at[config]))
@@ -128,18 +128,18 @@ def replay(method: Method, proposals: Proposals, pool: Pool, workers: int, seed:
         score = float(values[stretch.config, stretch.stop])
         if score == math.inf:
             method.on_trial_end(stretch.trial)
-            proposals.end(stretch.trial, TrialState.DIVERGED, math.inf)
+            suggestions.end(stretch.trial, TrialState.DIVERGED, math.inf)
         else:
             method.on_trial_result(stretch.trial, stretch.to, score)
             if stretch.to in rungs:
                 best = min(best, (-stretch.to, score, float(pool.ends[stretch.config])))
-                proposals.report(stretch.trial, stretch.to, score)
+                suggestions.report(stretch.trial, stretch.to, score)
             if stretch.to == round(method.compared[-1]):
                 state.finished += 1
-                proposals.end(stretch.trial, TrialState.COMPLETE, score)
+                suggestions.end(stretch.trial, TrialState.COMPLETE, score)
         for pruned in method.prunable():
             method.on_trial_prune(pruned)
-            proposals.end(pruned, TrialState.PRUNED, float(values[configs[pruned], reached[pruned]]))
+            suggestions.end(pruned, TrialState.PRUNED, float(values[configs[pruned], reached[pruned]]))
         state.spent.append(steps + sum(other.steps_by(now) for other in running))
         state.recommended.append(best[2])
     state.makespan = now

@@ -26,7 +26,7 @@ class Contender:
 
     Attributes:
         make: from (trials, full) to a scheduler.
-        searcher: who proposes; "shared order" are draws that all methods share.
+        searcher: who suggests; "shared order" are draws that all methods share.
         constants: modules, names and values that are other than in the product.
     """
 

@@ -9,7 +9,7 @@ from benchmarks.replay import synthetic
 from benchmarks.replay.clock import Method, replay
 from benchmarks.replay.curves import Pool
 from benchmarks.replay.methods import asha, thaw
-from benchmarks.replay.proposals import InOrder
+from benchmarks.replay.suggestions import InOrder
 from salt_tune.schedulers.base import Job
 
 TRIALS, WORKERS, FULL = 10_000, 100, 27

@@ -19,7 +19,7 @@ from trainable.errors import ConfigError
 from trainable.model.size import ModelSize
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials share the clip store through the page cache, not through Ray
-PROBED = 6  # proposals that --concurrent auto measures
+PROBED = 6  # suggestions that --concurrent auto measures
 
 
 def machine_share(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | None) -> Resources:
@@ -100,15 +100,15 @@ def measure_sizes(hyperparameters: list[dict[str, Any]], store: ClipStore) -> li
 
 
 def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int) -> Resources:
-    """What each trial gets, by measuring on the first proposals what pays."""
+    """What each trial gets, by measuring on the first suggestions what pays."""
     searcher = make_searcher(space, seed)
     first = [parameters for number in range(PROBED) if (parameters := searcher.suggest(f"T{number}")) is not None]
-    proposed = [space.hyperparameters(parameters, seed) for parameters in first]
-    fitting = [values for values in proposed if _fits(values, store)]
+    suggested = [space.hyperparameters(parameters, seed) for parameters in first]
+    fitting = [values for values in suggested if _fits(values, store)]
     sizes = dict(enumerate(measure_sizes(fitting, store)))
     known = {number: size for number, size in sizes.items() if size is not None}
     if not known:
-        console.print("--concurrent auto: none of the first proposals can be trained, so nothing can be measured")
+        console.print("--concurrent auto: none of the first suggestions can be trained, so nothing can be measured")
         return resources
     packing = measure_packing(
         [fitting[number] for number in known],

@@ -19,7 +19,7 @@ from salt_tune.ray_backend.dispatcher import Dispatch
 USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
 
 
-class Proposer(RaySearcher):
+class Suggesting(RaySearcher):
     """Gives Ray a trial that it has not heard of, when it is that trial's turn; keeps no state of its own."""
 
     def __init__(self, dispatch: Dispatch) -> None:
@@ -63,7 +63,7 @@ class Pausing(FIFOScheduler):
         self._dispatch = dispatch
 
     def __getstate__(self) -> dict[str, Any]:
-        """See `Proposer`."""
+        """See `Suggesting`."""
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
@@ -97,7 +97,7 @@ class Pausing(FIFOScheduler):
             return None
         chosen = dispatch.decide()
         if chosen is None or chosen.id not in dispatch.trials:
-            return None  # nothing to do, or a trial that Ray gets from `Proposer`
+            return None  # nothing to do, or a trial that Ray gets from `Suggesting`
         if dispatch.trials[chosen.id].status != RayTrial.PAUSED:
             return None  # it is still on its way into its pause
         dispatch.take()
@@ -111,7 +111,7 @@ class Following(TrialProgressCallback):
         self._dispatch = dispatch
 
     def __getstate__(self) -> dict[str, Any]:
-        """See `Proposer`."""
+        """See `Suggesting`."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:

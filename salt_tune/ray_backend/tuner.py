@@ -31,7 +31,7 @@ def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, reso
 
     from salt_tune.ray_backend.dispatcher import Dispatch
     from salt_tune.ray_backend.loggers import onlookers
-    from salt_tune.ray_backend.tune_adapters import Following, Pausing, Proposer
+    from salt_tune.ray_backend.tune_adapters import Following, Pausing, Suggesting
     from trainable.ray_trainable import VJepaTrainable
 
     space = controller.space
@@ -40,7 +40,7 @@ def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, reso
         tune.with_resources(VJepaTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space={"task": _task(run, space, store, resources)},
         tune_config=tune.TuneConfig(
-            search_alg=Proposer(dispatch),
+            search_alg=Suggesting(dispatch),
             scheduler=Pausing(dispatch),
             num_samples=-1,
             reuse_actors=True,

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from analysis.clip_losses import read_clip_losses
 from analysis.errors import RunError
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial, TrialState
 from analysis.statistics.comparison import Finalist, paired_bootstrap, pareto_front, rank_finalists
 from analysis.statistics.rung_correlation import RungCorrelation, rung_correlation
+from analysis.tables.clip_losses import read_clip_losses
 from salt_tune.ui.console import console
 from trainable.metrics import fields_of
 

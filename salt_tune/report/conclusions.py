@@ -10,7 +10,7 @@ from rich.table import Table
 
 from analysis.run_directory.trials import TrialState
 from salt_tune.ui.format import amount, counted, duration, heading, number, quantity
-from trainable.evaluate.baselines import REFERENCE_NAMES, References
+from trainable.evaluate.baselines import BASELINE_NAMES, Baselines
 from trainable.metrics import value_in
 
 RIVALS = 3  # that are named: those that came closest
@@ -30,12 +30,12 @@ def winner_lines(summary: Summary) -> Iterator[str]:
     """The winner, what its loss is worth, and how sure it is that it won."""
     best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
     yield f"Winner: {best['id']}  {', '.join(f'{name} {number(value)}' for name, value in best['parameters'].items())}"
-    metric, references = summary["objective"]["metric"], References(**summary["references"])
+    metric, baselines = summary["objective"]["metric"], Baselines(**summary["baselines"])
     if metric != "val_loss":
         yield f"  {metric} is {value_of(best, summary):.4f}"
     yield f"  {_loss(best)} over the held-out clips: {_explained(best['val_r2'])}"
-    yield f"  {without_learning(references)}"
-    yield f"  {best['id']} is {standing(best['val_loss'], references)}"
+    yield f"  {without_learning(baselines)}"
+    yield f"  {best['id']} is {worth(best['val_loss'], baselines)}"
     yield from _beside_probes(best, summary)
     if sum(trial["state"] == TrialState.COMPLETE and not trial["replicate_of"] for trial in summary["trials"]) == 1:
         yield "  the only one that finished"
@@ -46,21 +46,21 @@ def winner_lines(summary: Summary) -> Iterator[str]:
 def no_winner_lines(summary: Summary) -> Iterator[str]:
     """That there is none, and what there would be to beat."""
     yield "No trial finished, so there is no winner."
-    yield without_learning(References(**summary["references"]))
+    yield without_learning(Baselines(**summary["baselines"]))
 
 
-def without_learning(references: References) -> str:
+def without_learning(baselines: Baselines) -> str:
     """The errors of the predictors that learned nothing, in a line."""
-    errors = ", ".join(f"{REFERENCE_NAMES[name]} {error:.4f}" for name, error in references.to_dict().items())
+    errors = ", ".join(f"{BASELINE_NAMES[name]} {error:.4f}" for name, error in baselines.to_dict().items())
     return f"Without learning: {errors}"
 
 
-def standing(val_loss: float, references: References) -> str:
+def worth(val_loss: float, baselines: Baselines) -> str:
     """How a held-out loss stands against the best of the predictors that learned nothing."""
-    best = references.to_dict()[references.best]
+    best = baselines.to_dict()[baselines.best]
     if val_loss < best and (share := f"{1 - val_loss / best:.1%}") != "0.0%":
         return f"{share} below the best of them"
-    return f"not better than the {REFERENCE_NAMES[references.best]}, which takes no training"
+    return f"not better than the {BASELINE_NAMES[baselines.best]}, which takes no training"
 
 
 def _loss(best: dict[str, Any]) -> str:
@@ -172,20 +172,20 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
 
     found = [RungCorrelation(**entry) for entry in summary["rung_correlations"]]
     for each in found:
-        if each.verdict != "too few":
+        if each.conclusion != "too few":
             interval = f"{each.spearman:.2f} [{each.low:.2f}, {each.high:.2f}]"
             other = f"rung {quantity(each.deepest)} over {each.trials} trials"
             yield f"Rung {quantity(each.rung)}: rank correlation {interval} with {other}"
-    few = [each for each in found if each.verdict == "too few"]
+    few = [each for each in found if each.conclusion == "too few"]
     for each in (each for each in few if each.trials >= FEWEST):
         other = f"rung {quantity(each.deepest)}"
         yield f"Rung {quantity(each.rung)}: all scores are equal there or at {other}, so nothing is ranked"
     if few := [each for each in few if each.trials < FEWEST]:
         names = ", ".join(quantity(each.rung) for each in few)
         yield f"Rung {names}: too few trials came to rung {quantity(few[0].deepest)} to tell how well it ranks them"
-    if found and found[0].verdict == "too short":
+    if found and found[0].conclusion == "too short":
         yield "  the first rung is too short for this space: raise schedule.first_rung"
-    elif {"unclear"} <= {each.verdict for each in found} <= {"unclear", "too few"}:
+    elif {"unclear"} <= {each.conclusion for each in found} <= {"unclear", "too few"}:
         yield "  whether the rungs rank trials well is not to be told from so few that came so far"
     noise = summary["seed_noise"]
     if noise:

@@ -6,10 +6,10 @@ from typing import Any
 
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
-from salt_tune.report.conclusions import standing
+from salt_tune.report.conclusions import worth
 from salt_tune.ui.format import number
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.baselines import REFERENCE_NAMES, References
+from trainable.evaluate.baselines import BASELINE_NAMES, Baselines
 from trainable.files import atomic_write
 from trainable.metrics import computed
 
@@ -29,9 +29,9 @@ away, probe_top1 the accuracy of a ridge regression on {classes} classes.
 
 | without learning | val_loss |
 | --- | --- |
-{references}
+{baselines}
 
-These copy or average latents and never look at pixels; the val_loss of this encoder and its predictor is {standing}.
+These copy or average latents and never look at pixels; the val_loss of this encoder and its predictor is {worth}.
 
 ## Input and output
 
@@ -64,7 +64,7 @@ def write_card(
     last: dict[str, Any],
     store: ClipStore,
     run: str,
-    references: References,
+    baselines: Baselines,
 ) -> None:
     """Writes README.md beside an exported encoder.
 
@@ -74,10 +74,10 @@ def write_card(
         last: the last report of the final run.
         store: the clips it was trained on.
         run: name of the search.
-        references: what the search was measured against.
+        baselines: what the search was measured against.
     """
     config = json.loads(final.config.read_text(encoding="utf-8"))["config"]
-    errors = references.to_dict()
+    errors = baselines.to_dict()
     results = [name for name, metric in computed().items() if metric.error_of is None]
     text = CARD.format(
         name=code(final.path.name),
@@ -90,8 +90,8 @@ def write_card(
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {number(last.get(name))} | {number(searched.get(name))} |" for name in results),
         classes=len(store.labels),
-        references="\n".join(f"| {REFERENCE_NAMES[name]} | {number(error)} |" for name, error in errors.items()),
-        standing=standing(last["val_loss"], references),
+        baselines="\n".join(f"| {BASELINE_NAMES[name]} | {number(error)} |" for name, error in errors.items()),
+        worth=worth(last["val_loss"], baselines),
         view=store.view.describe(),
         view_hash=store.view.hash,
         tokens=store.view.tokens,

@@ -10,7 +10,7 @@ from analysis.run_directory.trial_row import measures_of, trial_row
 from analysis.run_directory.trials import Trial
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
-from trainable.evaluate.baselines import References
+from trainable.evaluate.baselines import Baselines
 from trainable.files import write_json
 
 
@@ -20,7 +20,7 @@ def write_summary(
     trials: Sequence[Trial],
     *,
     store: dict[str, Any],
-    references: References,
+    baselines: Baselines,
     seed: int,
     wall_seconds: float,
     over: bool,
@@ -32,7 +32,7 @@ def write_summary(
         space: what was searched.
         trials: all trials, replicates included, in the order of their start.
         store: what is remembered of the clip store.
-        references: what predictors get that learned nothing.
+        baselines: what predictors get that learned nothing.
         seed: of the search.
         wall_seconds: that it took.
         over: nothing was left to do, so that no paused trial will go on.
@@ -54,7 +54,7 @@ def write_summary(
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
         "store": store,
-        "references": references.to_dict(),
+        "baselines": baselines.to_dict(),
         "seed": seed,
         **description,
         "trials": [

@@ -77,7 +77,7 @@ def measure_packing(
     """Measures how many trials at a time train the most clips a second, in some seconds to a few minutes.
 
     Args:
-        hyperparameters: of the first proposals, fields of `TrialConfig`.
+        hyperparameters: of the first suggestions, fields of `TrialConfig`.
         sizes: of their models.
         store: folder of the clip store.
         evaluation: what trials are judged on, fields of `EvaluationConfig`.

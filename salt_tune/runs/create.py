@@ -23,11 +23,11 @@ from salt_tune.space.space_file import dump_space
 from salt_tune.ui.format import shell_command
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.baselines import References
+from trainable.evaluate.baselines import Baselines
 from trainable.files import atomic_write, sync_folder, write_json
 
 PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
-GROWING = ".salt-tune-"  # begins the names of folders that runs are made in; no run's name begins with a dot
+STAGING = ".salt-tune-"  # begins the names of folders that runs are made in; no run's name begins with a dot
 LONGEST_NAME = 200  # bytes: a file's name has 255, and a lock's is longer than its run's
 STARTING = "this run is being started by another process ({holder}); wait for it, or give another --name"
 
@@ -73,7 +73,7 @@ def claimed(run: RunDirectory) -> Iterator[None]:
     try:
         with locked(runs / f".{run.path.name}.lock", STARTING, of=run.path, remove=True):
             _refuse_existing(run)
-            sweep(runs, GROWING, keep=f"run/{run.manifest.name}")
+            sweep(runs, STAGING, keep=f"run/{run.manifest.name}")
             yield
     finally:
         for folder in made:
@@ -87,7 +87,7 @@ def created(
     space: SearchSpace,
     store: ClipStore,
     settings: Mapping[str, Any],
-    references: References,
+    baselines: Baselines,
     earlier: Sequence[Trial],
     resources: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
@@ -98,7 +98,7 @@ def created(
         space: what is searched.
         store: the clips that trials are trained and judged on.
         settings: how it is searched: the fields of `salt_tune.controller.settings.Settings`.
-        references: what predictors get that learned nothing.
+        baselines: what predictors get that learned nothing.
         earlier: the trials of other runs that suggestions learn from.
         resources: what each trial gets of the machine.
 
@@ -113,22 +113,22 @@ def created(
         "store": store_facts(store),
         **describe(space),
         "space_hash": space_hash(space),
-        "references": references.to_dict(),
+        "baselines": baselines.to_dict(),
         **settings,
         "warm_start": [remember_trial(trial) for trial in earlier],
         "resources": resources,
         "versions": {"python": sys.version.split()[0], **{package: _version(package) for package in PACKAGES}},
     }
     with contextlib.ExitStack() as lock:
-        with locked_folder(run.path.parent, GROWING) as folder:
-            growing = RunDirectory(folder / "run")
-            growing.path.mkdir()
-            lock.enter_context(locked(growing.lock))
-            with atomic_write(growing.space) as temporary:
+        with locked_folder(run.path.parent, STAGING) as folder:
+            staged = RunDirectory(folder / "run")
+            staged.path.mkdir()
+            lock.enter_context(locked(staged.lock))
+            with atomic_write(staged.space) as temporary:
                 temporary.write_text(dump_space(space), encoding="utf-8")
-            write_json(growing.manifest, manifest)
+            write_json(staged.manifest, manifest)
             _refuse_existing(run)
-            growing.path.rename(run.path)
+            staged.path.rename(run.path)
         sync_folder(run.path.parent)
         yield manifest
 

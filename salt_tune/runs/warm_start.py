@@ -133,7 +133,7 @@ def warm_trials(runs: tuple[Path, ...], space: SearchSpace, store: ClipStore) ->
         earlier = earlier_trials(path, store_facts(store), space)
         trials += earlier.trials
         left_out = "".join(f"; {count} left out: {why}" for why, count in earlier.left_out.items())
-        console.print(f"{path}: proposals learn from {len(earlier.trials)} of its trials{left_out}")
+        console.print(f"{path}: suggestions learn from {len(earlier.trials)} of its trials{left_out}")
     return trials
 
 

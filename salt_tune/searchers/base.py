@@ -94,8 +94,8 @@ class Searcher(ABC):
             return self._answer and dict(self._answer)
         if last == trial and (withdrawn := self._trials.pop(trial, None)):
             self._known.discard(self._key(withdrawn.values))
-        proposals = self._proposals(len(self._trials))
-        self._answer = next((values for values in proposals if self._key(values) not in self._known), None)
+        suggestions = self._suggestions(len(self._trials))
+        self._answer = next((values for values in suggestions if self._key(values) not in self._known), None)
         if self._answer is not None:
             self.on_trial_add(trial, self._answer)
         self._asked = (trial, self._changes)
@@ -167,7 +167,7 @@ class Searcher(ABC):
             self._known.add(self._key(trial.parameters))
         self._changes += 1
 
-    def draws(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
+    def samples(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
         """`point`, with what it leaves out drawn again and again; for the trial of this number.
 
         Each parameter is drawn uniformly on its scale.
@@ -191,10 +191,10 @@ class Searcher(ABC):
         """What is known of all trials, earlier searches' first."""
         return [*self._earlier, *self._trials.values()]
 
-    def _proposals(self, number: int) -> Iterator[Values]:
+    def _suggestions(self, number: int) -> Iterator[Values]:
         """Configurations to try as the trial of this number, best first; some may be known."""
         if number < len(self._points):
-            yield from self.draws(number, self._points[number])
+            yield from self.samples(number, self._points[number])
         if self._parameters:
             yield from self.candidates(number)
             yield from self.everything() or ()  # candidates may miss the last ones

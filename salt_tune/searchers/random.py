@@ -11,4 +11,4 @@ class Random(Searcher):
 
     def candidates(self, number: int) -> Iterator[Values]:
         """See `Searcher.candidates`."""
-        return self.draws(number, {})
+        return self.samples(number, {})

@@ -18,7 +18,7 @@ class Sobol(Searcher):
         first = max(0, number - len(self._points))
         for place in range(first, first + MOST_REDRAWS):
             yield self.at(self._sequence[place], {})
-        yield from self.draws(number, {})
+        yield from self.samples(number, {})
 
     @cached_property
     def _sequence(self) -> "Sequence":

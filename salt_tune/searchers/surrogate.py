@@ -50,7 +50,7 @@ class Surrogate(Searcher):
         observations = self.observations
         if sum(not observation.silent for observation in observations) >= self._startup:
             yield from self._proposed(number, self._shown(observations))
-        yield from self.draws(number, {})
+        yield from self.samples(number, {})
 
     def _proposed(self, number: int, shown: Sequence[FrozenTrial] | None) -> Iterator[Values]:
         for redraw in range(0 if shown is None else MOST_ASKS):

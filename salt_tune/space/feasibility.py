@@ -62,7 +62,7 @@ def largest_models(space: SearchSpace, seed: int) -> list[TrialConfig]:
     """Finds for each student that the space may train the configuration with the largest predictor."""
     found: dict[tuple[Any, ...], TrialConfig] = {}
     for values in itertools.chain(largest(space), (values for _, values in corners(space) if not found)):
-        with contextlib.suppress(ConfigError):  # it will be a failed trial, should it be proposed
+        with contextlib.suppress(ConfigError):  # it will be a failed trial, should it be suggested
             config = space.config(values, seed)
             student = (config.student, config.student_dim, config.student_depth)
             if student not in found or _predictor_weights(config) > _predictor_weights(found[student]):

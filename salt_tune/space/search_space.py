@@ -71,7 +71,7 @@ class SearchSpace(_Model):
         parameters: hyperparameters that are searched, each after those that its `when` names.
         start_from: points to try first; what a point leaves out is drawn.
         objective: what the trials are ranked by.
-        searcher: what proposes the next configuration, a name in `salt_tune.registry.SEARCHERS`.
+        searcher: what suggests the next configuration, a name in `salt_tune.registry.SEARCHERS`.
         schedule: how long trials train, and which go on.
         against: a cost that is to be low as well; the result is then the Pareto front of the two.
         evaluation: what the trials are judged on.

@@ -90,9 +90,9 @@ def _constructor(kind: str, convert: Any) -> None:
         text = loader.construct_scalar(node)
         if not pattern.match(text):  # under a tag, such as !!int
             raise yaml.constructor.ConstructorError(None, None, f"{text!r} is no {kind}", node.start_mark)
-        if kind == "int" and len(text) > MOST_DIGITS:
+        if kind == "int" and (digits := len(text.lstrip("+-"))) > MOST_DIGITS:
             raise yaml.constructor.ConstructorError(
-                None, None, f"a number of {len(text)} digits, and at most {MOST_DIGITS} can be read", node.start_mark
+                None, None, f"a number of {digits} digits, and at most {MOST_DIGITS} can be read", node.start_mark
             )
         return convert(text)
 

@@ -20,7 +20,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.draw import DRAW, draw_clips
 from trainable.data.store.groups import sides_of
 from trainable.data.video.grouping import in_words
-from trainable.evaluate.baselines import REFERENCE_NAMES
+from trainable.evaluate.baselines import BASELINE_NAMES
 from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import uniforms
 
@@ -44,7 +44,7 @@ def inspect_store(path: Path) -> None:
     for name, fact in chain(_contents(store), _formats(store), _latents(store, tokens, shares)):
         console.print(f"  {name:<9} {fact}")
     console.print()
-    _print_references(store)
+    _print_baselines(store)
     console.print()
     for file in draw_pictures(store, shares):
         console.print(f"Wrote {file}")
@@ -130,16 +130,16 @@ def _latents(store: ClipStore, tokens: Floats, shares: Floats) -> Iterator[tuple
     yield "rank", f"effective rank {rank:.1f} of {tokens.shape[1]}, of {len(tokens):,} held-out tokens"
 
 
-def _print_references(store: ClipStore) -> None:
+def _print_baselines(store: ClipStore) -> None:
     config = EvaluationConfig()
     clips = min(config.clips, len(store.val))
-    references = measure_baselines(store, config)
+    baselines = measure_baselines(store, config)
     console.print(f"What to beat, on {clips:,} held-out clips, {config.mask_ratio:.0%} masked, {config.masking}:")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("without learning")
     for name in ("val_loss", "val_r2"):
         table.add_column(name, justify="right")
-    for name, loss in references.to_dict().items():
-        r2 = 1 - loss / references.training_mean if references.training_mean else 0.0
-        table.add_row(REFERENCE_NAMES[name], f"{loss:.4f}", f"{r2:.3f}")
+    for name, loss in baselines.to_dict().items():
+        r2 = 1 - loss / baselines.training_mean if baselines.training_mean else 0.0
+        table.add_row(BASELINE_NAMES[name], f"{loss:.4f}", f"{r2:.3f}")
     console.print(table)

@@ -1,4 +1,4 @@
-"""The ways in which a store gets its latents: a teacher is trained, given, or its latents are adopted."""
+"""The ways in which a store gets its latents: a teacher is trained, given, or its latents are imported."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -67,9 +67,11 @@ def choose_teacher(flags: TeacherFlags, view: View, training_clips: int) -> Teac
         UserError: flags that exclude each other, weights that are missing or of another model, or of another view.
     """
     if flags.latents_from is not None:
-        return Adopted(LatentFolder(flags.latents_from, view), given_teacher(flags, view), flags.check_latents, view)
+        return ImportedLatents(
+            LatentFolder(flags.latents_from, view), given_teacher(flags, view), flags.check_latents, view
+        )
     if flags.check_latents is not None:
-        raise UserError("--check-latents checks adopted latents: give their folder by --latents-from")
+        raise UserError("--check-latents checks imported latents: give their folder by --latents-from")
     given = given_teacher(flags, view)
     if given is not None:
         return Given(given)
@@ -127,13 +129,13 @@ class Trained:
         total = len(builder.plan.source.clips)
         with progress("decode", total, builder.written()) as advance:
             builder.write(None, decoders, advance)
-        say_skipped(builder.notes.skipped())
+        say_skipped(builder.completed.skipped())
         folder = builder.partial / "teacher"
         val_r2 = self._train(builder, folder)
         teacher = TEACHERS[self._name].load(self._name, folder, self._view, device())
-        has_latents = [rows for name, rows in builder.notes.shards() if builder.notes.has(name, "latents")]
+        has_latents = [rows for name, rows in builder.completed.shards() if builder.completed.has(name, "latents")]
         done = sum(row["view"] == 0 for rows in has_latents for row in rows)
-        with progress("latents", total - len(builder.notes.skipped()), done) as advance:
+        with progress("latents", total - len(builder.completed.skipped()), done) as advance:
             builder.add_latents(teacher, decoders, advance)
         return builder.finish(teacher, val_r2=val_r2)
 
@@ -184,13 +186,13 @@ class Given:
         """See `Teaching.fill`."""
         with progress("prepare", len(builder.plan.source.clips), builder.written()) as advance:
             builder.write(self.teacher, decoders, advance)
-        say_skipped(builder.notes.skipped())
+        say_skipped(builder.completed.skipped())
         if self.teacher.folder is not None:
             copy_folder(self.teacher.folder, builder.partial / "teacher")
         return builder.finish(self.teacher)
 
 
-class Adopted:
+class ImportedLatents:
     """Latents that somebody has on disk already.
 
     Args:
@@ -207,7 +209,7 @@ class Adopted:
 
     def __init__(self, folder: LatentFolder, teacher: FrozenTeacher | None, check: int | None, view: View) -> None:
         if view.views > 1:
-            raise ConfigError("views", view.views, "must be 1 where latents are adopted: they are of one view")
+            raise ConfigError("views", view.views, "must be 1 where latents are imported: they are of one view")
         if check is not None and teacher is None:
             raise UserError("--check-latents computes latents again: name the teacher by --teacher, --teacher-weights")
         self.folder, self.dim = folder, folder.dim
@@ -233,9 +235,9 @@ class Adopted:
                 "view: unverified: nobody can know which frames and crop these latents are of; "
                 "--check-latents N computes N of them again"
             )
-        with progress("adopt", len(builder.plan.source.clips), builder.written()) as advance:
+        with progress("import", len(builder.plan.source.clips), builder.written()) as advance:
             builder.write(self.folder, decoders, advance)
-        say_skipped(builder.notes.skipped())
+        say_skipped(builder.completed.skipped())
         return builder.finish(self.folder, checked, metadata=self.folder.metadata)
 
 

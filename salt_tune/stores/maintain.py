@@ -91,7 +91,7 @@ def append_clips(
         source: labelled videos.
         path: the store.
         weights: of its teacher; None: those that lie in the store.
-        latents: a folder of latents, where those of the store were adopted.
+        latents: a folder of latents, where those of the store were imported.
         decoders: processes that decode.
         overwrite: start over where an append of other clips did not finish.
 
@@ -132,8 +132,8 @@ def _verify(store: ClipStore, decoders: Decoders) -> list[BadRow]:
 def _teacher_of(store: ClipStore, weights: Path | None) -> FrozenTeacher:
     """The teacher that a store's latents were computed by."""
     name = store.teacher.name
-    if store.teacher.adopted:
-        raise UserError(f"{store.path}: its latents were adopted, not computed by a teacher: give --latents-from")
+    if store.teacher.imported:
+        raise UserError(f"{store.path}: its latents were imported, not computed by a teacher: give --latents-from")
     if weights is None and not (store.path / "teacher").is_dir():
         raise UserError(f"{store.path}: its teacher {name} is needed: name its weights by --teacher-weights")
     return load_teacher(name, weights or store.path, store.view)

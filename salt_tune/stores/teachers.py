@@ -24,7 +24,7 @@ class TeacherFlags:
         epochs: that the pixel teacher is trained for.
         config: file of its hyperparameters, for messages.
         compile: compile a VideoMAE with torch.compile.
-        latents_from: a folder of latents to adopt.
+        latents_from: a folder of latents to import.
         check_latents: how many of those to compute again.
         hyperparameters: of the pixel teacher, as `config` has them.
     """

@@ -86,7 +86,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "name": "demo-1",
         "space": "demo",
         "store": {"path": "/stores/demo", "view_hash": "abc"},
-        "references": {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702},
+        "baselines": {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702},
         "seed": 0,
         "objective": {"metric": "val_loss", "mode": "min", "weights": {"val_loss": 1.0}, "against": None},
         "parameters": ["lr", "mask_ratio", "predictor_depth", "predictor_dim"],

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.replay import curves, figures, frontier, methods, peers, synthetic
 from benchmarks.replay.clock import Method, Replay, replay
 from benchmarks.replay.curves import Array, Pool
-from benchmarks.replay.proposals import InOrder, Learned
+from benchmarks.replay.suggestions import InOrder, Learned
 from salt_tune.schedulers.asha import Asha
 
 

@@ -15,7 +15,7 @@ from salt_tune.report.model_card import write_card
 from salt_tune.space.objective import Objective
 from salt_tune.ui.format import number
 from tests.contracts.packages import install
-from tests.salt_tune.made_trials import REFERENCES, make_report, make_space, make_trial
+from tests.salt_tune.made_trials import BASELINES, make_report, make_space, make_trial
 from tests.trainable.small import SMALL
 from trainable.config import FIELD_NAMES
 from trainable.data.store.clip_store import ClipStore
@@ -130,7 +130,7 @@ def test_a_metric_that_a_package_adds_reaches_report_summary_leaderboard_and_car
     run.path.mkdir()
     made = make_trial("T0", {**make_report(3.0, report["val_loss"]), **report, "resource": 3.0}, space=space)
     written = summaries.write_summary(
-        run, space, [made], store={}, references=REFERENCES, seed=0, wall_seconds=1.0, over=True
+        run, space, [made], store={}, baselines=BASELINES, seed=0, wall_seconds=1.0, over=True
     )
     (trial,) = written["trials"]
     assert trial["median_loss"] == trial["score"] == report["median_loss"]
@@ -143,5 +143,5 @@ def test_a_metric_that_a_package_adds_reaches_report_summary_leaderboard_and_car
     final = FinalDirectory(tmp_path / "final")
     final.path.mkdir()
     write_json(final.config, {"config": training.config.to_dict()})
-    write_card(final, trial, report, store, "run", REFERENCES)
+    write_card(final, trial, report, store, "run", BASELINES)
     assert "| median_loss |" in final.card.read_text()

@@ -93,17 +93,7 @@ def test_the_rungs_that_it_names_ascend_below_a_full_trial(name: str, first: flo
 @settings(max_examples=25, deadline=None)
 def test_whatever_the_scores_a_search_starts_all_trials_and_ends(name: str, search: Search) -> None:
     driven = search.drive(search.scheduler(name))  # that asking changes nothing is looked at in `drive`
-    reached: dict[str, int] = {}
-    gone: set[str] = set()
-    for event, trial, level, _ in driven.events:
-        assert trial not in gone
-        if event == "job":
-            assert level == reached.get(trial, -1) + 1
-        elif event == "result":
-            reached[trial] = level
-        else:
-            gone.add(trial)
-    assert reached.keys() == {f"T{number}" for number in range(len(search.table))}
+    assert driven.check_order().keys() == {f"T{number}" for number in range(len(search.table))}
 
 
 @each

@@ -272,9 +272,9 @@ def test_a_trial_asked_for_again_counts_once(name: str) -> None:
 @each
 def test_earlier_trials_are_not_repeated_and_do_not_count(name: str) -> None:
     few: dict[str, Parameter] = {"x": Int(type="int", low=0, high=63)}
-    earlier = [earlier({"x": x}, {1.0: abs(x - 40.0)}) for x in range(0, 63, 2)]
+    known = [earlier({"x": x}, {1.0: abs(x - 40.0)}) for x in range(0, 63, 2)]
     searcher = make(name, few, start_from=[{"x": 2}, {"x": 5}])
-    searcher.warm_start(earlier)
+    searcher.warm_start(known)
     made = [values["x"] for values in taken(searcher, 4)]
     assert all(x % 2 == 1 or x == 63 for x in made)
     assert made[1] == 5

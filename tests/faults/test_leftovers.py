@@ -22,7 +22,7 @@ def test_killed_before_the_plan_was_written(here: Run, arguments: tuple[object, 
     assert_well(here(*arguments))
 
 
-def test_killed_before_the_notes_were_taken_away(here: Run, arguments: tuple[object, ...], tmp_path: Path) -> None:
+def test_killed_before_its_plan_was_taken_away(here: Run, arguments: tuple[object, ...], tmp_path: Path) -> None:
     assert_well(here(*arguments))
     whole = content(tmp_path / "store")
     # The moment after the store took its name.

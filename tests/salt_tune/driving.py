@@ -36,6 +36,28 @@ class Driven:
             trial: level for event, trial, level, score in self.events if event == "result" and math.isfinite(score)
         }
 
+    def check_order(self, *, lost_end: bool = False) -> dict[str, int]:
+        """Checks that each trial goes from rung to rung, and does nothing after it is gone.
+
+        Args:
+            lost_end: whether a trial without a finite score is gone.
+
+        Returns:
+            The deepest level that each trial reached.
+        """
+        reached: dict[str, int] = {}
+        gone: set[str] = set()
+        for event, trial, level, score in self.events:
+            assert trial not in gone
+            if event == "job":
+                assert level == reached.get(trial, -1) + 1
+            elif event == "result":
+                reached[trial] = level
+                gone |= {trial} if lost_end and not math.isfinite(score) else set()
+            else:
+                gone.add(trial)
+        return reached
+
 
 def first(_: int) -> int:
     """A choice: who started first answers first."""

@@ -12,9 +12,9 @@ from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.reports import plain_report
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.space.search_space import SearchSpace
-from trainable.evaluate.baselines import References
+from trainable.evaluate.baselines import Baselines
 
-REFERENCES = References(training_mean=0.652, position_mean=0.61, nearest_visible=0.702)
+BASELINES = Baselines(training_mean=0.652, position_mean=0.61, nearest_visible=0.702)
 CLIPS = 64
 LR = {"type": "log_uniform", "low": 1e-5, "high": 1e-1}
 

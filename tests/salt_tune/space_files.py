@@ -4,7 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from salt_tune.space.search_space import SpaceError
+from salt_tune.space.space_file import load_space
 
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -42,3 +46,12 @@ def put(dotted: str, value: Any) -> Edit:
         return space
 
     return edit
+
+
+def refusal(path: Path, entry: str = "") -> str:
+    """The one line that loading this file is refused with; it begins with the file and the `entry`."""
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path), {})
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {entry}") and "\n" not in message
+    return message

@@ -180,7 +180,6 @@ def test_a_space_that_cannot_be(
         (("--set", "learning_rate=1"), ["learning_rate", "unknown"]),
         (("--set", "batch_size=33"), ["batch_size = 33", "32 training clips"]),
         (("--set", "mask_ratio=0.999"), ["mask_ratio = 0.999", "4 x 4"]),
-        (("--set", "student=vit_tinny_patch16_224"), ["student = 'vit_tinny_patch16_224'", "vit_tiny_patch16_224"]),
         (("--space", "dem"), ["dem", "did you mean 'demo'"]),
         (("--name", "a/b"), ["--name = 'a/b'"]),
     ],
@@ -189,6 +188,15 @@ def test_flags_of_search(refused: Refused, store_path: Path, flags: tuple[object
     line = refused("search", "--store", store_path, *flags)
     for word in words:
         assert word in line
+
+
+def test_a_student_that_timm_does_not_know(command: Command, store_path: Path, tmp_path: Path) -> None:
+    """Ray's workers tell, so that the command has a process of its own."""
+    done = command("search", "--store", store_path, "--set", "student=vit_tinny_patch16_224")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "student = 'vit_tinny_patch16_224'" in done.stderr and "vit_tiny_patch16_224" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_more_gpus_than_there_are(refused: Refused, store_path: Path) -> None:
@@ -216,7 +224,7 @@ BEFORE_THE_STORE: list[tuple[str, tuple[object, ...], str]] = [
     ("search", ("--gpus-per-trial", -1), "-1.0 is not in the range"),
     ("search", ("--disk-limit", "nan"), "nan: must be a finite number"),
     ("search", ("--epochs", "inf"), "inf: must be a finite number"),
-    ("search", ("--wandb", "maybe"), "'maybe' is not one of"),
+    ("search", ("--wandb", "maybe"), "'maybe' is unknown; known are off, offline, online"),
     ("search", ("--warm-start", "nowhere"), "nowhere: no such run"),
     ("search", ("--set", "x"), "--set x: must be KEY=VALUE"),
     ("search", ("--name", ".hidden"), "--name = '.hidden'"),

@@ -43,7 +43,7 @@ def test_finite_numbers_are_numbers_in_their_range() -> None:
 
 def test_names_are_those_of_a_registry() -> None:
     assert Named(MASKINGS).convert("tube", None, None) == "tube"
-    with pytest.raises(click.BadParameter, match=r"^'tubes': did you mean 'tube'\?$"):
+    with pytest.raises(click.BadParameter, match=r"^'tubes' is unknown; did you mean 'tube'\?$"):
         Named(MASKINGS).convert("tubes", None, None)
 
 

@@ -22,7 +22,7 @@ __all__ = ["here", "many_videos", "refused", "started"]  # fixtures
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 SIZES = re.compile(
     r"^(\d+) clips in (\d+) rows: pixels ([\d.,]+ \w+) \(\w+\) \+ latents ([\d.,]+ \w+) \(\w+\) = ([\d.,]+ \w+)"
     r"(?:, (\d+)% of it still to write)?; [\d.,]+ \w+ free$",

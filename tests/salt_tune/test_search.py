@@ -21,7 +21,7 @@ SUMMARY_FIELDS = {
     "store",
     "seed",
     "objective",
-    "references",
+    "baselines",
     "parameters",
     "resource",
     "full",

@@ -17,7 +17,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 BEST_BY_HAND = {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predictor_dim": 384}
 
 
-def propose(space: SearchSpace, seed: int) -> list[TrialAdded]:
+def suggest(space: SearchSpace, seed: int) -> list[TrialAdded]:
     searcher = make_searcher(space, seed)
     drawn = [(f"T{number}", searcher.suggest(f"T{number}")) for number in range(space.trials)]
     return [new_trial(space, name, parameters, seed) for name, parameters in drawn if parameters is not None]
@@ -31,11 +31,11 @@ def test_the_four_are_there() -> None:
 def test_each_gives_as_many_trials_as_it_says_under_its_own_name(name: str) -> None:
     space = load_space(name, {})
     assert space.name == name
-    assert len(propose(space, seed=0)) == space.trials
+    assert len(suggest(space, seed=0)) == space.trials
 
 
 def test_vit_base_starts_from_the_best_found_by_hand() -> None:
-    config = TrialConfig.from_dict(propose(load_space("vit_base", {}), seed=0)[0].config)
+    config = TrialConfig.from_dict(suggest(load_space("vit_base", {}), seed=0)[0].config)
     assert {name: getattr(config, name) for name in BEST_BY_HAND} == BEST_BY_HAND
     assert (config.student, config.batch_size) == ("vit_base_patch16_224", 32)
     assert config.floor_lr == pytest.approx(3e-5)
@@ -46,12 +46,12 @@ def test_vit_base_starts_from_the_best_found_by_hand() -> None:
 def test_vit_base_searches_around_it() -> None:
     space = load_space("vit_base", {})
     assert set(space.parameters) == set(BEST_BY_HAND)
-    assert len({proposal.config["lr"] for proposal in propose(space, seed=0)}) == space.trials
+    assert len({suggestion.config["lr"] for suggestion in suggest(space, seed=0)}) == space.trials
 
 
 def test_the_seed_experiments_are_the_ones_in_the_log() -> None:
-    proposals = propose(load_space("seed_experiments", {}), seed=0)
-    points = [(p.config["student"].split("_")[1], p.config["lr"], p.config["mask_ratio"]) for p in proposals]
+    suggestions = suggest(load_space("seed_experiments", {}), seed=0)
+    points = [(p.config["student"].split("_")[1], p.config["lr"], p.config["mask_ratio"]) for p in suggestions]
     assert points == [
         ("tiny", 3e-4, 0.75),
         ("base", 1.5e-4, 0.75),
@@ -60,15 +60,15 @@ def test_the_seed_experiments_are_the_ones_in_the_log() -> None:
         ("base", 3e-4, 0.9),
         ("base", 3e-4, 0.75),
     ]
-    assert [(p.config["predictor_depth"], p.config["predictor_dim"]) for p in proposals[:5]] == [(12, 384)] * 5
-    assert proposals[5].config["predictor_depth"] != 12
-    assert proposals[5].config["predictor_dim"] != 384
+    assert [(p.config["predictor_depth"], p.config["predictor_dim"]) for p in suggestions[:5]] == [(12, 384)] * 5
+    assert suggestions[5].config["predictor_depth"] != 12
+    assert suggestions[5].config["predictor_dim"] != 384
 
 
 def test_the_seed_experiments_are_all_trained_to_the_end() -> None:
     space = load_space("seed_experiments", {})
     assert space.schedule.scheduler == "none"
-    assert {proposal.config["epochs"] for proposal in propose(space, seed=0)} == {3}
+    assert {suggestion.config["epochs"] for suggestion in suggest(space, seed=0)} == {3}
 
 
 def test_the_readme_names_files_that_are_there() -> None:

@@ -16,7 +16,7 @@ from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import UInts
 from trainable.masking.masks import Indices, Masks
 
-REFERENCE_NAMES: Final = {
+BASELINE_NAMES: Final = {
     "training_mean": "training mean",
     "position_mean": "mean per position",
     "nearest_visible": "nearest visible token",
@@ -29,7 +29,7 @@ Guess = Callable[[Latents, Indices, Indices], Latents]
 
 
 @dataclass(frozen=True)
-class References:
+class Baselines:
     """Mean squared errors over all judged clips, masked tokens and dimensions, in the units of `val_loss`.
 
     Attributes:
@@ -55,8 +55,8 @@ class References:
         return asdict(self)
 
 
-def reference_losses(store: ClipStore, config: EvaluationConfig) -> References:
-    """The references on exactly the clips and masked tokens that `config` judges on, whatever trials train with.
+def baseline_losses(store: ClipStore, config: EvaluationConfig) -> Baselines:
+    """The baselines on exactly the clips and masked tokens that `config` judges on, whatever trials train with.
 
     Reads the latents of those clips once, one clip at a time.
 
@@ -78,7 +78,7 @@ def reference_losses(store: ClipStore, config: EvaluationConfig) -> References:
         targets = latents[masked]
         for name, guess in guesses.items():
             sums[name] += _mean_square(targets - guess(latents, masked, nearest))
-    return References(**{name: total / len(chosen) for name, total in sums.items()})
+    return Baselines(**{name: total / len(chosen) for name, total in sums.items()})
 
 
 def _masked_tokens(masks: Masks, keys: UInts) -> Iterator[tuple[Indices, Indices]]:

@@ -169,17 +169,17 @@ def test_only_trials_of_all_epochs_are_filled(run: Run) -> None:
     assert hollow == [TRIALS[trial][0] != "complete" for trial in run.trials["trial"]]
 
 
-def reference_lines(ax: Axes, axis: str = "y") -> list[float]:
-    """Where references are drawn: the height of level lines, the place of upright ones."""
+def baseline_lines(ax: Axes, axis: str = "y") -> list[float]:
+    """Where baselines are drawn: the height of level lines, the place of upright ones."""
     lines = [line for line in ax.lines if line.get_color() == COLOUR]
     return [float(np.asarray(line.get_ydata() if axis == "y" else line.get_xdata())[0]) for line in lines]
 
 
 @pytest.mark.parametrize("plot", [ranking, learning_curves, parameters_against_objective])
-def test_plots_of_the_loss_have_the_references_named(run: Run, plot: Callable[[Run], Figure]) -> None:
+def test_plots_of_the_loss_have_the_baselines_named(run: Run, plot: Callable[[Run], Figure]) -> None:
     drawn, axis = plot(run), "x" if plot is ranking else "y"
     for ax in drawn.axes:
-        assert sorted(reference_lines(ax, axis)) == [0.61, 0.652, 0.702]
+        assert sorted(baseline_lines(ax, axis)) == [0.61, 0.652, 0.702]
         low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
         assert low < 0.61 and high > 0.702
     for name in ("nearest visible token 0.702", "training mean 0.652", "mean per position 0.610"):
@@ -189,37 +189,37 @@ def test_plots_of_the_loss_have_the_references_named(run: Run, plot: Callable[[R
 def test_plots_of_explained_variance_have_them_on_its_scale(tmp_path: Path) -> None:
     run = load(write_run(tmp_path, **maximizing("val_r2")).path)
     expected = pytest.approx([1 - 0.61 / 0.652, 0, 1 - 0.702 / 0.652])
-    assert reference_lines(learning_curves(run).axes[0]) == expected
+    assert baseline_lines(learning_curves(run).axes[0]) == expected
     assert "training mean 0.00" in texts(learning_curves(run))
-    assert sorted(reference_lines(ranking(run).axes[0], "x"), reverse=True) == expected
+    assert sorted(baseline_lines(ranking(run).axes[0], "x"), reverse=True) == expected
 
 
-def test_no_other_metric_has_references(run: Run, tmp_path: Path) -> None:
-    assert reference_lines(learning_curves(run, "probe_top1").axes[0]) == []
+def test_no_other_metric_has_baselines(run: Run, tmp_path: Path) -> None:
+    assert baseline_lines(learning_curves(run, "probe_top1").axes[0]) == []
     probe = load(write_run(tmp_path / "probe", **maximizing("probe_top1")).path)
     assert not any("training mean" in text for text in texts(parameters_against_objective(probe)))
 
 
 @pytest.mark.parametrize("plot", [ranking, learning_curves, parameters_against_objective])
-def test_a_reference_far_off_is_named_at_the_edge_and_squashes_nothing(
+def test_a_baseline_far_off_is_named_at_the_edge_and_squashes_nothing(
     tmp_path: Path, plot: Callable[[Run], Figure]
 ) -> None:
-    references = {"training_mean": 11.5, "position_mean": 0.01, "nearest_visible": 11.0}
-    far = load(write_run(tmp_path, references=references).path)
+    baselines = {"training_mean": 11.5, "position_mean": 0.01, "nearest_visible": 11.0}
+    far = load(write_run(tmp_path, baselines=baselines).path)
     axis = "x" if plot is ranking else "y"
     drawn = plot(far)
     low, high = drawn.axes[0].get_xlim() if axis == "x" else drawn.axes[0].get_ylim()
     assert low > 0.3 and high < 1
-    assert reference_lines(drawn.axes[0], axis) == []
+    assert baseline_lines(drawn.axes[0], axis) == []
     up, down = ("→", "←") if axis == "x" else ("↑", "↓")
     assert {f"{up} training mean 11.5", f"{up} nearest visible token 11.0", f"{down} mean per position 0.0100"} <= set(
         texts(drawn)
     )
 
 
-def test_names_of_references_close_to_each_other_do_not_overlap(tmp_path: Path) -> None:
-    references = {"training_mean": 0.652, "position_mean": 0.6519, "nearest_visible": 0.6518}
-    close = load(write_run(tmp_path, references=references).path)
+def test_names_of_baselines_close_to_each_other_do_not_overlap(tmp_path: Path) -> None:
+    baselines = {"training_mean": 0.652, "position_mean": 0.6519, "nearest_visible": 0.6518}
+    close = load(write_run(tmp_path, baselines=baselines).path)
     for drawn in (ranking(close), learning_curves(close), parameters_against_objective(close)):
         drawn.savefig(BytesIO())
         labels = [text for ax in drawn.axes for text in ax.texts if text.get_color() == COLOUR]

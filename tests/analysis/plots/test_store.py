@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.plots.baselines import REFERENCE_LABELS
+from analysis.plots.baselines import BASELINE_LABELS
 from analysis.plots.clips import GAP, HIDDEN, STRIPE, Floats, Images, ShownClip, as_picture, holding, spectrum
 from analysis.plots.store import contact_sheet, latents, teacher
-from trainable.evaluate.baselines import REFERENCE_NAMES
+from trainable.evaluate.baselines import BASELINE_NAMES
 
 
 def clip(size: int = 48, hidden: Any = None) -> ShownClip:
@@ -96,5 +96,5 @@ def test_the_teachers_curve_ends_with_its_value(epochs: int) -> None:
     assert [ax.texts[0].get_text() for ax in drawn.axes] == [f"{1 / epochs:.3g}", f"{1 - 1 / epochs:.3g}"]
 
 
-def test_references_are_called_the_same_everywhere() -> None:
-    assert REFERENCE_LABELS == REFERENCE_NAMES
+def test_baselines_are_called_the_same_everywhere() -> None:
+    assert BASELINE_LABELS == BASELINE_NAMES

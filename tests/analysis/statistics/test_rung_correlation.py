@@ -63,7 +63,7 @@ def test_the_deepest_rung_is_the_last_that_four_trials_reached() -> None:
 def test_too_few_trials_say_so() -> None:
     found = rung_correlation({0.5: named([3, 1, 2]), 1.5: named([3, 1])})
     assert found == [RungCorrelation(0.5, 1.5, 2, None, None, None)]
-    assert found[0].verdict == "too few"
+    assert found[0].conclusion == "too few"
     assert rung_correlation({}) == rung_correlation({1.0: named([1, 2, 3, 4])}) == []
 
 
@@ -71,19 +71,19 @@ def test_a_rung_reached_by_others_than_the_deepest_has_too_few() -> None:
     deep = {f"T{number}": float(number) for number in range(5)}
     shallow, middle = {"T0": 1.0, "T9": 2.0}, dict(deep)
     found = rung_correlation({1.0: shallow, 2.0: middle, 3.0: deep})
-    assert [(each.trials, each.verdict) for each in found] == [(1, "too few"), (5, "agrees")]
+    assert [(each.trials, each.conclusion) for each in found] == [(1, "too few"), (5, "agrees")]
 
 
 def test_lost_trials_have_not_reached_a_rung() -> None:
     lost = rung_correlation({1.0: named([1, 2, 3, 4]), 3.0: named([1, 2, 3, math.inf]), 9.0: {"T0": math.nan}})
-    assert (lost[0].deepest, lost[0].trials, lost[0].verdict) == (3.0, 3, "too few")
+    assert (lost[0].deepest, lost[0].trials, lost[0].conclusion) == (3.0, 3, "too few")
 
 
 def test_a_rung_is_too_short_where_it_cannot_be_useful() -> None:
     order = list(map(float, range(12)))
-    assert between(order, order[::-1]).verdict == "too short"
-    assert between(order, order).verdict == "agrees"
-    assert between(order[:6], [1, 4, 2, 5, 0, 3]).verdict == "unclear"
+    assert between(order, order[::-1]).conclusion == "too short"
+    assert between(order, order).conclusion == "agrees"
+    assert between(order[:6], [1, 4, 2, 5, 0, 3]).conclusion == "unclear"
 
 
 def test_selection_alone_seldom_makes_a_rung_too_short() -> None:
@@ -96,7 +96,7 @@ def test_selection_alone_seldom_makes_a_rung_too_short() -> None:
         first = {f"T{number}": float(early[number]) for number in range(30)}
         found = rung_correlation({1.0: first, 3.0: {f"T{number}": float(late[number]) for number in kept}})[0]
         assert found.spearman is not None
-        alarms += found.verdict == "too short"
+        alarms += found.conclusion == "too short"
         spearman.append(found.spearman)
     assert np.mean(spearman) == pytest.approx(0.5, abs=0.05)
     assert alarms / 300 < 0.04

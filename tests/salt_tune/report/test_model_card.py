@@ -18,7 +18,7 @@ from salt_tune.report.model_card import code, write_card
 from tests.small_store import build_store
 from tests.trainable.small import SMALL
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.baselines import References
+from trainable.evaluate.baselines import Baselines
 
 NAMES = [
     "plain",
@@ -60,7 +60,7 @@ def test_names_of_any_kind_leave_the_card_whole(name: str, made: Path, tmp_path:
     final.config.write_text(json.dumps({"config": {**SMALL.to_dict(), "student": name}}), encoding="utf-8")
     measures: dict[str, Any] = {"val_loss": 0.5, "val_r2": 0.2, "probe_top1": None, "effective_rank": 3.0}
     last = {**measures, "student_parameters": 1000}
-    write_card(final, {"id": "T0", "epochs": 2, **measures}, last, store, name, References(1.0, 0.9, 0.8))
+    write_card(final, {"id": "T0", "epochs": 2, **measures}, last, store, name, Baselines(1.0, 0.9, 0.8))
     text = final.card.read_text(encoding="utf-8")
     assert [printable(line) for line in text.split("\n")] == text.split("\n")
     tokens = tokens_of(text)

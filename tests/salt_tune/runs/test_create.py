@@ -11,9 +11,9 @@ import pytest
 
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from salt_tune.controller.settings import Settings
-from salt_tune.runs.create import GROWING, claimed, created, new_run
+from salt_tune.runs.create import STAGING, claimed, created, new_run
 from tests.conftest import ROOT
-from tests.salt_tune.made_trials import REFERENCES, make_space
+from tests.salt_tune.made_trials import BASELINES, make_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import claimed, created, new_run
-from tests.salt_tune.made_trials import REFERENCES, make_space
+from tests.salt_tune.made_trials import BASELINES, make_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 runs, store, space = Path(sys.argv[1]), ClipStore.open(sys.argv[2]), make_space()
@@ -35,7 +35,7 @@ for line in sys.stdin:
         run = new_run(runs, name, space)
         with claimed(run):
             time.sleep(float(seconds))
-            with created(run, space, store, asdict(Settings()), REFERENCES, [], {}):
+            with created(run, space, store, asdict(Settings()), BASELINES, [], {}):
                 print("begun", flush=True)
     except UserError as error:
         print(error, flush=True)
@@ -65,7 +65,7 @@ class Starter:
 
 
 def begin(run: RunDirectory, store: ClipStore) -> dict[str, Any]:
-    with claimed(run), created(run, make_space(), store, asdict(Settings()), REFERENCES, [], {}) as manifest:
+    with claimed(run), created(run, make_space(), store, asdict(Settings()), BASELINES, [], {}) as manifest:
         return manifest
 
 
@@ -104,7 +104,7 @@ def test_a_run_is_open_to_those_whom_the_umask_lets_in(tmp_path: Path, store: Cl
 
 def test_this_process_has_the_lock_from_before_there_is_a_run(tmp_path: Path, store: ClipStore) -> None:
     run = new_run(tmp_path, "first", make_space())
-    with claimed(run), created(run, make_space(), store, asdict(Settings()), REFERENCES, [], {}):
+    with claimed(run), created(run, make_space(), store, asdict(Settings()), BASELINES, [], {}):
         assert run.lock.read_text() == f"{os.getpid()}\n"
         assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["first"]
 
@@ -117,7 +117,7 @@ def test_what_a_killed_beginning_left_goes_with_the_next(tmp_path: Path, store: 
         assert dead.process.poll() is None
     dead.process.kill()
     dead.process.communicate()
-    half = tmp_path / f"{GROWING}half"
+    half = tmp_path / f"{STAGING}half"
     (half / "run").mkdir(parents=True)
     (half / "lock").touch()
     begin(new_run(tmp_path, "first", make_space()), store)
@@ -130,7 +130,7 @@ def test_a_beginning_that_fails_leaves_nothing(tmp_path: Path, store: ClipStore)
         raise KeyboardInterrupt
     cannot_be_written = {"concurrent": {1}}
     with pytest.raises(TypeError), claimed(run):
-        created(run, make_space(), store, asdict(Settings()), REFERENCES, [], cannot_be_written).__enter__()
+        created(run, make_space(), store, asdict(Settings()), BASELINES, [], cannot_be_written).__enter__()
     assert list(tmp_path.iterdir()) == []
 
 

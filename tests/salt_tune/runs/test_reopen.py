@@ -11,7 +11,7 @@ from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import claimed, created, new_run
 from salt_tune.runs.reopen import remember_store, reopen
 from salt_tune.runs.same_store import store_facts
-from tests.salt_tune.made_trials import REFERENCES, make_space
+from tests.salt_tune.made_trials import BASELINES, make_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 
@@ -20,7 +20,7 @@ from trainable.errors import UserError
 def run(tmp_path: Path, store: ClipStore) -> RunDirectory:
     """A run that has begun."""
     begun = new_run(tmp_path, "first", make_space())
-    with claimed(begun), created(begun, make_space(), store, asdict(Settings()), REFERENCES, [], {}):
+    with claimed(begun), created(begun, make_space(), store, asdict(Settings()), BASELINES, [], {}):
         return begun
 
 

@@ -44,17 +44,7 @@ def test_whatever_the_scores(drawn: tuple[list[list[float]], tuple[float, ...], 
     table, rungs, workers = drawn
     driven = search(table, rungs, **workers)
     assert driven.steps[: len(table)] == [(f"T{number}", rungs[0]) for number in range(len(table))]
-    reached: dict[str, int] = {}
-    gone: set[str] = set()
-    for event, trial, level, score in driven.events:
-        assert trial not in gone
-        if event == "job":
-            assert level == reached.get(trial, -1) + 1
-        elif event == "result":
-            reached[trial] = level
-            gone |= set() if math.isfinite(score) else {trial}
-        else:
-            gone.add(trial)
+    driven.check_order(lost_end=True)
     if any(all(math.isfinite(score) for score in curve) for curve in table):
         assert len(rungs) - 1 in driven.finite.values()
 

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salt_tune.space.objective import Objective
-from salt_tune.space.search_space import SpaceError
 from salt_tune.space.space_file import load_space
-from tests.salt_tune.space_files import Edit, content, put, write
+from tests.salt_tune.space_files import Edit, content, put, refusal, write
 from trainable.metrics import METRICS, objectives
 
 REPORT = {"val_loss": 0.5, "val_r2": 0.25, "probe_top1": 0.75, "train_loss": 0.125, "epoch": 1.0}
@@ -78,17 +77,9 @@ MISTAKES: dict[str, tuple[Edit, list[str]]] = {
 }
 
 
-def message_about(path: Path) -> str:
-    with pytest.raises(SpaceError) as caught:
-        load_space(str(path), {})
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message
-    return message
-
-
 @pytest.mark.parametrize(("edit", "words"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, edit: Edit, words: list[str]) -> None:
-    message = message_about(write(tmp_path, edit(content())))
+    message = refusal(write(tmp_path, edit(content())))
     for word in words:
         assert word in message
 
@@ -110,7 +101,7 @@ VARIED: dict[str, tuple[Edit, str]] = {
 def test_the_training_loss_is_refused_where_it_measures_different_things(
     tmp_path: Path, edit: Edit, names: str, objective: Any
 ) -> None:
-    message = message_about(write(tmp_path, {**edit(content()), "objective": objective}))
+    message = refusal(write(tmp_path, {**edit(content()), "objective": objective}))
     assert f"trials that differ in {names}; use val_loss" in message
     assert "objective = " in message
 
@@ -123,13 +114,13 @@ def test_the_training_loss_is_accepted_where_it_measures_the_same(tmp_path: Path
 @pytest.mark.parametrize("scheduler", ["freeze_thaw", "median", "hyperband", "asha_stop"])
 def test_a_second_objective_needs_a_schedule_that_can_rank_by_two(tmp_path: Path, scheduler: str) -> None:
     space = {**content(), "against": "parameters", "schedule": {"scheduler": scheduler}}
-    message = message_about(write(tmp_path, space))
+    message = refusal(write(tmp_path, space))
     assert "against = 'parameters'" in message
     assert f"(asha, none), not {scheduler}" in message
 
 
 def test_a_second_objective_needs_a_searcher_that_can_rank_by_two(tmp_path: Path) -> None:
-    message = message_about(write(tmp_path, {**content(), "against": "step_seconds", "searcher": "gp"}))
+    message = refusal(write(tmp_path, {**content(), "against": "step_seconds", "searcher": "gp"}))
     assert "against = 'step_seconds'" in message
     assert "(random, grid, sobol, tpe), not gp" in message
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from salt_tune.space.schedule import Schedule
 from salt_tune.space.search_space import SpaceError
 from salt_tune.space.space_file import load_space
-from tests.salt_tune.space_files import content, write
+from tests.salt_tune.space_files import content, refusal, write
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize(("entries", "words"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, entries: dict[str, Any], words: list[str]) -> None:
-    path = write(tmp_path, {**content(), "schedule": entries})
-    with pytest.raises(SpaceError) as caught:
-        load_space(str(path), {})
-    message = str(caught.value)
-    assert message.startswith(f"{path}: schedule.") and "\n" not in message
+    message = refusal(write(tmp_path, {**content(), "schedule": entries}), "schedule.")
     for word in words:
         assert word in message
 

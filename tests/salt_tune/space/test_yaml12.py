@@ -69,6 +69,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(value=SCALARS)
+@example(-(10**99))
 @example("3e-4")
 @example("5e1")
 @example("1e5")

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.small_store import DIM, build_store
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import StoreError
-from trainable.evaluate.baselines import REFERENCE_NAMES, reference_losses
+from trainable.evaluate.baselines import BASELINE_NAMES, baseline_losses
 from trainable.evaluate.config import EvaluationConfig
 
 FORMATS: list[dict[str, Any]] = [
@@ -98,11 +98,11 @@ def test_it_sums_the_latents_up(inspected: Inspected) -> None:
     assert rank and 1 <= float(rank[1]) <= DIM
 
 
-def test_it_tells_the_references_of_the_default_evaluation(inspected: Inspected) -> None:
-    references = reference_losses(inspected.store, EvaluationConfig())
-    for name, loss in references.to_dict().items():
-        r2 = 1 - loss / references.training_mean
-        assert re.search(rf"{REFERENCE_NAMES[name]} +{loss:.4f} +{r2:.3f}\n", inspected.output)
+def test_it_tells_the_baselines_of_the_default_evaluation(inspected: Inspected) -> None:
+    baselines = baseline_losses(inspected.store, EvaluationConfig())
+    for name, loss in baselines.to_dict().items():
+        r2 = 1 - loss / baselines.training_mean
+        assert re.search(rf"{BASELINE_NAMES[name]} +{loss:.4f} +{r2:.3f}\n", inspected.output)
 
 
 def test_its_pictures_open_and_are_named(inspected: Inspected) -> None:

@@ -132,7 +132,7 @@ def test_killed_as_nothing_but_copies_came_it_goes_on(
     store = prepare(tmp_path / "store", make_plan(folder, VIEW))
     put(folder, {"a/again": folder / "a" / "ag0_0.webm"})
     with monkeypatch.context() as patch:
-        patch.setattr("trainable.data.build.staging.GrowingFolder.remove", None)  # after the manifest
+        patch.setattr("trainable.data.build.staging.StagedFolder.remove", None)  # after the manifest
         with pytest.raises(TypeError):
             append(store.path, find_source(folder))
     assert append(store.path, find_source(folder)).copies == 1

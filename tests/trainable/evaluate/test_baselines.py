@@ -1,4 +1,4 @@
-"""The references are what they are called, on the tokens that trials are judged on, and on no others."""
+"""The baselines are what they are called, on the tokens that trials are judged on, and on no others."""
 
 import itertools
 import subprocess
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.small_store import build_store
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.baselines import REFERENCE_NAMES, References, nearest_visible, reference_losses
+from trainable.evaluate.baselines import BASELINE_NAMES, Baselines, baseline_losses, nearest_visible
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.evaluate.held_out_loss import val_loss, val_r2
@@ -58,10 +58,10 @@ def test_the_nearest_visible_token_is_nearest_and_the_first_of_several(drawn: tu
     assert nearest_visible(np.array(visible, dtype=np.int64), grid).tolist() == expected
 
 
-def brute_force(store: ClipStore, config: EvaluationConfig, names: list[str]) -> References:
+def brute_force(store: ClipStore, config: EvaluationConfig, names: list[str]) -> Baselines:
     """Token by token, in float64, on the clips of those names."""
     masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
-    errors: dict[str, list[float]] = {name: [] for name in REFERENCE_NAMES}
+    errors: dict[str, list[float]] = {name: [] for name in BASELINE_NAMES}
     for name in names:
         clip = store.val.ids.index(name)
         latents = store.latents(store.val, clip).astype(np.float64)
@@ -74,7 +74,7 @@ def brute_force(store: ClipStore, config: EvaluationConfig, names: list[str]) ->
             }
             for kind, guess in guesses.items():
                 errors[kind].append(float(np.square(latents[token] - guess).mean()))
-    return References(**{kind: float(np.mean(those)) for kind, those in errors.items()})
+    return Baselines(**{kind: float(np.mean(those)) for kind, those in errors.items()})
 
 
 JUDGED_ON = [
@@ -85,11 +85,11 @@ JUDGED_ON = [
 
 
 @pytest.mark.parametrize("config", JUDGED_ON, ids=lambda config: config.masking)
-def test_references_are_the_errors_token_by_token(store: ClipStore, config: EvaluationConfig) -> None:
+def test_baselines_are_the_errors_token_by_token(store: ClipStore, config: EvaluationConfig) -> None:
     evaluator = Evaluator(store, config)
     expected = brute_force(store, config, evaluator.clip_ids)
     evaluator.close()
-    assert reference_losses(store, config).to_dict() == pytest.approx(expected.to_dict(), rel=1e-6)
+    assert baseline_losses(store, config).to_dict() == pytest.approx(expected.to_dict(), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -104,22 +104,22 @@ def test_the_training_mean_is_what_val_r2_is_measured_against(
     judged = evaluator.judge(make_training(**changes))
     baseline = val_loss(judged) / (1 - val_r2(judged))
     evaluator.close()
-    assert reference_losses(store, config).training_mean == pytest.approx(baseline, rel=1e-5)
+    assert baseline_losses(store, config).training_mean == pytest.approx(baseline, rel=1e-5)
 
 
-def test_references_depend_on_what_is_judged(store: ClipStore) -> None:
-    first, again, other = (reference_losses(store, EvaluationConfig(clips=4, seed=seed)) for seed in (0, 0, 1))
+def test_baselines_depend_on_what_is_judged(store: ClipStore) -> None:
+    first, again, other = (baseline_losses(store, EvaluationConfig(clips=4, seed=seed)) for seed in (0, 0, 1))
     assert first == again
     assert first != other
-    assert reference_losses(store, EvaluationConfig(batch_size=3, probe_clips=5)) == reference_losses(
+    assert baseline_losses(store, EvaluationConfig(batch_size=3, probe_clips=5)) == baseline_losses(
         store, EvaluationConfig()
     )
 
 
 def test_the_best_has_the_smallest_error() -> None:
-    assert References(0.7, 0.6, 0.65).best == "position_mean"
-    assert References(0.7, 0.7, 0.65).best == "nearest_visible"
-    assert list(References(0.7, 0.6, 0.65).to_dict()) == list(REFERENCE_NAMES)
+    assert Baselines(0.7, 0.6, 0.65).best == "position_mean"
+    assert Baselines(0.7, 0.7, 0.65).best == "nearest_visible"
+    assert list(Baselines(0.7, 0.6, 0.65).to_dict()) == list(BASELINE_NAMES)
 
 
 def test_no_torch_is_needed() -> None:

@@ -1,7 +1,7 @@
 """Builds a clip store: decode, latents, finish.
 
 Everything is made in `STORE.partial` beside the store, shard by shard, and takes the store's name when it is whole.
-Each file is written atomically, and its note in `shards/` after it, so that a preparation that was stopped anywhere
+Each file is written atomically, and its entry in `shards/` after it, so that a preparation that was stopped anywhere
 goes on with the first shard that is missing.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainable.data.build.completed_shards import Notes
+from trainable.data.build.completed_shards import CompletedShards
 from trainable.data.build.decoding import Decoders, Job, decode_all, or_raise
 from trainable.data.build.finalize import (
     Sums,
@@ -34,7 +34,7 @@ from trainable.data.build.stages import (
     as_targets,
     write_shards,
 )
-from trainable.data.build.staging import GrowingStore
+from trainable.data.build.staging import StagedStore
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import with_groups
 from trainable.data.store.shards import Half
@@ -50,7 +50,7 @@ class StoreBuilder:
         overwrite: replace a store, or an unfinished one, of another plan.
 
     Attributes:
-        partial: the folder in which it grows.
+        partial: the folder in which it is staged.
         done: a finished store of this plan is there already.
 
     Raises:
@@ -59,15 +59,15 @@ class StoreBuilder:
 
     def __init__(self, path: Path, plan: Plan, *, overwrite: bool = False) -> None:
         self.plan, self._description = plan, plan.describe()
-        self._growing = GrowingStore(path, self._description, overwrite=overwrite)
-        self.path, self.partial, self.done = self._growing.path, self._growing.partial.folder, self._growing.done
-        self.notes = Notes(self._growing.partial.notes, (name for name, _ in plan.shards()))
+        self._staged = StagedStore(path, self._description, overwrite=overwrite)
+        self.path, self.partial, self.done = self._staged.path, self._staged.partial.folder, self._staged.done
+        self.completed = CompletedShards(self._staged.partial.completed, (name for name, _ in plan.shards()))
 
     def written(self, half: Half = "pixels") -> int:
         """Source clips whose shards, or whose latents, are finished: left by an earlier run that was stopped."""
-        if self._growing.partial.stale:
+        if self._staged.partial.stale:
             return 0
-        return sum(len(clips) for name, clips in self.plan.shards() if self.notes.has(name, half))
+        return sum(len(clips) for name, clips in self.plan.shards() if self.completed.has(name, half))
 
     def write(self, latents: LatentSource | None, decoders: Decoders, advance: Advance) -> None:
         """Decodes all videos and writes their shards.
@@ -80,18 +80,18 @@ class StoreBuilder:
         Raises:
             StoreError: no clip of one of the splits decodes; nothing is left behind then.
         """
-        self._growing.partial.begin()
-        write_shards(self.plan, self.partial, self.notes, latents, decoders, advance)
+        self._staged.partial.begin()
+        write_shards(self.plan, self.partial, self.completed, latents, decoders, advance)
         self._check_splits()
         if latents is None:
             self._write_index_and_manifest(None, "", {})
 
     def _check_splits(self) -> None:
-        splits = {rows[0]["split"] for _, rows in self.notes.shards()}
+        splits = {rows[0]["split"] for _, rows in self.completed.shards()}
         for split in sorted({clip.split for clip in self.plan.source.clips} - splits):
-            first = next(clip["reason"] for clip in self.notes.skipped() if clip["split"] == split)
-            if self._growing.partial.fresh:
-                self._growing.partial.remove()
+            first = next(clip["reason"] for clip in self.completed.skipped() if clip["split"] == split)
+            if self._staged.partial.fresh:
+                self._staged.partial.remove()
             raise StoreError(f"no {'training' if split == 'train' else 'held-out'} clip could be prepared: {first}")
 
     def open_pixels(self) -> ClipStore:
@@ -108,8 +108,8 @@ class StoreBuilder:
         """
         missing = [
             (name, [(row["id"], row["view"]) for row in rows])
-            for name, rows in self.notes.shards()
-            if not self.notes.has(name, "latents")
+            for name, rows in self.completed.shards()
+            if not self.completed.has(name, "latents")
         ]
         with closing(ahead(self._stored_pixels(missing, decoders))) as pixels:
             for name, rows in missing:
@@ -117,7 +117,7 @@ class StoreBuilder:
                     for start in range(0, len(rows), BATCH_ROWS):
                         writer.add_latents(as_targets(self.plan, teacher.latents(next(pixels))))
                         advance(sum(view == 0 for _, view in rows[start : start + BATCH_ROWS]))
-                self.notes.write_latents(name, writer.latent_facts())
+                self.completed.write_latents(name, writer.latent_facts())
 
     def _stored_pixels(
         self, shards: list[tuple[str, list[tuple[str, int]]]], decoders: Decoders
@@ -148,13 +148,13 @@ class StoreBuilder:
         """
         self._write_index_and_manifest(teacher, checked, facts)
         write_position_mean(ClipStore.open(self.partial, whole=False))
-        return self._growing.take_name()
+        return self._staged.take_name()
 
     def _write_index_and_manifest(self, teacher: LatentSource | None, checked: str, facts: dict[str, Any]) -> None:
-        index, latents, described = self.notes.index(latents=teacher is not None), None, None
+        index, latents, described = self.completed.index(latents=teacher is not None), None, None
         index = with_groups(index, self.plan.source.clips)
         if teacher is not None:
-            train, val = (Sums.of(self.notes.latent_facts(split), teacher.dim) for split in ("train", "val"))
+            train, val = (Sums.of(self.completed.latent_facts(split), teacher.dim) for split in ("train", "val"))
             latents = describe_latents(self.plan.latents, self.plan.view, checked, train, val)
             sha256 = teacher.sha256 or latents_sha256(index)
             norm = {"target_norm": self.plan.target_norm}
@@ -169,6 +169,6 @@ class StoreBuilder:
             pixels=self.plan.pixels,
             latents=latents,
             teacher=described,
-            skipped=self.notes.skipped(),
+            skipped=self.completed.skipped(),
             plan=self._description,
         )

@@ -1,4 +1,4 @@
-"""The notes in `STORE.partial/shards/`: what is known of each shard that is whole, until the index takes it over."""
+"""What `STORE.partial/shards/` says of each shard that is whole, until the index takes it over."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,8 +14,8 @@ from trainable.files import write_json
 Row = dict[str, Any]
 
 
-class Notes:
-    """Notes on the shards of a store that grows.
+class CompletedShards:
+    """The shards of a staged store that are whole, a file each.
 
     Args:
         folder: where they lie.
@@ -26,15 +26,15 @@ class Notes:
         self.folder, self._names = folder, list(names)
 
     def write(self, name: str, rows: list[Row], skipped: list[dict[str, str]]) -> None:
-        """Notes that a shard is whole: its rows of the index, and the clips that were left out."""
+        """Records that a shard is whole: its rows of the index, and the clips that were left out."""
         write_json(self._file(name), {"rows": rows, "skipped": skipped})
 
     def write_latents(self, name: str, facts: dict[str, Any]) -> None:
-        """Notes that a shard's latents are whole: what `ShardWriter.latent_facts` says of them."""
+        """Records that a shard's latents are whole: what `ShardWriter.latent_facts` says of them."""
         write_json(self._file(name, "latents"), facts)
 
     def has(self, name: str, half: Half = "pixels") -> bool:
-        """Whether a shard, or its latents, were noted."""
+        """Whether a shard, or its latents, are whole."""
         return self._file(name, half).exists()
 
     def shards(self) -> Iterator[tuple[str, list[Row]]]:
@@ -57,7 +57,7 @@ class Notes:
         return pa.concat_tables(tables)
 
     def latent_facts(self, split: str) -> Iterator[dict[str, Any]]:
-        """What was noted on the latents of each shard of a split."""
+        """What was recorded of the latents of each shard of a split."""
         named = (name for name in self._names if name.startswith(f"{split}-"))
         return (self._read(name, "latents") for name in named if self.has(name, "latents"))
 

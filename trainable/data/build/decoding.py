@@ -16,7 +16,8 @@ import numpy.typing as npt
 from trainable.data.build.worker_processes import Allow, JobLost, WorkerProcesses
 from trainable.data.store.codecs import PixelFormat, decode_jpeg, encode_jpeg
 from trainable.data.video.crops import CENTRE, Cut
-from trainable.data.video.reader import Extent, read_clip
+from trainable.data.video.open_video import Extent
+from trainable.data.video.reader import read_clip
 from trainable.data.video.view import View
 from trainable.errors import VideoError
 from trainable.hashing import digest

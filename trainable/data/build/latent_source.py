@@ -53,7 +53,7 @@ class LatentSource(Protocol):
         """Refuses to add latents to a store whose own are of another source.
 
         Raises:
-            StoreError: it is another, or latents are to be adopted where they were computed, or the other way round.
+            StoreError: it is another, or latents are to be imported where they were computed, or the other way round.
         """
         ...
 
@@ -144,9 +144,9 @@ class FrozenTeacher(ABC):
     def check_joins(self, store: ClipStore) -> None:
         """See `LatentSource.check_joins`."""
         own = store.teacher
-        if own.adopted:
+        if own.imported:
             raise StoreError(
-                f"{store.path}: its latents were adopted: adopt those of the new clips too, by --latents-from"
+                f"{store.path}: its latents were imported: import those of the new clips too, by --latents-from"
             )
         if self.sha256 != own.sha256:
             raise StoreError(

@@ -12,7 +12,7 @@ from trainable.data.build.decoding import Decoders, Job, decode_all, or_raise
 from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.build.plan import Plan
 from trainable.data.store.clip_store import ClipStore
-from trainable.data.store.manifest import ADOPTED
+from trainable.data.store.manifest import IMPORTED
 from trainable.data.video.view import View
 from trainable.errors import StoreError, UserError, VideoError
 from trainable.hashing import clip_key
@@ -33,7 +33,7 @@ class LatentFolder:
 
     Args:
         folder: holds `ID.pt` for each clip: a float tensor of shape (tokens, dim).
-        view: of the store that adopts them.
+        view: of the store that imports them.
 
     Attributes:
         name: "adopted".
@@ -45,7 +45,7 @@ class LatentFolder:
         UserError: no such folder, no latents in it, or its metadata.json contradicts the view.
     """
 
-    name = ADOPTED
+    name = IMPORTED
     sha256 = ""
     needs_pixels = False
 
@@ -64,7 +64,7 @@ class LatentFolder:
     def check_joins(self, store: ClipStore) -> None:
         """See `LatentSource.check_joins`."""
         own = store.teacher
-        if not own.adopted:
+        if not own.imported:
             raise StoreError(
                 f"{self.folder}: nobody knows whose these latents are; those of {store.path} are of {own.name}, "
                 f"sha256 {own.sha256}: name its weights by --teacher-weights"
@@ -142,8 +142,8 @@ def check_latents(
     """Computes some latents again, to see whether those of the folder are of the stated view and teacher.
 
     Args:
-        folder: the latents to be adopted.
-        plan: the store that adopts them.
+        folder: the latents to be imported.
+        plan: the store that imports them.
         teacher: the teacher that they are said to be of.
         count: clips to compute again, drawn by their names.
         decoders: processes that decode.

@@ -47,7 +47,7 @@ class ShardWriter:
     """The files of one shard; a context manager that leaves all of them, whole, or after an error none.
 
     Args:
-        folder: the store that grows.
+        folder: of the staged store.
         name: name of the shard.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainable.data.build.completed_shards import Notes, Row
+from trainable.data.build.completed_shards import CompletedShards, Row
 from trainable.data.build.decoding import Decoded, Decoders, Job, decode_all, or_raise
 from trainable.data.build.latent_source import LatentSource
 from trainable.data.build.pipeline import ahead
@@ -56,29 +56,29 @@ class Batch:
 def write_shards(
     plan: Plan,
     folder: Path,
-    notes: Notes,
+    completed: CompletedShards,
     latents: LatentSource | None,
     decoders: Decoders,
     advance: Advance,
     leave_out: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
 ) -> None:
-    """Decodes the videos of all shards that are not noted yet, and writes these shards.
+    """Decodes the videos of all shards that are not whole yet, and writes these shards.
 
     Args:
         plan: what the store is to hold.
-        folder: where the shards grow.
-        notes: on the shards there.
+        folder: where the shards are staged.
+        completed: the shards there that are whole.
         latents: where the latents come from; None: they are added later.
         decoders: processes that decode.
         advance: called with a number of source clips when that many more are written.
         leave_out: takes clips out of the batches before a teacher looks at them.
     """
-    missing = [(name, clips) for name, clips in plan.shards() if not notes.has(name)]
+    missing = [(name, clips) for name, clips in plan.shards() if not completed.has(name)]
     with (
         closing(ahead(leave_out(decode_batches(plan, missing, latents, decoders)))) as decoded,
         closing(ahead(encode_batches(plan, decoded, latents))) as encoded,
     ):
-        write_batches(plan, encoded, folder, notes, advance)
+        write_batches(plan, encoded, folder, completed, advance)
 
 
 def decode_batches(
@@ -123,9 +123,13 @@ def as_targets(plan: Plan, latents: torch.Tensor) -> Targets:
 
 
 def write_batches(
-    plan: Plan, batches: Iterator[tuple[Batch, Targets | None]], folder: Path, notes: Notes, advance: Advance
+    plan: Plan,
+    batches: Iterator[tuple[Batch, Targets | None]],
+    folder: Path,
+    completed: CompletedShards,
+    advance: Advance,
 ) -> None:
-    """Writes shards, and a note on each that is whole."""
+    """Writes shards, and records each that is whole."""
     for batch, targets in batches:
         rows: list[dict[str, Any]] = []
         skipped: list[dict[str, str]] = []
@@ -137,10 +141,10 @@ def write_batches(
                 if batch.last:
                     break
                 batch, targets = next(batches)
-        # The note on the pixels is written last: it says that the shard is whole.
+        # The record of the pixels is written last: it says that the shard is whole.
         if writer.latent_digests:
-            notes.write_latents(batch.shard, writer.latent_facts())
-        notes.write(batch.shard, rows, skipped)
+            completed.write_latents(batch.shard, writer.latent_facts())
+        completed.write(batch.shard, rows, skipped)
 
 
 def _write_batch(plan: Plan, writer: ShardWriter, batch: Batch, targets: Targets | None, rows: list[Row]) -> None:

@@ -1,7 +1,7 @@
-"""Folders that grow beside the store that they are to become, or to join.
+"""Folders that are staged beside the store that they are to become, or to join.
 
-`plan.json` says what such a folder is to hold, so that only the same preparation goes on with it; the notes in
-`shards/` (see `notes.py`) say which of its shards are whole.
+`plan.json` says what such a folder is to hold, so that only the same preparation goes on with it; the files in
+`shards/` (see `completed_shards.py`) say which of its shards are whole.
 """
 
 import json
@@ -17,8 +17,8 @@ GIVEN_UP: Final[dict[str, Any]] = {}  # the plan of a folder that is being delet
 REPLACED: Final = "replaced"  # where the store before lies, within the new one, until it is deleted
 
 
-class GrowingFolder:
-    """A folder in which shards grow.
+class StagedFolder:
+    """A folder in which shards are written before a store has them.
 
     Args:
         folder: where; it need not be there.
@@ -27,14 +27,14 @@ class GrowingFolder:
     Attributes:
         folder: where.
         plan: what decides its content.
-        notes: folder of the notes on its shards.
+        completed: folder of `CompletedShards`.
         fresh: an earlier run left nothing there that is to stay.
         stale: what it left is of another plan, and goes at `begin`.
     """
 
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         self.folder, self.plan = folder, plan
-        self.notes = folder / "shards"
+        self.completed = folder / "shards"
         self.stale = False
         self.fresh = not any(file.is_file() and file.suffix != ".tmp" for file in folder.rglob("*"))
 
@@ -64,7 +64,7 @@ class GrowingFolder:
         if self.stale:
             self.remove()
             self.stale = False
-        self.notes.mkdir(parents=True, exist_ok=True)
+        self.completed.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink()
         write_json(self.folder / "plan.json", {"plan": self.plan})
@@ -81,8 +81,8 @@ class GrowingFolder:
         self.folder.rmdir()
 
 
-class GrowingStore:
-    """A store that grows in `STORE.partial` and takes its name when it is whole.
+class StagedStore:
+    """A store that is written in `STORE.partial` and takes its name when it is whole.
 
     Args:
         path: the store to be.
@@ -91,7 +91,7 @@ class GrowingStore:
 
     Attributes:
         path: the store to be.
-        partial: where it grows.
+        partial: where it is written.
         done: a finished store of this plan is there already.
 
     Raises:
@@ -100,7 +100,7 @@ class GrowingStore:
 
     def __init__(self, path: Path, plan: dict[str, Any], *, overwrite: bool) -> None:
         self.path = path.absolute()
-        self.partial = GrowingFolder(self.path.with_name(self.path.name + ".partial"), plan)
+        self.partial = StagedFolder(self.path.with_name(self.path.name + ".partial"), plan)
         self.done = self._compare_finished(overwrite)
         if not self.done:
             self.partial.compare(overwrite=overwrite)
@@ -141,7 +141,7 @@ class GrowingStore:
     def _tidy(self) -> None:
         """Deletes what only the preparation needed; the plan last, since it says that there may be more to delete."""
         shutil.rmtree(self.path / REPLACED, ignore_errors=True)
-        shutil.rmtree(self.path / self.partial.notes.name, ignore_errors=True)
+        shutil.rmtree(self.path / self.partial.completed.name, ignore_errors=True)
         (self.path / "plan.json").unlink()
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainable.data.build.completed_shards import Notes
+from trainable.data.build.completed_shards import CompletedShards
 from trainable.data.build.copies import Copies, Original, originals
 from trainable.data.build.decoding import Decoders
 from trainable.data.build.finalize import (
@@ -28,7 +28,7 @@ from trainable.data.build.finalize import (
 from trainable.data.build.latent_source import LatentSource
 from trainable.data.build.plan import Plan
 from trainable.data.build.stages import Advance, write_shards
-from trainable.data.build.staging import GIVEN_UP, GrowingFolder, plan_of
+from trainable.data.build.staging import GIVEN_UP, StagedFolder, plan_of
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import TargetNorm
 from trainable.data.store.groups import check_group_by, sides_of
@@ -80,7 +80,7 @@ class StoreAppender:
     def _end_commit(self) -> None:
         """Deletes what is left of an append that was killed when the store had its clips already."""
         plan = plan_of(self._folder / "plan.json")
-        left = GrowingFolder(self._folder, plan or GIVEN_UP)
+        left = StagedFolder(self._folder, plan or GIVEN_UP)
         over = plan == GIVEN_UP or plan in self.store.manifest.get("appended", ())
         if self._folder.exists() and (left.fresh or over):
             _sweep(self.store)
@@ -143,21 +143,21 @@ class StoreAppender:
             return self.store
         teacher.check_joins(self.store)
         plan = self._plan(teacher)
-        growing = GrowingFolder(self._folder, plan.describe())
-        growing.compare(overwrite=self._overwrite)
-        growing.begin()
-        notes = Notes(growing.notes, (name for name, _ in plan.shards()))
-        advance(sum(len(clips) for name, clips in plan.shards() if notes.has(name)))
-        copies = Copies(self._shown(plan, notes))
-        write_shards(plan, growing.folder, notes, teacher, decoders, advance, copies.leave_out)
-        if not any(notes.shards()):
-            return self._give_up(growing, notes)
-        return self._commit(growing, notes)
+        staged = StagedFolder(self._folder, plan.describe())
+        staged.compare(overwrite=self._overwrite)
+        staged.begin()
+        completed = CompletedShards(staged.completed, (name for name, _ in plan.shards()))
+        advance(sum(len(clips) for name, clips in plan.shards() if completed.has(name)))
+        copies = Copies(self._shown(plan, completed))
+        write_shards(plan, staged.folder, completed, teacher, decoders, advance, copies.leave_out)
+        if not any(completed.shards()):
+            return self._give_up(staged, completed)
+        return self._commit(staged, completed)
 
-    def _shown(self, plan: Plan, notes: Notes) -> dict[int, Original]:
+    def _shown(self, plan: Plan, completed: CompletedShards) -> dict[int, Original]:
         """What the store shows, and what the shards do that an earlier run made."""
-        noted = Notes(notes.folder, [name for name, _ in plan.shards() if notes.has(name)])
-        shown = originals((row for _, rows in noted.shards() for row in rows), stored=False)
+        whole = CompletedShards(completed.folder, [name for name, _ in plan.shards() if completed.has(name)])
+        shown = originals((row for _, rows in whole.shards() for row in rows), stored=False)
         columns = self._index.select(["id", "split", "view", "pixels_xxh3"])
         return shown | originals(iter(columns.to_pylist()), stored=True)
 
@@ -177,18 +177,18 @@ class StoreAppender:
             shards_there=there,
         )
 
-    def _give_up(self, growing: GrowingFolder, notes: Notes) -> ClipStore:
+    def _give_up(self, staged: StagedFolder, completed: CompletedShards) -> ClipStore:
         """Nothing is added; that some are copies is remembered, so that they are not decoded every time."""
-        skipped, old = notes.skipped(), self.store.manifest
+        skipped, old = completed.skipped(), self.store.manifest
         if any("copy_of" in clip for clip in skipped):
             told = {
-                "skipped": self._skipped(notes, set(self._index["id"].to_pylist())),
-                "appended": [*old.get("appended", ()), growing.plan],
+                "skipped": self._skipped(completed, set(self._index["id"].to_pylist())),
+                "appended": [*old.get("appended", ()), staged.plan],
             }
             write_json(self.store.path / "manifest.json", {**old, **told})
-            growing.remove()
+            staged.remove()
             return ClipStore.open(self.store.path)
-        growing.remove()
+        staged.remove()
         before = {clip["id"] for clip in old["skipped"]}
         for clip in skipped:
             if clip["id"] not in before:
@@ -197,33 +197,34 @@ class StoreAppender:
                 )
         return self.store
 
-    def _commit(self, growing: GrowingFolder, notes: Notes) -> ClipStore:
+    def _commit(self, staged: StagedFolder, completed: CompletedShards) -> ClipStore:
         """Each step can be done again, and the one before the last makes the store another."""
         path = self.store.path
-        index = pa.concat_tables([self._index, with_groups(notes.index(latents=True), self._source.clips)])
-        self._write_manifest(growing, notes, index)
-        manifest = read_manifest(growing.folder)
-        for file in sorted(growing.folder.glob("*.npy")):
+        index = pa.concat_tables([self._index, with_groups(completed.index(latents=True), self._source.clips)])
+        self._write_manifest(staged, completed, index)
+        manifest = read_manifest(staged.folder)
+        for file in sorted(staged.folder.glob("*.npy")):
             file.replace(path / file.name)
         write_index(path / manifest["index"], index)
         store = ClipStore(path, manifest, self.store.view, *read_index(path, manifest))
         write_position_mean(store)
-        (growing.folder / "manifest.json").replace(path / "manifest.json")
+        (staged.folder / "manifest.json").replace(path / "manifest.json")
         sync_folder(path)
         _sweep(store)
-        growing.remove()
+        staged.remove()
         return ClipStore.open(path)
 
-    def _write_manifest(self, growing: GrowingFolder, notes: Notes, index: pa.Table) -> None:
+    def _write_manifest(self, staged: StagedFolder, completed: CompletedShards, index: pa.Table) -> None:
         store, old = self.store, self.store.manifest
         train, val = (
-            Sums.of([old["latents"]["sums"][split], *notes.latent_facts(split)], store.teacher.dim) for split in SPLITS
+            Sums.of([old["latents"]["sums"][split], *completed.latent_facts(split)], store.teacher.dim)
+            for split in SPLITS
         )
-        adopted = store.teacher.adopted
-        checked = "unverified" if adopted else old["latents"]["view"]
-        sha256 = latents_sha256(index) if adopted else store.teacher.sha256
+        imported = store.teacher.imported
+        checked = "unverified" if imported else old["latents"]["view"]
+        sha256 = latents_sha256(index) if imported else store.teacher.sha256
         write_manifest(
-            growing.folder,
+            staged.folder,
             view=store.view,
             videos=store.videos,
             labels=self._source.labels,
@@ -231,16 +232,16 @@ class StoreAppender:
             pixels=store.pixel_format,
             latents=describe_latents(store.latent_format, store.view, checked, train, val),
             teacher={**old["teacher"], "sha256": sha256},
-            skipped=self._skipped(notes, set(index["id"].to_pylist())),
+            skipped=self._skipped(completed, set(index["id"].to_pylist())),
             plan=old["plan"],
             generation=old["generation"] + 1,
-            appended=[*old.get("appended", ()), growing.plan],
+            appended=[*old.get("appended", ()), staged.plan],
         )
 
-    def _skipped(self, notes: Notes, there: set[str]) -> list[dict[str, Any]]:
+    def _skipped(self, completed: CompletedShards, there: set[str]) -> list[dict[str, Any]]:
         """Clips that were left out, each once, by what was said last; without those that the store has by now."""
         paths = {clip.id: clip.path for clip in self._source.clips}
-        now: list[dict[str, Any]] = [*notes.skipped()]
+        now: list[dict[str, Any]] = [*completed.skipped()]
         for clip in now:
             if "copy_of" in clip:
                 clip["video_bytes"] = paths[clip["id"]].stat().st_size

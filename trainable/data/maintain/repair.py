@@ -60,7 +60,7 @@ def repair(
 
     Raises:
         StoreError: a video is missing or decodes to other pixels; the teacher is missing, not the store's, or unknown,
-            as the latents were adopted. Rows that cannot be rebuilt stay as they are.
+            as the latents were imported. Rows that cannot be rebuilt stay as they are.
     """
     rows = {half: _named(store, half, bad) for half in HALVES}
     lost = {half: _lost(store, half, rows[half]) for half in HALVES}
@@ -100,8 +100,8 @@ def check_latents_again(store: ClipStore, latents: int, teacher: FrozenTeacher |
     if not latents:
         return
     what, wanted = f"{store.path}: {latents} rows of latents are damaged", store.teacher
-    if wanted.adopted:
-        raise StoreError(f"{what} and were adopted, so that they cannot be computed again; prepare the store again")
+    if wanted.imported:
+        raise StoreError(f"{what} and were imported, so that they cannot be computed again; prepare the store again")
     if teacher is None:
         raise StoreError(f"{what}: name the teacher's weights ({wanted.name}, sha256 {wanted.sha256})")
     if teacher.sha256 != wanted.sha256:

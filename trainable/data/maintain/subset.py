@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainable.data.build.completed_shards import Notes, Row
+from trainable.data.build.completed_shards import CompletedShards, Row
 from trainable.data.build.finalize import (
     Sums,
     describe_latents,
@@ -24,7 +24,7 @@ from trainable.data.build.finalize import (
 )
 from trainable.data.build.plan import number_shards
 from trainable.data.build.shard_writer import ShardWriter
-from trainable.data.build.staging import GrowingStore
+from trainable.data.build.staging import StagedStore
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import dequantise
 from trainable.data.store.index import INDEX_SCHEMA, SPLITS, Clips
@@ -42,7 +42,7 @@ def subset(
 ) -> ClipStore:
     """Makes a store of some clips of a store, in which every class keeps its share of each split.
 
-    It grows in `PATH.partial`; stopped at any moment, the same call goes on. The manifest's `relative_error` and
+    It is staged in `PATH.partial`; stopped at any moment, the same call goes on. The manifest's `relative_error` and
     `val_loss_added` are those of the store it is taken from: what the teacher gave before rounding is gone.
 
     Args:
@@ -74,18 +74,18 @@ def subset(
         "seed": seed,
         "group_by": store.manifest["plan"].get("group_by"),
     }
-    growing = GrowingStore(path, plan, overwrite=overwrite)
-    if growing.done:
+    staged = StagedStore(path, plan, overwrite=overwrite)
+    if staged.done:
         advance(clips)
-        return ClipStore.open(growing.path)
-    growing.partial.begin()
+        return ClipStore.open(staged.path)
+    staged.partial.begin()
     shards = list(_shards(store, clips, seed))
-    notes = Notes(growing.partial.notes, (shard.name for shard in shards))
+    completed = CompletedShards(staged.partial.completed, (shard.name for shard in shards))
     for shard in shards:
-        if not notes.has(shard.name):
-            _copy(store, shard, growing.partial.folder, notes)
+        if not completed.has(shard.name):
+            _copy(store, shard, staged.partial.folder, completed)
         advance(len(shard.chosen))
-    return _finish(store, growing, notes)
+    return _finish(store, staged, completed)
 
 
 def choose(strata: Mapping[str, Stratum], clips: int, seed: int) -> set[str]:
@@ -155,7 +155,7 @@ def _shards(store: ClipStore, clips: int, seed: int) -> Iterator[_Shard]:
             start += len(part) * split.views
 
 
-def _copy(store: ClipStore, shard: _Shard, folder: Path, notes: Notes) -> None:
+def _copy(store: ClipStore, shard: _Shard, folder: Path, completed: CompletedShards) -> None:
     # Opened anew for each shard, so that no more than what this one is made from stays mapped.
     store = ClipStore(store.path, store.manifest, store.view, store.train, store.val)
     places = ((clip, view) for clip in shard.chosen for view in range(shard.clips.views))
@@ -166,8 +166,8 @@ def _copy(store: ClipStore, shard: _Shard, folder: Path, notes: Notes) -> None:
             writer.add_latents(_stored_targets(*store.stored_latents(shard.clips, clip, view)))
             place = {"shard": shard.name, "row": len(rows), "pixels_start": start}
             rows.append({**row, **place})
-    notes.write_latents(shard.name, writer.latent_facts())
-    notes.write(shard.name, rows, [])  # last: it says that the shard is whole
+    completed.write_latents(shard.name, writer.latent_facts())
+    completed.write(shard.name, rows, [])  # last: it says that the shard is whole
 
 
 def _copy_pixels(store: ClipStore, clips: Clips, clip: int, view: int, writer: ShardWriter) -> int | None:
@@ -190,9 +190,9 @@ def _stored_targets(latents: npt.NDArray[Any], scales: npt.NDArray[np.float32] |
     )
 
 
-def _finish(store: ClipStore, growing: GrowingStore, notes: Notes) -> ClipStore:
-    folder, index, said = growing.partial.folder, notes.index(latents=True), store.manifest["latents"]
-    train, val = (_sums(store, notes, split) for split in SPLITS)
+def _finish(store: ClipStore, staged: StagedStore, completed: CompletedShards) -> ClipStore:
+    folder, index, said = staged.partial.folder, completed.index(latents=True), store.manifest["latents"]
+    train, val = (_sums(store, completed, split) for split in SPLITS)
     latents = describe_latents(said["format"], store.view, said["view"], train, val)
     write_index(folder / index_name(0), index)
     write_manifest(
@@ -205,17 +205,17 @@ def _finish(store: ClipStore, growing: GrowingStore, notes: Notes) -> ClipStore:
         latents={**latents, **{name: said[name] for name in ("relative_error", "val_loss_added")}},
         teacher=store.manifest["teacher"],
         skipped=[],
-        plan=growing.partial.plan,
+        plan=staged.partial.plan,
         reading=store.manifest.get("reading"),
     )
     write_position_mean(ClipStore.open(folder, whole=False))
     if (store.path / "teacher").is_dir():
         copy_folder(store.path / "teacher", folder / "teacher")
-    return growing.take_name()
+    return staged.take_name()
 
 
-def _sums(store: ClipStore, notes: Notes, split: Split) -> Sums:
+def _sums(store: ClipStore, completed: CompletedShards, split: Split) -> Sums:
     """The subset's sums; of what rounding changed, its share, so that clips can be appended to it later."""
     all_clips = Sums.of([store.manifest["latents"]["sums"][split]], store.teacher.dim)
-    sums = Sums.of(notes.latent_facts(split), store.teacher.dim)
+    sums = Sums.of(completed.latent_facts(split), store.teacher.dim)
     return replace(sums, squared_error=all_clips.squared_error * sums.tokens / all_clips.tokens)

@@ -12,7 +12,7 @@ from trainable.data.video.view import View
 from trainable.errors import ConfigError, StoreError
 
 FORMAT_VERSION = 3
-ADOPTED = "adopted"  # the name of a teacher that is unknown: its latents came from a folder
+IMPORTED = "adopted"  # names an unknown teacher in every store whose latents came from a folder
 RANDOM_ACCESS_VERSION = 2  # whose frames were read by random access, and are not always the video's own
 
 
@@ -22,7 +22,7 @@ class TeacherRecord:
 
     Attributes:
         name: kind of teacher ("pixel", "videomaev2_base"...).
-        sha256: hash of its weights file; of the latents' checksums, where they were adopted.
+        sha256: hash of its weights file; of the latents' checksums, where they were imported.
         dim: width of its latents.
         target_norm: "layer_norm" (without parameters, in float32, before float16 or int8: V-JEPA) or "none".
         mean: mean of the training latents per dimension, shape (dim,).
@@ -37,9 +37,9 @@ class TeacherRecord:
     variance: npt.NDArray[np.float64]
 
     @property
-    def adopted(self) -> bool:
+    def imported(self) -> bool:
         """Whether the latents came from a folder, so that nothing can compute them again."""
-        return self.name == ADOPTED
+        return self.name == IMPORTED
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

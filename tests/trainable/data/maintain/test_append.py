@@ -203,9 +203,9 @@ def test_latents_of_another_teacher_are_refused(path: Path, videos: Path, tmp_pa
     with pytest.raises(StoreError, match=f"teacher.sha256 = {Projection.sha256} .*: the teacher given has {'0' * 64}"):
         StoreAppender(path, find_source(videos)).append(other, Decoders(1), ignore)
     assert content_hash(tmp_path) == before
-    adopted = write_latents(tmp_path / "latents", find_source(videos))
+    imported = write_latents(tmp_path / "latents", find_source(videos))
     with pytest.raises(StoreError, match=r"latents: nobody knows whose these latents are; .* --teacher-weights$"):
-        StoreAppender(path, find_source(videos)).append(adopted, Decoders(1), ignore)
+        StoreAppender(path, find_source(videos)).append(imported, Decoders(1), ignore)
 
 
 def write_latents(folder: Path, source: Source) -> LatentFolder:
@@ -216,13 +216,13 @@ def write_latents(folder: Path, source: Source) -> LatentFolder:
     return LatentFolder(folder, VIEW)
 
 
-def test_adopted_latents_are_followed_by_adopted_latents(videos: Path, tmp_path: Path) -> None:
+def test_imported_latents_are_followed_by_imported_latents(videos: Path, tmp_path: Path) -> None:
     source, folder = find_source(videos), write_latents(tmp_path / "latents", find_source(videos))
     path = tmp_path / "store"
     builder = StoreBuilder(path, Plan(some(videos), VIEW, "raw", "float16", folder.describe(), "none", 0))
     builder.write(folder, Decoders(1), ignore)
     before = builder.finish(folder, "checked on 4 clips against projection", metadata={})
-    with pytest.raises(StoreError, match=r"its latents were adopted: .* --latents-from$"):
+    with pytest.raises(StoreError, match=r"its latents were imported: .* --latents-from$"):
         append(path, source)
     store = StoreAppender(path, source).append(folder, Decoders(1), ignore)
     assert store.manifest["latents"]["view"] == "unverified"

@@ -420,7 +420,7 @@ def test_another_teacher_or_none_is_refused(copy: Copy, teacher: PixelTeacher) -
     assert teacher.sha256 in refusal(path, None)
 
 
-def test_adopted_latents_are_refused(copy: Copy, teacher: PixelTeacher) -> None:
+def test_imported_latents_are_refused(copy: Copy, teacher: PixelTeacher) -> None:
     path = copy("raw")
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["teacher"]["name"] = "adopted"
@@ -428,7 +428,7 @@ def test_adopted_latents_are_refused(copy: Copy, teacher: PixelTeacher) -> None:
     row = rows(path, "latents")[0]
     flip(row.file, row.start)
     for given_one in (None, teacher):
-        assert "adopted" in refusal(path, given_one)
+        assert "imported" in refusal(path, given_one)
     flip(row.file, row.start)
     (path / "val-00000.pixels.npy").unlink()
     assert repaired(path, None) == 0

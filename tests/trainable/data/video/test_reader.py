@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from tests.trainable.data.video.kinds import KINDS, X264
 from tests.trainable.data.video.stamped import Images, Kind, copy_stream, in_order, numbers_on, stamped, write
-from trainable.data.video import reader
+from trainable.data.video import open_video
 from trainable.data.video.crops import CENTRE, cut_image
-from trainable.data.video.reader import Extent, read_clip
+from trainable.data.video.open_video import Extent
+from trainable.data.video.reader import read_clip
 from trainable.data.video.view import View
 from trainable.errors import VideoError
 
@@ -171,7 +172,7 @@ def test_what_comes_before_the_first_key_frame_is_left_out(container: str, tmp_p
 def test_a_file_is_read_again_where_its_packets_are_too_many_to_keep(
     kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "MOST_KEPT", kept)
+    monkeypatch.setattr(open_video, "MOST_KEPT", kept)
     for kind in (
         Kind("a.mp4", "libx264", X264),
         Kind("a.webm", "libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}),

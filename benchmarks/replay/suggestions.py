@@ -22,18 +22,18 @@ class InOrder:
         self._order = iter(order)
 
     def start(self, trial: str) -> int:  # noqa: ARG002
-        """See `clock.Proposals`."""
+        """See `clock.Suggestions`."""
         return next(self._order)
 
     def report(self, trial: str, rung: float, score: float) -> None:
-        """See `clock.Proposals`."""
+        """See `clock.Suggestions`."""
 
     def end(self, trial: str, state: TrialState, score: float) -> None:
-        """See `clock.Proposals`."""
+        """See `clock.Suggestions`."""
 
 
 class Learned:
-    """The product's searcher, whose proposals are mapped to the nearest configuration that is not used yet.
+    """The product's searcher, whose suggestions are mapped to the nearest configuration that is not used yet.
 
     Each hyperparameter is searched on the scale of its ranks in the pool, from 0 to 1, which for values that were drawn
     uniformly in the logarithm is the logarithm. The searcher learns from the configuration that was trained.
@@ -54,10 +54,10 @@ class Learned:
         self._searcher = SEARCHERS[searcher](Conditions(parameters), seed=seed, trials=trials)
 
     def start(self, trial: str) -> int:
-        """See `clock.Proposals`."""
-        proposed = self._searcher.suggest(trial)
-        assert proposed is not None
-        point = np.array([proposed[name] for name in self._names])
+        """See `clock.Suggestions`."""
+        suggested = self._searcher.suggest(trial)
+        assert suggested is not None
+        point = np.array([suggested[name] for name in self._names])
         nearest = int(np.argmin(((self._units - point) ** 2).sum(1)))
         unit = self._units[nearest].tolist()
         self._units[nearest] = np.inf
@@ -65,9 +65,9 @@ class Learned:
         return nearest
 
     def report(self, trial: str, rung: float, score: float) -> None:
-        """See `clock.Proposals`."""
+        """See `clock.Suggestions`."""
         self._searcher.on_trial_result(trial, rung, score)
 
     def end(self, trial: str, state: TrialState, score: float) -> None:
-        """See `clock.Proposals`."""
+        """See `clock.Suggestions`."""
         self._searcher.on_trial_complete(trial, state, score)

@@ -10,12 +10,12 @@ import pytest
 from analysis import RunError, load
 from analysis.plots import ranking
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.tables import paired_against_best, rung_correlations, searched
+from analysis.tables.comparisons import paired_against_best, rung_correlations, searched
 from salt_tune.controller.controller import Controller
 from salt_tune.report.summary import write_summary
 from salt_tune.space.description import describe
 from tests.salt_tune.controlled import World, decisions
-from tests.salt_tune.made_trials import REFERENCES, make_space, write_losses
+from tests.salt_tune.made_trials import BASELINES, make_space, write_losses
 
 STORE = {"path": "/stores/s"}
 WORLD = World(
@@ -33,7 +33,7 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path: Path) -> RunDirectory:
     """A run that has begun."""
     begun = RunDirectory(tmp_path)
-    asked = {"format_version": FORMAT_VERSION, "references": REFERENCES.to_dict(), "seed": 0, "store": STORE}
+    asked = {"format_version": FORMAT_VERSION, "baselines": BASELINES.to_dict(), "seed": 0, "store": STORE}
     begun.manifest.write_text(json.dumps({**asked, **describe(WORLD.space)}))
     return begun
 
@@ -48,7 +48,7 @@ def end(run: RunDirectory, controller: Controller) -> None:
     controller.close(9.0, over=True)
     write_summary(
         run, WORLD.space, list(controller.trials.values()),
-        store=STORE, references=REFERENCES, seed=0, wall_seconds=9.0, over=True,
+        store=STORE, baselines=BASELINES, seed=0, wall_seconds=9.0, over=True,
     )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis import RunError, latest_run, load
-from analysis.clip_losses import read_clip_losses
 from analysis.plots import parameters_against_objective
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.tables import searched
+from analysis.tables.clip_losses import read_clip_losses
+from analysis.tables.comparisons import searched
 from tests.analysis.fake_run import CLIPS, summary, write_run
 
 
@@ -133,12 +133,12 @@ def test_a_search_without_trials_loads(tmp_path: Path) -> None:
     assert {"trial", "lr", "error"} <= set(run.trials)
 
 
-def test_the_references_are_the_summary_s(tmp_path: Path) -> None:
+def test_the_baselines_are_the_summary_s(tmp_path: Path) -> None:
     expected = {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702}
-    assert load(write_run(tmp_path).path).references == expected
+    assert load(write_run(tmp_path).path).baselines == expected
 
 
-@pytest.mark.parametrize("name", ["rungs", "references", "rung_correlations"])
+@pytest.mark.parametrize("name", ["rungs", "baselines", "rung_correlations"])
 def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
     directory = write_run(tmp_path)
     directory.summary.write_text(json.dumps({field: value for field, value in summary().items() if field != name}))
@@ -154,11 +154,11 @@ def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
         ({"objective": {"metric": "val_loss"}}, "objective has no field mode"),
         ({"rung_correlations": [{"rung": 1}]}, r"rung_correlations\[0\] has no field deepest"),
         ({"parameters": ["epochs"]}, "parameters has 'epochs'"),
-        ({"references": {"training_mean": 1.0}}, "references has no field position_mean"),
-        ({"references": None}, "references is None, and must be a JSON object"),
+        ({"baselines": {"training_mean": 1.0}}, "baselines has no field position_mean"),
+        ({"baselines": None}, "baselines is None, and must be a JSON object"),
         (
-            {"references": {**summary()["references"], "nearest_visible": float("nan")}},
-            "references: nearest_visible is nan, and must be a finite number",
+            {"baselines": {**summary()["baselines"], "nearest_visible": float("nan")}},
+            "baselines: nearest_visible is nan, and must be a finite number",
         ),
         ({"trials": [{"id": "T0"}]}, r"trials\[0\] has no field state"),
         ({"trials": [3]}, r"trials\[0\] is 3, and must be a JSON object"),

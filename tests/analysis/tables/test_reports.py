@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import RunError
-from analysis.report_table import COLUMNS, read_reports
+from analysis.tables.reports import COLUMNS, read_reports
 from tests.analysis.fake_run import report, write_lines
 
 KEYS = st.tuples(st.integers(0, 120).map("T{}".format), st.integers(1, 12).map(lambda quarter: quarter / 4))

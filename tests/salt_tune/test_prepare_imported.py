@@ -39,7 +39,7 @@ def latents(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_they_are_adopted_but_for_the_damaged(
+def test_they_are_imported_but_for_the_damaged(
     here: Run, videos: Path, store_path: Path, latents: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(latents, tmp_path / "latents"))
@@ -140,7 +140,7 @@ def test_latents_of_other_clips_or_frames(
         assert "other frames, another crop or another teacher" in line
 
 
-def test_what_cannot_be_adopted(
+def test_what_cannot_be_imported(
     refused: Refused, videos: Path, store_path: Path, latents: Path, tmp_path: Path
 ) -> None:
     for name, metadata in {

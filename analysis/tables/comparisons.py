@@ -5,9 +5,11 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from analysis.loading import AGAINST_WINNER, RUNG_CORRELATION, Run
 from analysis.run_directory.reports import natural
 from analysis.statistics.rung_correlation import RungCorrelation
+from analysis.tables.run import Run
+from analysis.tables.summary import RUNG_CORRELATION
+from analysis.tables.trials import AGAINST_WINNER
 
 
 def searched(run: Run) -> pd.DataFrame:
@@ -42,13 +44,13 @@ def rung_correlations(run: Run) -> pd.DataFrame:
 
     Returns:
         One row a rung, ascending: `rung`, `deepest`, `trials`, `spearman`, `low`, `high` (NaN where there are too few)
-        and `verdict`; see `analysis.statistics.rung_correlation`.
+        and `conclusion`; see `analysis.statistics.rung_correlation`.
     """
     found = [
         RungCorrelation(**{name: entry[name] for name in RUNG_CORRELATION})
         for entry in run.summary["rung_correlations"]
     ]
-    rows = [{**asdict(each), "verdict": each.verdict} for each in found]
+    rows = [{**asdict(each), "conclusion": each.conclusion} for each in found]
     return pd.DataFrame(rows, columns=list(_CORRELATION_TYPES)).astype(_CORRELATION_TYPES)
 
 
@@ -57,7 +59,7 @@ _CORRELATION_TYPES = {
     **dict.fromkeys(("rung", "deepest"), "float64"),
     "trials": "int64",
     **dict.fromkeys(("spearman", "low", "high"), "float64"),
-    "verdict": "str",
+    "conclusion": "str",
 }
 
 

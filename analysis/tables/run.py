@@ -1,75 +1,21 @@
 """Loads a run directory into tidy pandas tables."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.clip_losses import read_clip_losses
-from analysis.errors import RunError, is_number, require_fields, require_numbers
-from analysis.event_table import event_table
-from analysis.report_table import as_table, read_reports
+from analysis.errors import RunError
 from analysis.run_directory.events import SessionEnded, read_events
-from analysis.run_directory.paths import FORMAT_VERSION, FinalDirectory, RunDirectory, read_manifest
+from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_manifest
 from analysis.run_directory.reports import RESOURCE_DECIMALS, natural
 from analysis.run_directory.so_far import summary_so_far
-
-SUMMARY_FIELDS = (
-    "name",
-    "references",
-    "seed",
-    "objective",
-    "parameters",
-    "scales",
-    "resource",
-    "full",
-    "rungs",
-    "trials",
-    "best",
-    "finalists",
-    "rung_correlations",
-    "seed_noise",
-    "pareto",
-    "resource_trained",
-    "resource_without_pruning",
-    "training_seconds",
-    "wall_seconds",
-)
-OBJECTIVE = ("metric", "mode", "weights", "against")
-REFERENCES = ("training_mean", "position_mean", "nearest_visible")
-RESOURCES = ("epoch", "tflop", "second")
-
-RESULT_COLUMNS = (
-    "state",
-    "rank",
-    "score",
-    "resource",
-    "epochs",
-    "tflop",
-    "val_loss",
-    "val_loss_se",
-    "val_r2",
-    "probe_top1",
-    "effective_rank",
-)
-COST_COLUMNS = (
-    "student_parameters",
-    "predictor_parameters",
-    "step_seconds",
-    "training_seconds",
-    "replicate_of",
-    "seed",
-    "error",
-)
-RESULTS = (*RESULT_COLUMNS, *COST_COLUMNS)
-TEXTS = ("state", "replicate_of", "error")
-COUNTS = ("rank", "seed", "student_parameters", "predictor_parameters")
-MEASURES = tuple(name for name in RESULTS if name not in (*TEXTS, *COUNTS))
-AGAINST_WINNER = ("rung", "difference", "standard_error", "low", "high")
-RUNG_CORRELATION = ("rung", "deepest", "trials", "spearman", "low", "high")
-TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
+from analysis.tables.clip_losses import read_clip_losses
+from analysis.tables.events import event_table
+from analysis.tables.reports import as_table, read_reports
+from analysis.tables.summary import BASELINES, read_summary
+from analysis.tables.trials import trial_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +32,7 @@ class Run:
             `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
             (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
             `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
-        reports: one row a report, sorted by trial and resource; see `analysis.report_table.read_reports`.
+        reports: one row a report, sorted by trial and resource; see `analysis.tables.reports.read_reports`.
         events: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`, `milestone`,
             `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See
             docs/run-directory.md.
@@ -136,9 +82,9 @@ class Run:
         return float(self.summary["full"])
 
     @property
-    def references(self) -> dict[str, float]:
-        """`val_loss` of the predictors that learned nothing, by name: `REFERENCES`."""
-        return {name: float(self.summary["references"][name]) for name in REFERENCES}
+    def baselines(self) -> dict[str, float]:
+        """`val_loss` of the predictors that learned nothing, by name: `BASELINES`."""
+        return {name: float(self.summary["baselines"][name]) for name in BASELINES}
 
     @property
     def best(self) -> str | None:
@@ -196,8 +142,8 @@ def load(run: str | Path) -> Run:
         read_manifest(directory)  # refuses another format before its lines are taken for damaged ones
     events = list(read_events(directory, live=True))
     over = directory.summary.is_file() and (not events or isinstance(events[-1], SessionEnded))
-    summary = _read_summary(directory) if over else summary_so_far(directory, events)
-    trials, reports = _trials(directory, summary), _reports(directory, summary)
+    summary = read_summary(directory) if over else summary_so_far(directory, events)
+    trials, reports = trial_table(directory, summary), _reports(directory, summary)
     return Run(directory, summary, over, trials, reports, event_table(events), _final(directory))
 
 
@@ -214,62 +160,6 @@ def latest_run(root: str | Path | None = None) -> Path:
         if summaries:
             return max(summaries, key=lambda file: file.stat().st_mtime).parent
     raise RunError(f"{roots[0]}: holds no run directory with a summary.json, and must hold one; run a search first")
-
-
-def _read_summary(directory: RunDirectory) -> dict[str, Any]:
-    path = directory.summary
-    try:
-        summary = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise RunError(f"{path}: broken JSON, and must be the summary of a search: {error}") from error
-    require_fields(str(path), summary, ["format_version"])
-    if summary["format_version"] != FORMAT_VERSION:
-        raise RunError(f"{path}: format_version is {summary['format_version']!r}, and must be {FORMAT_VERSION}")
-    require_fields(str(path), summary, SUMMARY_FIELDS)
-    require_fields(f"{path}, objective", summary["objective"], OBJECTIVE)
-    if summary["resource"] not in RESOURCES:
-        raise RunError(f"{path}: resource is {summary['resource']!r}, and must be one of {', '.join(RESOURCES)}")
-    for number, entry in enumerate(summary["rung_correlations"]):
-        require_fields(f"{path}, rung_correlations[{number}]", entry, RUNG_CORRELATION)
-    require_fields(f"{path}, references", summary["references"], REFERENCES)
-    for name in REFERENCES:
-        if not is_number(summary["references"][name], finite=True):
-            value = summary["references"][name]
-            raise RunError(f"{path}, references: {name} is {value!r}, and must be a finite number")
-    return dict(summary)
-
-
-def _trials(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
-    parameters = summary["parameters"]
-    for name in {*RESULTS, "trial"}.intersection(parameters):
-        raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
-    for number, trial in enumerate(summary["trials"]):
-        where = f"{directory.summary}, trials[{number}]"
-        require_fields(where, trial, TRIAL_FIELDS)
-        require_numbers(where, trial, (*MEASURES, *COUNTS))
-        if trial["against_winner"] is not None:
-            require_fields(f"{where}, against_winner", trial["against_winner"], AGAINST_WINNER)
-    rows = [_trial_row(trial) for trial in sorted(summary["trials"], key=lambda trial: natural(trial["id"]))]
-    names = dict.fromkeys(
-        ["trial", *RESULT_COLUMNS, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)]
-    )
-    types = (
-        dict.fromkeys(("trial", *TEXTS), "str") | dict.fromkeys(MEASURES, "float64") | dict.fromkeys(COUNTS, "Int64")
-    )
-    types |= {name: "Int64" for name in parameters if _counts_where_set(rows, name)}
-    return pd.DataFrame(rows).reindex(columns=list(names)).astype(types)
-
-
-def _trial_row(trial: dict[str, Any]) -> dict[str, Any]:
-    searched = {name: "null" if value is None else value for name, value in trial["parameters"].items()}
-    fixed = {f"config.{name}": value for name, value in trial["config"].items() if name not in searched}
-    return {"trial": trial["id"], **{name: trial[name] for name in RESULTS}, **searched, **fixed}
-
-
-def _counts_where_set(rows: list[dict[str, Any]], parameter: str) -> bool:
-    """Whether a parameter is a whole number in some rows and missing in others, which pandas would make a float."""
-    values = [row[parameter] for row in rows if parameter in row]
-    return 0 < len(values) < len(rows) and all(type(value) is int for value in values)
 
 
 def _reports(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
