@@ -1,16 +1,22 @@
-# Two commands: `make search` runs the embedded default, `make test` runs the tests. Both set up .venv first.
+# `make search` runs the embedded default, `make test` the tests, `make test-all` the slow ones too.
+# All set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Each of two processes takes tests from the other when it has none left.
+TESTS := -m pytest -n 2 --dist worksteal
 
-.PHONY: search test lint docs clean
+.PHONY: search test test-all lint docs clean
 
 search: $(VENV)/installed
 	$(BIN)/python -m salt_tune.search $(ARGS)
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python $(TESTS) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/installed-dev lint
+	$(BIN)/python $(TESTS) --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

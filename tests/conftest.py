@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.synthetic import write_dataset
 
 ROOT = Path(__file__).parents[1]
 CLIPS = 48
+
+# The tests run side by side, and on busy machines: a thread a process, and threads that wait without spinning. Set
+# before torch is loaded; what the tests start inherits it. Two threads cost four times the CPU time where cores lack.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# No example is too slow: how long one takes hangs on what else the machine does.
+settings.register_profile("tests", deadline=None, max_examples=50)
+settings.load_profile("tests")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -1,5 +1,6 @@
 """Clip stores made in a moment: real videos and shards, and a teacher of a few random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainable.data.video.video_dataset import find_source
 from trainable.data.video.view import View
 
 DIM = 12
+VIEW = View(8, 32, 8, 2)
 
 
 class RandomTeacher(FrozenTeacher):
@@ -38,8 +40,9 @@ def build_store(
     latents: LatentFormat = "float16",
     views: int = 1,
     facts: dict[str, Any] | None = None,
+    view: View = VIEW,
 ) -> ClipStore:
-    """A finished store of a folder of videos: 8 x 32 x 32 in 4 x 4 x 4 tokens.
+    """A finished store of a folder of videos, with latents of `RandomTeacher`.
 
     Args:
         path: the store to be.
@@ -48,10 +51,11 @@ def build_store(
         latents: how latents are stored.
         views: of each training clip.
         facts: what else the manifest says of the teacher.
+        view: frames, size and tokens; 8 x 32 x 32 in 4 x 4 x 4 tokens by default.
     """
     teacher = RandomTeacher()
     named = {"name": teacher.name, "sha256": teacher.sha256}
-    plan = Plan(find_source(videos), View(8, 32, 8, 2, views=views), pixels, latents, named, "layer_norm", 0)
+    plan = Plan(find_source(videos), replace(view, views=views), pixels, latents, named, "layer_norm", 0)
     builder = StoreBuilder(path, plan)
     builder.write(teacher, Decoders(2), lambda _count: None)
     return builder.finish(teacher, **(facts or {}))

@@ -59,7 +59,7 @@ class ResultReported:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial ended without a report that says so: it failed, or one of Ray's schedulers stopped it."""
+    """A trial ended without a report that says so: it failed."""
 
     trial: str
     state: TrialState

@@ -206,7 +206,7 @@ class Controller:
         self._tell(lambda callback: callback.on_trial_pause(self.trials[name]))
 
     def end(self, name: str, state: TrialState, error: str | None = None) -> None:
-        """Ends a trial without a report that says so: it failed, or one of Ray's schedulers stopped it."""
+        """Ends a trial without a report that says so, such as one that failed."""
         trial = self.trials[name]
         if trial.state in (TrialState.RUNNING, TrialState.PAUSED):
             self._decide(TrialEnded(name, state, error))

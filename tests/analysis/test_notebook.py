@@ -17,7 +17,9 @@ def test_the_notebook_explains_a_search(finished_run: Path, tmp_path: Path, monk
     monkeypatch.setenv("SALT_TUNE_RUN", str(finished_run))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(
+        notebook, timeout=600, startup_timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 7
     printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")

@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those of `processes` that still run after some seconds; nobody may be there to reap those that do not."""
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 120
     while (alive := list(filter(_runs, processes))) and time.monotonic() < limit:
         time.sleep(0.05)
     return alive

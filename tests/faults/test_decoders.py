@@ -1,10 +1,10 @@
 """Videos that hang, crash or starve their decoder: each costs its own clip, by name, and no other."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.conftest import SMALL, assert_well, survivors, wait_until, write_video
+from tests.faults.conftest import MINUTES, SMALL, assert_well, survivors, wait_until, write_video
 from tests.trainable.data.video.stamped import Kind, write
 from trainable.data.store.clip_store import ClipStore
 
@@ -22,6 +22,7 @@ BUGS = """
 import sys
 if sys.argv[:1] == ["-c"]:
     import ctypes
+    import time
     from pathlib import Path
 
     import av
@@ -34,7 +35,7 @@ if sys.argv[:1] == ["-c"]:
             print("Assertion pool failed at buffer.c:12", file=sys.stderr, flush=True)
             ctypes.string_at(0)
         while name == "never ends":
-            pass
+            time.sleep(1)
         return whole(path, *arguments, **settings)
 
     av.open = broken
@@ -64,7 +65,6 @@ def skipped(store: ClipStore) -> dict[str, dict[str, str]]:
     return {clip["id"].partition("/")[2]: clip for clip in store.manifest["skipped"]}
 
 
-@pytest.mark.timeout(300)
 def test_each_costs_its_own_clip(bugs: None, clips: Path, here: Here, store_path: Path, tmp_path: Path) -> None:
     flags = (*SMALL, "--teacher-weights", store_path, "--workers", 2)
     assert_well(here("videos", "--store", "good", *flags))
@@ -72,17 +72,15 @@ def test_each_costs_its_own_clip(bugs: None, clips: Path, here: Here, store_path
         write_video(clips / "class 0" / f"{name}.webm")
     os.mkfifo(clips / "class 1" / "nothing comes.mp4")
     write(clips / "class 1" / "huge.mkv", Kind("huge.mkv", "mjpeg", pixels="yuvj420p", size=(8192, 8192)), [0, 1])
-    started = time.monotonic()
-    done = here("videos", "--store", "all", *flags, "--clip-timeout", 4, "--clip-memory", 0.15)
+    done = here("videos", "--store", "all", *flags, "--clip-timeout", 8, "--clip-memory", 0.15)
     assert_well(done)
-    assert time.monotonic() - started < 200
     store, good = ClipStore.open(tmp_path / "all"), ClipStore.open(tmp_path / "good")
     lost = skipped(store)
     reasons = {name: clip["reason"].rpartition(": ")[2] for name, clip in lost.items()}
     assert reasons == {
         "crashes": "brings its process down (SIGSEGV)",
-        "never ends": "takes longer than 4 s",
-        "nothing comes": "takes longer than 4 s",
+        "never ends": "takes longer than 8 s",
+        "nothing comes": "takes longer than 8 s",
         "huge": "needs more memory to decode than it may take",
     }
     for name in reasons:
@@ -95,7 +93,6 @@ def test_each_costs_its_own_clip(bugs: None, clips: Path, here: Here, store_path
             np.testing.assert_array_equal(store.pixels(clips_of, number), good.pixels(other, other.ids.index(name)))
 
 
-@pytest.mark.timeout(120)
 def test_a_long_clip_gets_the_time_that_it_needs(here: Here, clips: Path, store_path: Path, tmp_path: Path) -> None:
     """Without --clip-timeout the limit follows from the clip: here 30 s and more, which nothing of it needs."""
     write(clips / "class 0" / "long.mp4", Kind("", "mpeg4"), range(2000))
@@ -103,9 +100,12 @@ def test_a_long_clip_gets_the_time_that_it_needs(here: Here, clips: Path, store_
     assert ClipStore.open(tmp_path / "s").manifest["skipped"] == []
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),  # as in ui/test_signals.py
+    ],
 )
 def test_a_stop_is_obeyed_while_all_decoders_hang(
     number: int,
@@ -116,18 +116,28 @@ def test_a_stop_is_obeyed_while_all_decoders_hang(
     tmp_path: Path,
     started: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    for clip in ("0 one", "0 two"):
-        os.mkfifo(clips / "class 0" / f"{clip}.mp4")
-    process = started(tmp_path, "videos", "--store", "s", *SMALL, "--teacher-weights", store_path, "--workers", 2)
-    wait_until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 2, process)
-    time.sleep(2)
+    pipes = [clips / "class 0" / f"{clip}.mp4" for clip in ("0 one", "0 two")]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    flags = (*SMALL, "--teacher-weights", store_path, "--workers", 2, "--clip-timeout", 3600)
+    process = started(tmp_path, "videos", "--store", "s", *flags)
+    writers: dict[Path, int] = {}
+    wait_until(lambda: all(read_by_a_decoder(pipe, writers) for pipe in pipes), process)
     workers = psutil.Process(process.pid).children(recursive=True)
-    sent = time.monotonic()
     os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 5  # one second on an idle machine
+    _, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, errors.strip()) == (code, word)
     assert survivors(workers) == []
+    for writer in writers.values():
+        os.close(writer)
+
+
+def read_by_a_decoder(pipe: Path, writers: dict[Path, int]) -> bool:
+    """Whether somebody waits for what comes out of a pipe, which stays open from then on."""
+    if pipe not in writers:
+        with contextlib.suppress(OSError):  # without a reader it cannot be opened
+            writers[pipe] = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    return pipe in writers
 
 
 def test_the_log_of_a_skipped_clip_is_in_the_manifest(

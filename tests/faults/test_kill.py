@@ -11,23 +11,26 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.conftest import MINUTES, SMALL, assert_well, content, prepare, survivors, wait_until
+from tests.faults.conftest import MINUTES, SMALL, assert_well, content, survivors, wait_until
 
 Start = Callable[..., subprocess.Popen[str]]
+Here = Callable[..., subprocess.CompletedProcess[str]]
 
 # What to wait for, and how many seconds beyond it a kill comes at most: every stage is hit, at any of its moments.
 MOMENTS = {
     "trained": (("plan.json", 1.0), ("shards/*.pixels.json", 0.6), ("teacher", 0.8), ("shards/*.latents.json", 0.1)),
     "given": (("plan.json", 0.8), ("*.tmp", 0.2), ("shards/*.pixels.json", 0.3), ("shards/*.pixels.json", 0.05)),
 }
-FLOWS = {
-    "pixel teacher trained here": ("trained", ("--teacher-epochs", 3)),
-    "teacher given": ("given", ("--teacher-weights", "STORE")),
-    "two views as jpeg and int8": (
+# The kill tests of test_prepare.py (a teacher trained here) and test_builder.py (other formats) run by default, too.
+FLOWS = [
+    pytest.param("trained", ("--teacher-epochs", 3), id="pixel teacher trained here", marks=pytest.mark.slow),
+    pytest.param("given", ("--teacher-weights", "STORE"), id="teacher given", marks=pytest.mark.slow),
+    pytest.param(
         "given",
         ("--teacher-weights", "STORE", "--views", 2, "--pixels", "jpeg", "--latents", "int8"),
+        id="two views as jpeg and int8",
     ),
-}
+]
 
 
 def kill_at(partial: Path, pattern: str, delay: float, process: subprocess.Popen[str]) -> None:
@@ -37,14 +40,19 @@ def kill_at(partial: Path, pattern: str, delay: float, process: subprocess.Popen
     process.communicate(timeout=MINUTES)  # ends when the workers have, which hold its output open
 
 
-@pytest.mark.parametrize(("kind", "flags"), FLOWS.values(), ids=FLOWS.keys())
+@pytest.mark.parametrize(("kind", "flags"), FLOWS)
 def test_killed_at_random_moments(
-    kind: str, flags: tuple[object, ...], many_videos: Path, store_path: Path, tmp_path: Path, started: Start
+    kind: str,
+    flags: tuple[object, ...],
+    many_videos: Path,
+    store_path: Path,
+    tmp_path: Path,
+    started: Start,
+    here: Here,
 ) -> None:
     flags = tuple(store_path if flag == "STORE" else flag for flag in flags)
+    assert_well(here(many_videos, "--store", "whole/store", *SMALL, *flags, "--workers", 1))
     arguments = (many_videos, "--store", "store", *SMALL, *flags)
-    (tmp_path / "whole").mkdir()
-    assert_well(prepare(tmp_path / "whole", *arguments, "--workers", 1))
     draw = random.Random(f"{kind} {len(flags)}")  # noqa: S311
     killed = 0
     for pattern, longest in MOMENTS[kind]:
@@ -54,13 +62,12 @@ def test_killed_at_random_moments(
         if (tmp_path / "store").exists():
             break
     assert killed >= 3
-    done = prepare(tmp_path, *arguments, "--workers", 2)
-    assert_well(done)
+    assert_well(here(*arguments, "--workers", 2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "whole"]
     assert content(tmp_path / "store") == content(tmp_path / "whole" / "store")
 
 
-def test_interrupted(many_videos: Path, store_path: Path, tmp_path: Path, started: Start) -> None:
+def test_interrupted(many_videos: Path, store_path: Path, tmp_path: Path, started: Start, here: Here) -> None:
     arguments = (many_videos, "--store", "store", *SMALL, "--teacher-weights", store_path, "--workers", 2)
     partial = tmp_path / "store.partial"
     draw, codes = random.Random(7), []  # noqa: S311
@@ -81,6 +88,5 @@ def test_interrupted(many_videos: Path, store_path: Path, tmp_path: Path, starte
         assert (codes[-1], errors.strip()) == (130, "interrupted")
         assert not any(partial.rglob(".*.tmp"))
     assert codes.count(130) >= 2
-    done = prepare(tmp_path, *arguments)
-    assert_well(done)
+    assert_well(here(*arguments))
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

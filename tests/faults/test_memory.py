@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, must_succeed, run_command
+from tests.conftest import ROOT
+from tests.small_store import build_store
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.video.view import View
 
 CLIPS = 260
 HEADROOM_MB = 48
@@ -48,10 +50,7 @@ def large_store(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
         link = folder / "videos" / f"class {number % 4}" / f"{number}.webm"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(originals[number % len(originals)])
-    flags = ("--size", 112, "--teacher-epochs", 1, "--teacher-config", "teacher.yaml", "--workers", 2)
-    (folder / "teacher.yaml").write_text("student_dim: 64\nstudent_depth: 1\npredictor_depth: 1\nbatch_size: 64\n")
-    must_succeed(run_command(folder, "prepare", "videos", "--store", "store", *flags))
-    return folder / "store"
+    return build_store(folder / "store", folder / "videos", view=View(16, 112)).path
 
 
 def test_trials_read_a_store_larger_than_their_memory_without_a_copy(large_store: Path) -> None:

@@ -90,4 +90,4 @@ def test_as_many_frames_as_the_program_shows(here: Here, store_path: Path, tmp_p
 
 def run_ffmpeg(folder: Path, arguments: str) -> str:
     command = [str(FFMPEG), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments.split()]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=600).stdout

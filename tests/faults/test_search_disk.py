@@ -12,11 +12,11 @@ import pytest
 from benchmarks.kills import course
 from tests.faults.searching import ENVIRONMENT, MINUTES, command
 
-# Fills the disk after the second report, makes room when the search has given up, and resumes it.
+# Fills the disk after the second report, whatever is deleted on it, until the search has given up; then resumes it.
 FILLS = """
 mount -t tmpfs -o size=48m tmpfs disk && cd disk || exit 99
 (until [ "$(cat full/reports.jsonl 2>/dev/null | wc -l)" -ge 2 ]; do sleep 0.01; done
- cat /dev/zero > film 2>/dev/null) &
+ until [ -e ../first.code ]; do cat /dev/zero >> film 2>/dev/null; sleep 0.01; done) &
 sh -c "$SEARCH" > ../first.out 2> ../first.err; echo $? > ../first.code
 wait; rm film
 sh -c "$RESUME" > ../second.out 2> ../second.err; echo $? > ../second.code

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.kills import course, kill
+from tests.conftest import made_once
 from tests.faults.searching import MINUTES, begin, ended, reports, resume, wait_until
 
 SCHEDULE = {"scheduler": "freeze_thaw", "epochs": 2, "first_rung": 0.5, "reports": 4}
@@ -24,10 +25,12 @@ Begin = Callable[[Path], subprocess.Popen[str]]
 @pytest.fixture(scope="session")
 def undisturbed(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the search comes to that nobody disturbs."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = ended(begin(folder, store_path, "whole", **TPE))
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    found = course(folder / "whole")
+
+    def search(folder: Path) -> None:
+        done = ended(begin(folder, store_path, "whole", **TPE))
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+    found = course(made_once(tmp_path_factory, "undisturbed", search) / "whole")
     assert found["trained more than once"] == []
     assert found["checkpoints"] == [f"{found['winner']}.safetensors"]
     return found
@@ -49,11 +52,22 @@ def ends() -> Iterator[Callable[[subprocess.Popen[str]], subprocess.Popen[str]]]
         process.communicate(timeout=MINUTES)
 
 
+# How the sessions of one search end, one after the other.
+COURSES = [
+    pytest.param(("worker", "interrupt", "everything"), id="worker, Ctrl-C, everything"),
+    pytest.param(
+        ("driver", "interrupt twice", "terminate"), id="driver, Ctrl-C twice, SIGTERM", marks=pytest.mark.slow
+    ),
+]
+
+
+@pytest.mark.parametrize("course_of_ends", COURSES)
 def test_it_is_killed_and_interrupted_and_resumed(
     undisturbed: dict[str, Any],
     store_path: Path,
     tmp_path: Path,
     ends: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
+    course_of_ends: tuple[str, ...],
 ) -> None:
     run, draw = tmp_path / "broken", random.Random(4)  # noqa: S311
 
@@ -64,35 +78,39 @@ def test_it_is_killed_and_interrupted_and_resumed(
         time.sleep(draw.uniform(0, 0.4))
         return process
 
-    process = one_more(ends(begin(tmp_path, store_path, "broken", **TPE)))
-    assert kill(process, "worker")
-    one_more(process).send_signal(signal.SIGINT)
+    process = ends(begin(tmp_path, store_path, "broken", **TPE))
+    for how in course_of_ends:
+        one_more(process)
+        if how in ("worker", "driver", "everything"):
+            assert kill(process, how)
+            if how == "worker":  # the search goes on by itself
+                continue
+            ended(process)
+        else:
+            assert_interrupted(process, how, run)
+        process = ends(resume(run))
     done = ended(process)
-    assert (done.returncode, done.stderr) == (130, ""), done.stdout
-    assert done.stdout.endswith(f"{HINT}{run}\n")
-    summary = json.loads((run / "summary.json").read_text())
-    assert not {"running", "paused", "failed"} & {trial["state"] for trial in summary["trials"]}
-    for kind in ("everything", "driver"):
-        process = one_more(ends(resume(run)))
-        assert kill(process, kind)
-        ended(process)
-    process = one_more(ends(resume(run)))
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
-    done = ended(process)
-    assert done.returncode == 130, done.stdout
-    assert "Traceback" not in done.stderr
-    process = one_more(ends(resume(run)))
-    process.terminate()
-    done = ended(process)
-    assert (done.returncode, done.stderr) == (130, ""), done.stdout
-    assert f"{HINT}{run}" in done.stdout
-    done = ended(ends(resume(run)))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert course(run) == undisturbed
 
 
+def assert_interrupted(process: subprocess.Popen[str], how: str, run: Path) -> None:
+    """Sends signals to a search; it must end as asked, and say how to go on."""
+    number = signal.SIGTERM if how == "terminate" else signal.SIGINT
+    for _ in range(2 if how == "interrupt twice" else 1):
+        process.send_signal(number)
+        time.sleep(0.05)
+    done = ended(process)
+    assert done.returncode == 130, done.stdout
+    if how == "interrupt twice":  # it leaves at once
+        assert "Traceback" not in done.stderr
+        return
+    assert (done.stderr, done.stdout.endswith(f"{HINT}{run}\n")) == ("", True), done.stdout
+    summary = json.loads((run / "summary.json").read_text())
+    assert not {"running", "paused", "failed"} & {trial["state"] for trial in summary["trials"]}
+
+
+@pytest.mark.slow  # failed_run has no winner either, and test_native_search.py extends a search
 def test_all_diverge_and_it_is_extended(store_path: Path, tmp_path: Path) -> None:
     lost = {"start_from": [{"lr": 1e30, "predictor_depth": 1}], "trials": 1, "searcher": "random"}
     done = ended(begin(tmp_path, store_path, "lost", **lost))

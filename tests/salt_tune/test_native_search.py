@@ -28,7 +28,11 @@ def decisions(run: RunDirectory) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.decisions.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("scheduler", ["asha_stop", "median", "hyperband"])
+# What each decides is compared with recordings in test_native_schedulers.py.
+SCHEDULERS = ["hyperband", *(pytest.param(name, marks=pytest.mark.slow) for name in ("asha_stop", "median"))]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_search_ends(store_path: Path, tmp_path: Path, scheduler: str) -> None:
     (tmp_path / "native.yaml").write_text(SPACE, encoding="utf-8")
     chosen = f"schedule.scheduler={scheduler}"

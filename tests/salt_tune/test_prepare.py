@@ -26,7 +26,9 @@ def assert_same_store(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(np.load(one / name), np.load(other / name))
 
 
-def test_killed_again_and_again_it_comes_to_the_same_store(store_path: Path, videos: Path, tmp_path: Path) -> None:
+def test_killed_again_and_again_it_comes_to_the_same_store(
+    store_path: Path, videos: Path, tmp_path: Path, here: Command
+) -> None:
     partial = tmp_path / "shapes.partial"
     moments = ("shards/*.pixels.json", "teacher", "shards/*.latents.json")
     for moment in moments:
@@ -35,39 +37,38 @@ def test_killed_again_and_again_it_comes_to_the_same_store(store_path: Path, vid
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=600)  # ends when the workers have, which hold its output open
         assert not (tmp_path / "shapes").exists()
-    process = start(tmp_path, "prepare", videos, "--store", "shapes", *SMALL)
-    _, errors = process.communicate()
-    assert (process.returncode, errors) == (0, "")
+    done = here("prepare", videos, "--store", "shapes", *SMALL)
+    assert (done.returncode, done.stderr) == (0, "")
     assert_same_store(tmp_path / "shapes", store_path)
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
 
-def test_the_same_again_has_nothing_to_do(store_path: Path, videos: Path, command: Command) -> None:
+def test_the_same_again_has_nothing_to_do(store_path: Path, videos: Path, here: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in store_path.rglob("*")}
-    done = command("prepare", videos, "--store", store_path, *SMALL)
+    done = here("prepare", videos, "--store", store_path, *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing to do" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in store_path.rglob("*")} == before
 
 
 def test_another_store_is_replaced_only_when_told_to(
-    store_path: Path, videos: Path, command: Command, tmp_path: Path
+    store_path: Path, videos: Path, here: Command, tmp_path: Path
 ) -> None:
     store = shutil.copytree(store_path, tmp_path / "store")
     other = (*SMALL, "--target-norm", "none")
-    refused = command("prepare", videos, "--store", store, *other)
+    refused = here("prepare", videos, "--store", store, *other)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "--overwrite" in refused.stderr
     assert_same_store(store, store_path)
-    done = command("prepare", videos, "--store", store, *other, "--overwrite")
+    done = here("prepare", videos, "--store", store, *other, "--overwrite")
     assert done.returncode == 0, done.stderr
     assert ClipStore.open(store).teacher.target_norm == "none"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
-def test_synthetic_videos_go_the_same_way(command: Command, tmp_path: Path) -> None:
+def test_synthetic_videos_go_the_same_way(here: Command, tmp_path: Path) -> None:
     arguments = ("prepare", "shapes", "--synthetic", 16, "--size", 16, "--store", "stores/s", "--teacher-epochs", 1)
-    done = command(*arguments)
+    done = here(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "shapes").glob("*.webm"))) == 16
     assert {"train.json", "validation.json", "labels.json"} <= {path.name for path in (tmp_path / "shapes").iterdir()}
@@ -75,7 +76,7 @@ def test_synthetic_videos_go_the_same_way(command: Command, tmp_path: Path) -> N
     assert (len(store.train), len(store.val), len(store.labels)) == (8, 8, 8)
     assert (store.view.frames, store.view.size, store.view.patch) == (8, 16, 8)
     assert "warning: the teacher explains" in done.stdout  # 8 clips and an epoch teach nothing
-    assert "nothing to do" in command(*arguments).stdout
+    assert "nothing to do" in here(*arguments).stdout
 
 
 def test_progress_is_plain_when_piped(command: Command, videos: Path, tmp_path: Path) -> None:
@@ -107,9 +108,9 @@ def class_folders(videos: Path, tmp_path: Path) -> Path:
 
 
 def test_a_clip_that_does_not_decode_is_named_and_moves_no_other(
-    class_folders: Path, command: Command, tmp_path: Path
+    class_folders: Path, here: Command, tmp_path: Path
 ) -> None:
-    done = command("prepare", class_folders, "--store", "store", "--val-fraction", 0.4, *SMALL)
+    done = here("prepare", class_folders, "--store", "store", "--val-fraction", 0.4, *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"skipped up/c: .*up/c\.webm: ", done.stdout)
     assert "1 skipped" in done.stdout

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,14 @@ from salt_tune.ui.format import number
 from tests.conftest import Command
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
 from trainable.data.store.clip_store import ClipStore
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """A promotion takes all cores of its process, which here goes on with other tests."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -72,15 +80,15 @@ def test_the_encoder_takes_a_clip(promoted: Ended, store: ClipStore) -> None:
     assert not torch.allclose(features, backwards)
 
 
-def test_the_same_command_again_has_nothing_to_do(promoted: Ended, command: Command) -> None:
+def test_the_same_command_again_has_nothing_to_do(promoted: Ended, here: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in promoted.path.rglob("*")}
-    again = command("promote", promoted.path.parents[1], "--epochs", FINAL_EPOCHS)
+    again = here("promote", promoted.path.parents[1], "--epochs", FINAL_EPOCHS)
     assert (again.returncode, again.stderr) == (0, "")
     assert "nothing to do" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in promoted.path.rglob("*")} == before
 
 
-def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: Path) -> None:
+def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: Path, here: Command) -> None:
     final = run / "final" / promoted.path.name
     exit_codes = []
     for signalled, reports in ((signal.SIGTERM, 1), (signal.SIGKILL, 3), (signal.SIGINT, 5)):
@@ -93,9 +101,8 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(promoted: Ended, run: P
         assert ("the same command goes on" in output) == (signalled != signal.SIGKILL)
         assert not (final / "encoder.safetensors").exists()
     assert exit_codes == [130, -signal.SIGKILL, 130]
-    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    done = here("promote", run, "--epochs", FINAL_EPOCHS)
+    assert done.returncode == 0, done.stderr
     assert (final / "encoder.safetensors").read_bytes() == (promoted.path / "encoder.safetensors").read_bytes()
     losses = {report["epoch"]: report["val_loss"] for report in read_reports(final / "reports.jsonl")}
     assert losses == {report["epoch"]: report["val_loss"] for report in read_reports(promoted.path / "reports.jsonl")}
@@ -106,22 +113,22 @@ def _reported(final: Path, count: int) -> Callable[[], bool]:
     return lambda: len(read_reports(final / "reports.jsonl")) >= count
 
 
-def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, command: Command) -> None:
+def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, here: Command) -> None:
     space = yaml.safe_load((run / "space.yaml").read_text(encoding="utf-8"))
     space["schedule"] = {"scheduler": "asha", "tflops": 50.0, "reports": 6}
     space["promotion"] = {"epochs": 1}
     (run / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
-    done = command("promote", run)
+    done = here("promote", run)
     assert (done.returncode, done.stderr) == (0, "")
     best = read_json(run / "summary.json")["best"]
     reports = read_reports(run / "final" / f"{best}-1epochs" / "reports.jsonl")
     assert [report["epoch"] for report in reports] == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_another_trial_can_be_named(run: Path, command: Command) -> None:
+def test_another_trial_can_be_named(run: Path, here: Command) -> None:
     summary = read_json(run / "summary.json")
     other = next(trial for trial in summary["trials"] if trial["id"] != summary["best"])
-    done = command("promote", run, "--trial", other["id"], "--epochs", 1)
+    done = here("promote", run, "--trial", other["id"], "--epochs", 1)
     assert done.returncode == 0, done.stderr
     config = read_json(run / "final" / f"{other['id']}-1epochs" / "config.json")
     assert config["config"]["lr"] == other["config"]["lr"]
@@ -129,18 +136,16 @@ def test_another_trial_can_be_named(run: Path, command: Command) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_was_moved_is_named_by_a_flag(
-    run: Path, store_path: Path, command: Command, tmp_path: Path
-) -> None:
+def test_a_store_that_was_moved_is_named_by_a_flag(run: Path, store_path: Path, here: Command, tmp_path: Path) -> None:
     moved = shutil.copytree(store_path, tmp_path / "moved")
     summary = read_json(run / "summary.json")
     text = (run / "summary.json").read_text(encoding="utf-8").replace(summary["store"]["path"], "/gone")
     (run / "summary.json").write_text(text, encoding="utf-8")
-    refused = command("promote", run, "--epochs", 1)
+    refused = here("promote", run, "--epochs", 1)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "/gone" in refused.stderr
     assert not (run / "final").exists()
-    assert command("promote", run, "--epochs", 1, "--store", moved).returncode == 0
+    assert here("promote", run, "--epochs", 1, "--store", moved).returncode == 0
 
 
 def test_of_two_at_once_one_goes_on(run: Path) -> None:

@@ -28,7 +28,7 @@ trials: 5
 """
 
 
-def test_a_reader_of_the_study_and_the_end_of_the_space(store_path: Path, tmp_path: Path, command: Command) -> None:
+def test_a_reader_of_the_study_and_the_end_of_the_space(store_path: Path, tmp_path: Path, here: Command) -> None:
     (tmp_path / "end.yaml").write_text(SPACE, encoding="utf-8")
     words = ("--space", "end.yaml", "--store", store_path, "--runs", ".", "--name", "end", "--concurrent", 1)
     process = start(tmp_path, "search", *words)
@@ -47,7 +47,7 @@ def test_a_reader_of_the_study_and_the_end_of_the_space(store_path: Path, tmp_pa
     study = optuna.load_study(study_name="end", storage=f"sqlite:///{run.study}")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
 
-    again = command("search", "--resume", "end", "--extend", 3)
+    again = here("search", "--resume", "end", "--extend", 3)
     assert (again.returncode, again.stderr) == (0, ""), again.stdout
     assert "--extend 3: all 2 configurations have been tried" in again.stdout
     assert "end: 2 trials (2 of them begun) of up to 1 epoch" in again.stdout
@@ -61,7 +61,7 @@ def run(finished_run: Path, tmp_path: Path) -> RunDirectory:
 
 
 def test_what_slips_through_is_a_trial_that_failed_also_of_a_run_taken_up_again(
-    run: RunDirectory, command: Command
+    run: RunDirectory, command: Command, here: Command
 ) -> None:
     space = reload_space(run.space)
     widths = space.parameters["predictor_dim"].model_copy(update={"values": (64, 100)})
@@ -77,7 +77,7 @@ def test_what_slips_through_is_a_trial_that_failed_also_of_a_run_taken_up_again(
     assert {trial["error"].split(":")[0] for trial in failed} == {"predictor_dim = 100"}
     assert summary["best"] is not None and len(summary["trials"]) == 8
     assert analysis.load(run.path).best == summary["best"]
-    last = command("search", "--resume", "run")
+    last = here("search", "--resume", "run")
     assert (last.returncode, last.stderr) == (0, ""), last.stdout
     assert read_summary(run)["best"] == summary["best"]
 

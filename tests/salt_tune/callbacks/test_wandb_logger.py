@@ -157,7 +157,7 @@ class Search:
         self.logger.on_trial_end(self.trials[name])
 
 
-def written(folder: Path, patience: float = 60) -> list[Logged]:
+def written(folder: Path, patience: float = 300) -> list[Logged]:
     """All runs; W&B's own process writes them, and may be behind."""
     until = time.monotonic() + patience
     while True:
@@ -244,7 +244,7 @@ def on_a_terminal(folder: Path, *arguments: object, **environment: str) -> tuple
             while more := os.read(terminal, 65536):
                 drawn += more
         os.close(terminal)
-        return process.wait(60), drawn.decode()
+        return process.wait(300), drawn.decode()
 
 
 @pytest.mark.parametrize(

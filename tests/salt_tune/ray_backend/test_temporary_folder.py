@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 from trainable.errors import UserError
 
 
-def leftovers() -> set[Path]:
-    """All folders of searches in the places where they may lie."""
+def folders_of_searches() -> set[Path]:
+    """All of them, in the places where they may lie."""
     return {path for parent in ("/tmp", "/dev/shm", "/var/tmp") for path in Path(parent).glob("salt-tune-*")}  # noqa: S108
 
 
@@ -55,7 +55,7 @@ def test_it_is_elsewhere_where_tmpdir_is_of_no_use(
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     with ray_folder() as folder:
         assert len(str(folder.parent)) + BELOW <= LONGEST_SOCKET
-        assert folder.parent in leftovers()
+        assert folder.parent in folders_of_searches()
     assert not folder.parent.exists()
 
 
@@ -106,6 +106,9 @@ def test_a_user_without_a_home_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 SESSION = """
+import sys
+from salt_tune.ray_backend import temporary_folder
+temporary_folder.ANYWHERE = sys.argv[1:]
 from salt_tune.ray_backend.session import machine_share, ray_session
 with ray_session(machine_share(1, None)):
     import ray
@@ -113,12 +116,11 @@ with ray_session(machine_share(1, None)):
 """
 
 
-def test_ray_starts_with_a_long_tmpdir_and_a_home_that_nobody_can_write(long_folder: Path) -> None:
+def test_ray_starts_with_a_long_tmpdir_and_a_home_that_nobody_can_write(long_folder: Path, short_folder: Path) -> None:
+    """Where it then lies is a folder of this test's alone: in /tmp other searches come and go."""
     odd = {"TMPDIR": str(long_folder), "HOME": "/proc", "RAY_ADDRESS": "192.0.2.1:6379"}
     kept = {name: value for name, value in os.environ.items() if name not in ("USER", "LOGNAME", "RAY_TMPDIR")}
-    before = leftovers()
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION], cwd=ROOT, env={**kept, **odd}, capture_output=True, text=True, check=False
-    )
+    words = [sys.executable, "-c", SESSION, str(short_folder)]
+    done = subprocess.run(words, cwd=ROOT, env={**kept, **odd}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "a worker answers\n", "")
-    assert leftovers() <= before
+    assert list(short_folder.iterdir()) == []

@@ -163,7 +163,7 @@ def task_of(store: ClipStore, **changes: Any) -> dict[str, Any]:
 
 def test_real_trainings_run_side_by_side(store: ClipStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colocation, "WINDOW", 0.5)
-    small, large = run_side_by_side([task_of(store), {**task_of(store, predictor_depth=8), "evaluation": EVALUATION}])
+    small, large = run_side_by_side([task_of(store), {**task_of(store, predictor_depth=24), "evaluation": EVALUATION}])
     assert small.clips_per_second > large.clips_per_second > 0
     assert 5e7 < small.ram < 3e9 and small.total == 0
 

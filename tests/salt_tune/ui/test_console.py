@@ -85,7 +85,7 @@ main()
 def run(how: str, redirected: str) -> "subprocess.CompletedProcess[str]":
     script = f'set -o pipefail; "$0" -c "$1" "$2" {redirected}'
     words = ["/bin/bash", "-c", script, sys.executable, COMMAND, how]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.parametrize("how", ["plain", "thread"])
@@ -123,6 +123,6 @@ def test_a_standard_input_that_is_closed_is_nothing_special() -> None:
 def test_no_file_takes_the_place_of_a_closed_stream() -> None:
     program = "import os; import salt_tune.ui.console; assert os.open('/dev/null', os.O_RDONLY) > 2"
     done = subprocess.run(
-        ["/bin/bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, program], cwd=ROOT, check=False, timeout=60
+        ["/bin/bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, program], cwd=ROOT, check=False, timeout=600
     )
     assert done.returncode == 0

@@ -125,7 +125,7 @@ def test_a_store_holds_every_clip_in_its_place(straight: Path, videos: Path) -> 
 FORMATS: list[tuple[PixelFormat, LatentFormat, int]] = [("raw", "float16", 1), ("jpeg", "int8", 3), ("none", "int8", 2)]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("pixels", "latents", "views"), FORMATS)
 def test_stopped_anywhere_it_goes_on_to_the_same_store_both_ways(
     videos: Path, tmp_path: Path, pixels: PixelFormat, latents: LatentFormat, views: int

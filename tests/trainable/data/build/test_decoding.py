@@ -114,7 +114,6 @@ def test_an_error_stands_in_the_place_of_its_clip(paths: list[Path], tmp_path: P
     assert_decoded([result for number, result in enumerate(results) if number not in broken], paths[:8])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("taken", [1, AHEAD, 19])
 def test_a_worker_that_is_killed_costs_no_clip(paths: list[Path], taken: int) -> None:
     decoding = decode_all(jobs(paths), VIEW, Decoders(1))
@@ -125,7 +124,6 @@ def test_a_worker_that_is_killed_costs_no_clip(paths: list[Path], taken: int) ->
     assert workers() == []
 
 
-@pytest.mark.timeout(120)
 def test_workers_that_are_killed_again_and_again_cost_no_clip(paths: list[Path]) -> None:
     results = []
     for number, result in enumerate(decode_all(jobs(paths), VIEW, Decoders(2))):

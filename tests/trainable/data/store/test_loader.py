@@ -115,7 +115,7 @@ def test_without_masks_all_tokens_come_and_no_targets(make_loader: MakeLoader, s
     assert batch.targets.numel() == batch.masked.numel() == 0
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_epochs_that_are_given_up_leave_the_loader_working(make_loader: MakeLoader, threads: int) -> None:
     loader = make_loader(2, threads=threads)
@@ -125,7 +125,7 @@ def test_epochs_that_are_given_up_leave_the_loader_working(make_loader: MakeLoad
     assert_same(kept(loader.training_epoch(0, 1)), kept(make_loader(2).training_epoch(0, 1)))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("pixels", ["raw", "jpeg"])
 def test_errors_while_gathering_reach_the_consumer_and_leave_the_loader_working(
     make_loader: MakeLoader, store_of: StoreOf, pixels: PixelFormat
@@ -137,7 +137,7 @@ def test_errors_while_gathering_reach_the_consumer_and_leave_the_loader_working(
     assert len(list(loader.in_order(np.arange(6)))) == 3
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_a_batch_stays_as_it_is_until_the_next_one_is_asked_for(make_loader: MakeLoader) -> None:
     loader = make_loader(2, threads=2)
     expected = kept(loader.training_epoch(0, 0))
@@ -219,7 +219,7 @@ def test_clips_in_order_show_the_centre_whatever_epoch_it_is(
                 assert (batch.targets[row].numpy() == store.latents(clips, clip)[masked]).all()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("pixels", ["jpeg", "none"])
 def test_decoding_in_several_threads_changes_nothing(
     make_loader: MakeLoader, store_of: StoreOf, pixels: PixelFormat
@@ -230,7 +230,7 @@ def test_decoding_in_several_threads_changes_nothing(
         assert_same(expected, kept(make_loader(8, of=more, threads=5).training_epoch(3, epoch)))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("pixels", "part", "threads"),
     [("raw", "pixels", 1), ("raw", "latents", 1), ("jpeg", "pixels", 1), ("jpeg", "pixels", 4)],
