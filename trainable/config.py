@@ -8,7 +8,7 @@ thousands of configurations at once; what only timm can tell is checked by `trai
 import math
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -165,7 +165,7 @@ class TrialConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        _check_names(changes)
+        check_names(changes, FIELD_NAMES, "is no hyperparameter")
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class TrialConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        _check_names(values)
+        check_names(values, FIELD_NAMES, "is no hyperparameter")
         return cls(**values)
 
 
@@ -215,10 +215,15 @@ def _fitting_heads(width: int) -> int:
     return min(divisors, key=lambda heads: abs(math.log(width / heads / HEAD_WIDTH)))
 
 
-def _check_names(values: Mapping[str, Any]) -> None:
+def check_names(values: Mapping[str, Any], known: Sequence[str], complaint: str) -> None:
+    """Refuses a name that is not known, and names the nearest.
+
+    Raises:
+        ConfigError: there is one; it begins with the complaint.
+    """
     for name, value in values.items():
-        if name not in FIELD_NAMES:
-            raise ConfigError(name, value, f"is no hyperparameter; {nearest(name, FIELD_NAMES)}")
+        if name not in known:
+            raise ConfigError(name, value, f"{complaint}; {nearest(str(name), known)}")
 
 
 def as_type(name: str, value: Any, hint: Any) -> Any:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
 
-from trainable.config import TrialConfig, as_type
+from trainable.config import TrialConfig, as_type, check_names
 from trainable.errors import ConfigError
-from trainable.registry import nearest
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,5 @@ class EvaluationConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        known = tuple(field.name for field in fields(cls))
-        for name, value in values.items():
-            if name not in known:
-                raise ConfigError(name, value, f"unknown entry; {nearest(str(name), known)}")
+        check_names(values, tuple(field.name for field in fields(cls)), "unknown entry")
         return cls(**values)
