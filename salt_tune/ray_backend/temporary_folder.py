@@ -7,6 +7,7 @@ never emptied. Its token for itself lies in ~/.ray, and not everybody has a home
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ LONGEST_SOCKET = 107  # bytes of a socket's path (sun_path in unix(7) less the 0
 # What Ray puts below the folder, at its longest, and what `tempfile` adds to the prefix.
 BELOW = len("/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 RANDOM = 8
+LOADED = "ray._raylet"  # it reads the environment once
 
 
 @contextmanager
@@ -48,8 +50,12 @@ def ray_folder() -> Iterator[Path]:
 
 
 def keep_out_of_home() -> None:
-    """Lets Ray do without a home: it gets a token of this process's, and a home where the user has none."""
-    if "RAY_AUTH_MODE" not in os.environ and not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+    """Lets Ray do without a home: it gets a token of this process's, and a home where the user has none.
+
+    Where the caller has loaded Ray already, it has settled for itself how it is called, and stays with that.
+    """
+    settled = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if not settled and LOADED not in sys.modules:
         os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises; neither HOME nor an entry in passwd
         os.environ["HOME"] = "/"

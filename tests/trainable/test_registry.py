@@ -1,11 +1,9 @@
 """Things that are chosen by name."""
 
 import sys
-from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from trainable import registry
 from trainable.errors import ConfigError, UserError
 from trainable.registry import Registry, nearest
 
@@ -37,15 +35,3 @@ def test_an_unknown_name_is_told_with_the_nearest(name: str, reason: str) -> Non
 @pytest.mark.parametrize("name", [None, 3, ["user"]])
 def test_what_is_no_name_is_not_known(name: object) -> None:
     assert name not in Registry("error", PLACES)
-
-
-def test_another_package_adds_names_and_cannot_take_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    added = EntryPoints(
-        EntryPoint(name, place, "salt_tune.errors")
-        for name, place in (("store", "trainable.errors:StoreError"), ("user", "builtins:ValueError"))
-    )
-    monkeypatch.setattr(registry, "entry_points", lambda group: added.select(group=group))
-    things: Registry[type] = Registry("error", PLACES, group="salt_tune.errors")
-    assert list(things) == [*PLACES, "store"]
-    assert things["store"].__name__ == "StoreError" and things["user"] is UserError
-    assert list(Registry("error", PLACES, group="other")) == [*PLACES]

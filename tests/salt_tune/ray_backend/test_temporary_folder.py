@@ -84,6 +84,10 @@ def test_ray_gets_a_token_that_is_kept_nowhere(monkeypatch: pytest.MonkeyPatch) 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    monkeypatch.setattr(room, "LOADED", "sys")
+    keep_out_of_home()
+    assert "RAY_AUTH_TOKEN" not in os.environ  # whoever loaded Ray before has said how it is called
+    monkeypatch.setattr(room, "LOADED", "no.such.module")
     keep_out_of_home()
     token = os.environ["RAY_AUTH_TOKEN"]
     assert os.environ["RAY_AUTH_MODE"] == "token" and len(token) >= 32
