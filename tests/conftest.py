@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.dataset import StoreDataset
 from trainable.data.video.synthetic import write_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +99,12 @@ def store_path(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
 def store(store_path: Path) -> ClipStore:
     """The store of `store_path`, open."""
     return ClipStore.open(store_path)
+
+
+@pytest.fixture(scope="session")
+def dataset(store: ClipStore) -> StoreDataset:
+    """The same as the dataset of a task."""
+    return StoreDataset(store)
 
 
 @pytest.fixture(scope="session")

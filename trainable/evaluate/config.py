@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
 
-from trainable.config import TrialConfig, as_type
+from trainable.config import TrialConfig
 from trainable.errors import ConfigError
-from trainable.registry import nearest
+from trainable.fields import as_type, check_names
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,5 @@ class EvaluationConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        known = tuple(field.name for field in fields(cls))
-        for name, value in values.items():
-            if name not in known:
-                raise ConfigError(name, value, f"unknown entry; {nearest(str(name), known)}")
+        check_names(values, (field.name for field in fields(cls)), "unknown entry")
         return cls(**values)
