@@ -181,7 +181,7 @@ def report_of(config: Config, point: float, full: float, status: str) -> Report:
         "step": round(12 * epoch),
         "status": status,
         "val_loss": loss,
-        "val_loss_se": 0.01,
+        "val_loss_se": math.nan if lost else 0.01,
         "val_r2": 1 - loss,
         "train_loss": loss,
         "training_seconds": 4 * epoch,

@@ -76,7 +76,8 @@ class Autoencoder(nn.Module):
         asked = self.decoder(torch.cat([seen, self.mask + self.positions[batch.masked]], dim=1))[:, seen.shape[1] :]
         target = batch.targets.float()
         target = (target - target.mean(-1, keepdim=True)) / (target.std(-1, keepdim=True) + 1)
-        return (self.predict(asked) - target).square().mean(dim=(1, 2))
+        losses: torch.Tensor = (self.predict(asked) - target).square().mean(dim=(1, 2))
+        return losses
 
 
 class MaeTrial(PointTrial):

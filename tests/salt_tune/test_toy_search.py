@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 import salt_tune
-from analysis.run_directory.paths import RunDirectory, read_summary
+from analysis.run_directory.paths import read_summary
+from salt_tune.space.space_file import load_space
 from tests.conftest import Command
 from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, search, start, wait_for
 from tests.toy_task import SPACE, TOY
@@ -107,9 +108,7 @@ def test_a_folder_that_is_not_there_is_told_by_the_task(tmp_path: Path) -> None:
 
 
 def test_an_override_fixes_a_hyperparameter_of_the_task(tmp_path: Path) -> None:
-    settings = {"depth": 3, "schedule.epochs": 1, "schedule.first_rung": None, "trials": 1}
-    run: RunDirectory = salt_tune.search(
-        write(tmp_path), store=tmp_path, runs=tmp_path, name="fixed", settings=settings, concurrent=1
-    )
-    (trial,) = read_summary(run)["trials"]
-    assert (trial["config"]["depth"], trial["state"]) == (3, "complete")
+    space = load_space(str(write(tmp_path)), {"depth": 3})
+    assert (space.task.name, space.fixed, [*space.parameters]) == (TOY, {"depth": 3}, ["lr"])
+    with pytest.raises(UserError, match=r"--set student: unknown entry; "):
+        load_space(str(write(tmp_path)), {"student": "vit"})
