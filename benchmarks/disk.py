@@ -20,7 +20,6 @@ from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.view import View
-from trainable.model.flops import measure_model
 
 TEACHER_DIM = 768  # VideoMAEv2-Base
 HELD_OUT = [f"{number:06d}" for number in range(24_777)]  # Something-Something v2
@@ -60,8 +59,9 @@ def main() -> None:
 def _bound(
     space: SearchSpace, view: View, dim: int, held_out: Sequence[str], concurrent: int, keep: int | None
 ) -> DiskBound:
-    sizes = [measure_model(config, view, dim) for config in largest_models(space, seed=0)]
-    return disk_bound(space, sizes, held_out, concurrent=concurrent, trials=space.trials, keep=keep)
+    judged = min(len(held_out), space.evaluation["clips"])
+    sizes = [space.task.size(config, (view, dim)) for config in largest_models(space, seed=0)]
+    return disk_bound(space, sizes, held_out, judged=judged, concurrent=concurrent, trials=space.trials, keep=keep)
 
 
 def _words(bound: DiskBound) -> str:

@@ -15,6 +15,7 @@ from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
 from salt_tune.resources.packing import measure_packing
 from salt_tune.space.space_file import load_space
+from trainable.config import TrialConfig
 from trainable.data.build.plan import Plan
 from trainable.data.video.synthetic import write_dataset
 from trainable.data.video.video_dataset import find_source
@@ -47,10 +48,10 @@ def main() -> None:
         store = build(folder / "store", plan)
         started = time.perf_counter()
         packing = measure_packing(
-            [config.to_dict() for config in configs],
-            [measure_model(config, store.view, store.teacher.dim) for config in configs],
+            configs,
+            [measure_model(TrialConfig.from_dict(config), store.view, store.teacher.dim) for config in configs],
             store.path,
-            evaluation=space.evaluation.to_dict(),
+            evaluation=space.evaluation,
             cores=len(os.sched_getaffinity(0)),
             gpus=min(1, torch.cuda.device_count()),
             most=MOST,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,19 @@ from salt_tune.options import RUN, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
-from salt_tune.runs.same_store import reopen_store
+from salt_tune.runs.same_store import reopen_data
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.commands import Command
 from salt_tune.ui.console import INTERRUPTED, Deserted, console
-from salt_tune.ui.format import number, shell_command
+from salt_tune.ui.format import number, progress, shell_command
 from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
-from trainable.config import TrialConfig
-from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.baselines import Baselines
 from trainable.metrics import computed, objectives
 from trainable.registry import nearest
+from trainable.task import Task
+from trainable.worker import Dataset, FinalSpec
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
@@ -51,9 +51,18 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     summary = read_summary(run)
     chosen = _choose(run, summary, trial)
     space = reload_space(run.space)
-    config = TrialConfig.from_dict({**chosen["config"], "epochs": epochs or space.promotion.epochs})
-    store = reopen_store(run, summary["store"], store_path)
-    final = run.final(chosen["id"], config.epochs)
+    task = space.task
+    config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
+    data = reopen_data(run, task, summary["store"], store_path)
+    final = run.final(chosen["id"], config["epochs"])
+    spec = FinalSpec(
+        config=config,
+        evaluation=space.evaluation,
+        reports_per_epoch=_reports_per_epoch(space),
+        folder=final.path,
+        threads=len(os.sched_getaffinity(0)),
+        provenance={"run": run.path.name, "trial": chosen["id"], "store": str(data.path)},
+    )
     if _is_finished(final):
         return 0
     check_wandb(wandb_mode)
@@ -63,21 +72,23 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             return 0
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            console.print(f"{chosen['id']} of {run.path.name}: {config.epochs} epochs on {store.path}, from scratch")
-            last = _train(final, config, space, store, chosen["id"], wandb_mode, run.path.name)
+            console.print(f"{chosen['id']} of {run.path.name}: {config['epochs']} epochs on {data.path}, from scratch")
+            last = _train(final, task, spec, data, wandb_mode)
         if last is None:
-            moved = ("--store", store.path) if store_path else ()
+            moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
-            which = ("--trial", chosen["id"], "--epochs", config.epochs)
+            which = ("--trial", chosen["id"], "--epochs", config["epochs"])
             command = shell_command("salt_tune.promote", run.path, *which, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
-        write_card(final, chosen, last, store, run.path.name, Baselines(**summary["baselines"]))
-    measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives() if name in computed())
+        card = write_card(task, spec, chosen, last, data, summary["baselines"])
+    columns = computed(among=task.metrics)
+    measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives(task.metrics) if name in columns)
     searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
-    console.print(f"Done: {measures} after {config.epochs} epochs; in the search {searched}")
-    console.print(f"{final.path}: encoder.safetensors, config.json, README.md (model card), reports.jsonl")
-    console.print(f"Use it: trainable.load_encoder({str(final.path)!r})")
+    console.print(f"Done: {measures} after {config['epochs']} epochs; in the search {searched}")
+    console.print(f"{final.path}: {card.files}, README.md (model card), reports.jsonl")
+    if card.how:
+        console.print(f"Use it: {card.how}")
     return 0
 
 
@@ -98,27 +109,14 @@ def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> di
 
 
 def _train(
-    final: FinalDirectory,
-    config: TrialConfig,
-    space: SearchSpace,
-    store: ClipStore,
-    trial: str,
-    wandb_mode: Mode,
-    group: str,
+    final: FinalDirectory, task: Task, spec: FinalSpec, data: Dataset, wandb_mode: Mode
 ) -> dict[str, Any] | None:
-    """Trains to the end and writes the encoder; returns the last report, or None where it was interrupted."""
-    import torch
-
-    from trainable.evaluate.evaluator import Evaluator
-    from trainable.model.encoder import save_encoder
-    from trainable.train.training import Training
-    from trainable.trial.final_run import run_to_end
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    training = Training(config, store)
-    evaluator = Evaluator(store, space.evaluation, device=training.device)
+    """Trains to the end and writes the model; returns the last report, or None where it was interrupted."""
+    training, stop = task.open_final(spec, data), threading.Event()
     logged, reports = _logged_epochs(final), Journal(final.reports, RUN_AGAIN)
-    followed = WandbFollower(wandb_mode, final.path, group, final.path.name, config.to_dict())
+    trial, group = spec.provenance["trial"], spec.provenance["run"]
+    followed = WandbFollower(wandb_mode, final.path, group, final.path.name, spec.config)
+    shown = [name for name in ("val_loss", "val_r2", "probe_top1") if name in task.metrics]
 
     def on_report(report: dict[str, Any]) -> None:
         if report["epoch"] in logged:  # the process died between this line and its checkpoint
@@ -126,27 +124,14 @@ def _train(
         reports.append(plain_report(trial, report))
         followed.log(report)
         try:
-            console.print(
-                f"epoch {report['epoch']:6.2f}  val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}  "
-                f"probe_top1 {number(report.get('probe_top1'))}  {report['clips_per_second']:,.0f} clips/s"
-            )
+            console.print(f"epoch {report['epoch']:6.2f}  {progress(report, shown)}")
         except Deserted:  # the step ends and is saved, as after Ctrl-C
-            training.stop.set()
+            stop.set()
 
-    with asked_to_stop(training.stop.set, training.stop.is_set):
-        last = run_to_end(training, evaluator, final.checkpoint, _reports_per_epoch(space), on_report)
+    with asked_to_stop(stop.set, stop.is_set):
+        last = training.train(on_report, stop)
     followed.finish(0 if last else 1)
-    if last is not None:
-        provenance = {
-            "run": group,
-            "trial": trial,
-            "store": str(store.path),
-            "val_loss": last["val_loss"],
-            "val_r2": last["val_r2"],
-        }
-        save_encoder(final.path, training.model.student, config, store.view, provenance)
     training.close()
-    evaluator.close()
     return last
 
 

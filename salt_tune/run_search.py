@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,14 @@ from salt_tune.controller.controller import Controller
 from salt_tune.controller.factory import open_controller
 from salt_tune.controller.replicates import MOST_FINALISTS
 from salt_tune.controller.settings import Settings
-from salt_tune.ray_backend.session import first_unbuildable, machine_share, measure_sizes, packed, ray_session
+from salt_tune.ray_backend.session import (
+    check_packing,
+    first_unbuildable,
+    machine_share,
+    measure_sizes,
+    packed,
+    ray_session,
+)
 from salt_tune.ray_backend.tuner import run_trials
 from salt_tune.registry import CALLBACKS
 from salt_tune.report.held_out import few_clips
@@ -24,19 +32,17 @@ from salt_tune.resources.allocation import Resources
 from salt_tune.resources.disk_budget import check_disk, disk_bound
 from salt_tune.runs.create import claimed, created, new_run
 from salt_tune.runs.lock import locked
-from salt_tune.runs.reopen import remember_store, reopen
+from salt_tune.runs.reopen import remember_data, reopen
 from salt_tune.runs.warm_start import comparable_runs, warm_trials
-from salt_tune.space.feasibility import check_store, check_students, largest_models
+from salt_tune.space.feasibility import check_data, check_models, largest_models
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import find_space, load_space
-from salt_tune.stores.baselines import measure_baselines
-from salt_tune.stores.demo import open_store
+from salt_tune.stores.demo import find_store
 from salt_tune.ui.console import Deserted, console
 from salt_tune.ui.format import amount, counted, shell_command
 from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
-from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.baselines import Baselines
+from trainable.worker import Dataset
 
 
 @dataclass(frozen=True)
@@ -99,22 +105,25 @@ def begin(
         RunError: an earlier run cannot be read.
     """
     space = load_space(space_name, settings)
+    task = space.task
+    check_packing(task, machine.concurrent)
     run = new_run(runs, name, space)
     comparable_runs(warm_start, space)
     shared = machine_share(machine.concurrent, machine.gpus_per_trial)
     check_wandb(machine.wandb)
     with contextlib.ExitStack() as starting:
         starting.enter_context(claimed(run))
-        clips = open_store(store)
-        check_store(find_space(space_name), space, clips)
-        baselines = measure_baselines(clips, space.evaluation)
-        earlier = warm_trials(warm_start, space, clips)
+        data = task.open_data(find_store(store))
+        check_data(find_space(space_name), space, data)
+        with console.status(f"reading {task.judged_clips(space.evaluation, data):,} held-out clips"):
+            baselines = task.baselines(space.evaluation, data)
+        earlier = warm_trials(warm_start, space, data)
         with ray_session(shared):
-            check_students(find_space(space_name), space, first_unbuildable)
-            resources = _settle(run, space, clips, how, shared, machine, space.trials)
-            with created(run, space, clips, asdict(how), baselines, earlier, asdict(resources)) as manifest:
+            check_models(find_space(space_name), space, partial(first_unbuildable, task))
+            resources = _settle(run, space, data, how, shared, machine, space.trials)
+            with created(run, space, data, asdict(how), baselines, earlier, asdict(resources)) as manifest:
                 starting.close()
-                return _search(run, manifest, open_controller(run, manifest, space), clips, resources, machine.wandb)
+                return _search(run, manifest, open_controller(run, manifest, space), data, resources, machine.wandb)
 
 
 def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machine) -> Outcome:
@@ -130,37 +139,39 @@ def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machi
         UserError: the run, its space or its store is not what it was, another process runs it, or a disk is full.
         RunError: the run directory cannot be read.
     """
-    manifest, space, clips = reopen(run, store)
+    manifest, space, data = reopen(run, store)
+    check_packing(space.task, machine.concurrent)
     shared = machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
     check_wandb(machine.wandb)
     with locked(run.lock):
-        manifest = remember_store(run, manifest, clips)
+        manifest = remember_data(run, manifest, data)
         controller = open_controller(run, manifest, space)
         with ray_session(shared):
             trials = controller.scheduler.allowed + extend
-            resources = _settle(run, space, clips, controller.settings, shared, machine, trials)
+            resources = _settle(run, space, data, controller.settings, shared, machine, trials)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
-            return _search(run, manifest, controller, clips, resources, machine.wandb, resume=True)
+            return _search(run, manifest, controller, data, resources, machine.wandb, resume=True)
 
 
 def _settle(
     run: RunDirectory,
     space: SearchSpace,
-    store: ClipStore,
+    data: Dataset,
     how: Settings,
     resources: Resources,
     machine: Machine,
     trials: int,
 ) -> Resources:
     """What each trial gets, after the disk can hold what they may write."""
-    sizes = measure_sizes([config.to_dict() for config in largest_models(space, how.seed)], store)
+    sizes = measure_sizes(space.task, largest_models(space, how.seed), data)
     if machine.concurrent == "auto":
-        resources = packed(resources, space, store, how.seed)
+        resources = packed(resources, space, data, how.seed)
     bound = disk_bound(
         space,
         [size for size in sizes if size is not None],
-        store.val.ids,
+        data.held_out,
+        judged=space.task.judged_clips(space.evaluation, data),
         concurrent=resources.concurrent,
         trials=trials,
         keep=how.keep_checkpoints,
@@ -174,7 +185,7 @@ def _search(
     run: RunDirectory,
     manifest: dict[str, Any],
     controller: Controller,
-    store: ClipStore,
+    data: Dataset,
     resources: Resources,
     wandb_mode: Mode,
     *,
@@ -187,11 +198,11 @@ def _search(
     controller.callbacks += _callbacks(run, controller.space, wandb_mode)
     with contextlib.ExitStack() as leaving:
         try:
-            _say_beginning(run, manifest, controller, store, resources, resume=resume)
+            _say_beginning(run, manifest, controller, data, resources, resume=resume)
             for callback in controller.callbacks:
                 leaving.callback(lambda told: _say_end(told, controller, ended), callback)
             controller.begin()
-            interrupted = not run_trials(run, store, controller, resources)
+            interrupted = not run_trials(run, data, controller, resources)
         except KeyboardInterrupt:
             interrupted = True
         except Exception as error:  # whatever it is, there are trials to show
@@ -226,7 +237,7 @@ def _sum_up(
         controller.space,
         list(controller.trials.values()),
         store=manifest["store"],
-        baselines=Baselines(**manifest["baselines"]),
+        baselines=manifest["baselines"],
         seed=manifest["seed"],
         wall_seconds=controller.trials.seconds,
         over=over,
@@ -257,7 +268,7 @@ def _say_beginning(
     run: RunDirectory,
     manifest: dict[str, Any],
     controller: Controller,
-    store: ClipStore,
+    data: Dataset,
     resources: Resources,
     *,
     resume: bool,
@@ -269,10 +280,10 @@ def _say_beginning(
     begun = f" ({controller.begun} of them begun)" if resume else ""
     length = amount(controller.space.schedule.full, controller.space.schedule.resource)
     console.print(
-        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {store.path} "
-        f"({len(store.train)} training clips), {resources.concurrent} at a time"
+        f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {data.path} "
+        f"({data.train_size} training clips), {resources.concurrent} at a time"
     )
-    if warning := few_clips(min(len(store.val), controller.space.evaluation.clips)):
+    if warning := few_clips(controller.space.task.judged_clips(controller.space.evaluation, data)):
         console.print(warning)
     if controller.over:
         left = controller.searcher.left(1)

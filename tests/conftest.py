@@ -13,6 +13,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.dataset import StoreDataset
 from trainable.data.video.synthetic import write_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,12 @@ def store_path(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
 def store(store_path: Path) -> ClipStore:
     """The store of `store_path`, open."""
     return ClipStore.open(store_path)
+
+
+@pytest.fixture(scope="session")
+def dataset(store: ClipStore) -> StoreDataset:
+    """The same as the dataset of a task."""
+    return StoreDataset(store)
 
 
 @pytest.fixture(scope="session")

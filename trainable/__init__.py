@@ -1,4 +1,7 @@
-"""The single-GPU training loop: V-JEPA with a frozen teacher. Knows nothing of Ray, except in `ray_trainable`."""
+"""The single-GPU training loop: V-JEPA with a frozen teacher. Knows nothing of Ray, except in `ray_trainable`.
+
+`trainable.task` says what a search has to know of a method; `trainable.salt` is this one, behind that protocol.
+"""
 
 from typing import TYPE_CHECKING, Any
 

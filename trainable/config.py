@@ -6,16 +6,15 @@ thousands of configurations at once; what only timm can tell is checked by `trai
 """
 
 import math
-import sys
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
-from trainable.registry import LOSSES, MASKINGS, Registry, nearest
+from trainable.fields import as_type, check_names
+from trainable.registry import LOSSES, MASKINGS, Registry
 
 HEAD_WIDTH = 64
 WIDEST = 2**16  # layers and heads beyond these bounds are slips of the finger that no machine could build
@@ -165,7 +164,7 @@ class TrialConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        check_names(changes, FIELD_NAMES, "is no hyperparameter")
+        check_names(changes, FIELD_NAMES)
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +178,7 @@ class TrialConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        check_names(values, FIELD_NAMES, "is no hyperparameter")
+        check_names(values, FIELD_NAMES)
         return cls(**values)
 
 
@@ -213,42 +212,3 @@ def _fitting_heads(width: int) -> int:
     """The number of heads that makes them closest to their usual width."""
     divisors = (number for number in range(1, width + 1) if width % number == 0)
     return min(divisors, key=lambda heads: abs(math.log(width / heads / HEAD_WIDTH)))
-
-
-def check_names(values: Mapping[str, Any], known: Sequence[str], complaint: str) -> None:
-    """Refuses a name that is not known, and names the nearest.
-
-    Raises:
-        ConfigError: there is one; it begins with the complaint.
-    """
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(name, value, f"{complaint}; {nearest(str(name), known)}")
-
-
-def as_type(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` names; whole numbers pass as floats, nothing else is converted.
-
-    A field that is `int | float` keeps whole numbers whole.
-    """
-    options = get_args(hint) if get_origin(hint) is types.UnionType else (hint,)
-    if value is None and type(None) in options:
-        return None
-    if options == (int, float):
-        number = as_type(name, value, float)
-        return int(number) if number.is_integer() else number
-    wanted = options[0]
-    if get_origin(wanted) is Literal:
-        if value in get_args(wanted):
-            return value
-        raise ConfigError(name, value, f"must be one of {', '.join(map(str, get_args(wanted)))}")
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) > sys.float_info.max:
-            raise ConfigError(name, value, "must be a number below 1.8e308")
-        return float(value)
-    if wanted is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
-        return value
-    kinds = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    raise ConfigError(name, value, f"must be {kinds[wanted]}")

@@ -118,37 +118,37 @@ METRICS: Final[Registry[Metric]] = Registry(
 )
 
 
-def computed(at: When | None = None) -> dict[str, Metric]:
+def computed(at: When | None = None, among: Mapping[str, Metric] = METRICS) -> dict[str, Metric]:
     """The metrics that are computed from a judged model: all, or those of one kind of point."""
-    return {name: metric for name, metric in METRICS.items() if metric.compute and at in (None, metric.at)}
+    return {name: metric for name, metric in among.items() if metric.compute and at in (None, metric.at)}
 
 
-def objectives() -> dict[str, Metric]:
+def objectives(among: Mapping[str, Metric] = METRICS) -> dict[str, Metric]:
     """The metrics that a search may rank by."""
-    return {name: metric for name, metric in METRICS.items() if metric.objective}
+    return {name: metric for name, metric in among.items() if metric.objective}
 
 
-def costs() -> dict[str, Metric]:
+def costs(among: Mapping[str, Metric] = METRICS) -> dict[str, Metric]:
     """The metrics that a search may set against its objective."""
-    return {name: metric for name, metric in METRICS.items() if metric.cost}
+    return {name: metric for name, metric in among.items() if metric.cost}
 
 
-def fields_of(name: str) -> tuple[str, ...]:
+def fields_of(name: str, among: Mapping[str, Metric] = METRICS) -> tuple[str, ...]:
     """The fields of a report whose sum a metric is.
 
     Raises:
-        UnknownNameError: there is no such metric.
+        KeyError: there is no such metric.
     """
-    return METRICS[name].fields or (name,)
+    return among[name].fields or (name,)
 
 
-def value_in(report: Mapping[str, Any], name: str) -> float | None:
+def value_in(report: Mapping[str, Any], name: str, among: Mapping[str, Metric] = METRICS) -> float | None:
     """A metric's value in a report or in a trial's entry of a summary; None where it is missing or not finite.
 
     Raises:
-        UnknownNameError: there is no such metric.
+        KeyError: there is no such metric.
     """
-    values = [report.get(field) for field in fields_of(name)]
+    values = [report.get(field) for field in fields_of(name, among)]
     if any(value is None or not math.isfinite(value) for value in values):
         return None
     return sum(cast("list[float]", values))

@@ -1,57 +1,43 @@
-"""The adapter between the training loop and Ray Tune: the one module of this room that knows Ray.
+"""The adapter between a task and Ray Tune: the one module of this room that knows Ray.
 
-The driver imports it too, to name the class, so torch is imported inside the actor only.
+It knows no masking, store or teacher: what is trained is a `trainable.task.Task`, which it makes by its name. The
+driver imports this module too, to name its class; what loads torch is imported by the task, in the actor only.
 """
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.tune import Trainable
 
-from trainable.config import TrialConfig
-from trainable.data.video.view import View
 from trainable.errors import ConfigError, UserError
 from trainable.files import write_json
 from trainable.metrics import objectives
-from trainable.model.size import ModelSize
-
-if TYPE_CHECKING:
-    from trainable.evaluate.evaluator import Evaluator
-    from trainable.trial.trial_run import Trial
+from trainable.task import Size, find_task
+from trainable.worker import Config, RunSpec, TrialRun, TrialSpec
 
 MARKER = "marker.json"
 
 
-class VJepaTrainable(Trainable):
-    """One trial: a step of Tune's trains to the next resource point and judges the result; see `trial.trial_run`.
+class TaskTrainable(Trainable):
+    """One trial: a step of Tune's trains to the next resource point and judges the result.
 
     Its configuration, as Tune hands it over:
-        trial: `id`, the trial's name in this run; `hyperparameters`, the fields of `TrialConfig` (`epochs` follows from
-            the resource); `known`, the last resource point that the driver has the report of, 0.0 where it has none.
-        task: what all trials share: `store`, `evaluation`, `resource` (the fields of `trainable.trial.budget.Budget`),
-            `checkpoints` (folder), `clip_losses` (pattern of a path with `trial` and `resource`), `threads`, `device`,
-            and `gpu_share`, where several trials share a GPU.
+        trial: the fields of `trainable.worker.TrialSpec`.
+        run: the fields of `trainable.worker.RunSpec`, with those of its budget as a mapping.
 
     A result holds `trial`, `status`, `resource`, `epoch` and the objectives for the scheduler, and under `report`
     everything that is logged. A trial that cannot go on has the status "failed", and `error`, a line that says why; all
-    other errors are Ray's to deal with, which tries again in a new process. An actor is reused for the next trial: the
-    store stays open and the held-out clips chosen. The trial keeps its own checkpoint; Tune's holds nothing but how far
-    the driver has been told.
+    other errors are Ray's to deal with, which tries again in a new process. An actor is reused for the next trial: its
+    worker stays open. The trial keeps its own checkpoint; Tune's holds nothing but how far the driver has been told.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Opens the store; the first trial is set up when it is asked for a report."""
-        import torch
-
-        from trainable.data.store.clip_store import ClipStore
-
-        torch.set_num_threads(config["task"]["threads"])
-        share = config["task"].get("gpu_share", 1.0)
-        if 0 < share < 1:  # a trial that wants more than its share must not take its neighbours down
-            torch.cuda.set_per_process_memory_fraction(share)
-        self._store = ClipStore.open(config["task"]["store"])
-        self._judge: Evaluator | None = None
+        """Opens the worker; the first trial is set up when it is asked for a report."""
+        run = RunSpec.from_dict(config["run"])
+        task = find_task(run.task)
+        self._objectives = (*objectives(task.metrics),)
+        self._worker = task.open_worker(run)
         self._trial = self._next_trial(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -60,26 +46,13 @@ class VJepaTrainable(Trainable):
         self._trial = self._next_trial(new_config)
         return True
 
-    def _next_trial(self, config: dict[str, Any]) -> "Trial":
-        from trainable.trial.trial_run import Trial
-
-        self._task = config["task"]
-        return Trial(config["trial"], self._task, self._store, self._evaluator)
-
-    def _evaluator(self) -> "Evaluator":
-        """Made with the first report: memory that runs out then is a matter of that trial's, not of the actor's."""
-        from trainable.evaluate.config import EvaluationConfig
-        from trainable.evaluate.evaluator import Evaluator
-
-        if self._judge is None:
-            judged_on = EvaluationConfig(**self._task["evaluation"])
-            self._judge = Evaluator(self._store, judged_on, device=self._task["device"])
-        return self._judge
+    def _next_trial(self, config: dict[str, Any]) -> TrialRun:
+        return self._worker.start(TrialSpec(**config["trial"]))
 
     def step(self) -> dict[str, Any]:
         """The next report; see the class for the result."""
         report = {"trial": self._trial.id, **self._next_report()}
-        scores = {name: report[name] for name in objectives() if report.get(name) is not None}
+        scores = {name: report[name] for name in self._objectives if report.get(name) is not None}
         told: dict[str, Any] = {
             name: report[name] for name in ("trial", "status", "resource", "epoch") if name in report
         }
@@ -104,30 +77,21 @@ class VJepaTrainable(Trainable):
     def cleanup(self) -> None:
         """Ends the threads of the actor."""
         self._trial.close()
-        if self._judge is not None:
-            self._judge.close()
+        self._worker.close()
 
 
-def measure_models(hyperparameters: list[dict[str, Any]], view: View, target_dim: int) -> list[ModelSize | ConfigError]:
-    """What each configuration costs, or why it cannot be built; runs in a worker, since it needs torch and timm."""
-    from trainable.model.flops import measure_model
+def measure_models(task: str, configs: list[Config], geometry: Any) -> list[Size | ConfigError]:
+    """What each configuration's model takes, or why it cannot be built; runs in a worker, since it may need torch."""
 
-    def measure(values: dict[str, Any]) -> ModelSize | ConfigError:
+    def measure(config: Config) -> Size | ConfigError:
         try:
-            return measure_model(TrialConfig.from_dict(values), view, target_dim)
+            return find_task(task).size(config, geometry)
         except ConfigError as error:
             return error
 
-    return [measure(values) for values in hyperparameters]
+    return [measure(config) for config in configs]
 
 
-def check_students(hyperparameters: list[dict[str, Any]]) -> tuple[int, ConfigError] | None:
-    """The first configuration whose student cannot be built, and why; runs in a worker, as `measure_models` does."""
-    from trainable.model.student import check_student
-
-    for number, values in enumerate(hyperparameters):
-        try:
-            check_student(TrialConfig.from_dict(values))
-        except ConfigError as error:
-            return number, error
-    return None
+def check_models(task: str, configs: list[Config]) -> tuple[int, ConfigError] | None:
+    """See `Task.check_models`; runs in a worker, as `measure_models` does."""
+    return find_task(task).check_models(configs)

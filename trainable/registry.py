@@ -1,4 +1,6 @@
-"""What can be chosen by name: maskings, losses and teachers, each in a module that is imported when it is asked for.
+"""What can be chosen by name: maskings, losses, teachers and tasks.
+
+Each lies in a module that is imported when it is asked for.
 
 To add one: its module, and a line here. Another package adds one by an entry point of the registry's group, without a
 change here:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from trainable.data.build.latent_source import FrozenTeacher
     from trainable.masking.masks import Ordering
+    from trainable.task import Task
 
 T = TypeVar("T")
 
@@ -160,3 +163,6 @@ TEACHERS: "Final[Registry[type[FrozenTeacher]]]" = Registry(
     },
     group="salt_tune.teachers",
 )
+
+# Each is made by `Class(name)`; a space may also name one as "package.module:Class".
+TASKS: "Final[Registry[type[Task]]]" = Registry("task", {"salt": "trainable.salt:SaltTask"}, group="salt_tune.tasks")

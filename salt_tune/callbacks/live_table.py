@@ -12,7 +12,7 @@ from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.callbacks.base import Report
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
-from salt_tune.ui.format import UNITS, amount, heading, number, quantity
+from salt_tune.ui.format import UNITS, amount, heading, number, progress, quantity
 
 STATE_STYLES = {
     TrialState.RUNNING: "cyan",
@@ -36,6 +36,7 @@ class LiveTable:
         self._trials: Mapping[str, Trial] = {}
         self._parameters = tuple(space.searched())
         self._rungs = space.schedule.rung_points()
+        self._shown = [name for name in ("val_loss", "val_r2") if name in space.task.metrics]
         self._training: set[str] = set()
         self._live = (
             Live(get_renderable=self._table, console=console, refresh_per_second=2) if console.is_terminal else None
@@ -66,8 +67,7 @@ class LiveTable:
         resource, reached = self._space.schedule.resource, float(report["resource"])
         if self._is_told(reached) and trial.value("val_loss") is not None:
             point = f"{UNITS[resource][0]} {quantity(reached)}"
-            losses = f"val_loss {report['val_loss']:.4f}  val_r2 {report['val_r2']:.3f}"
-            self._say(trial, f"{point}   {losses}  {report['clips_per_second']:,.0f} clips/s")
+            self._say(trial, f"{point}   {progress(report, self._shown)}")
 
     def on_trial_pause(self, trial: Trial) -> None:
         """Piped, says where a trial has paused."""

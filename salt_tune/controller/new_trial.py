@@ -22,4 +22,6 @@ def new_trial(space: SearchSpace, name: str, parameters: Mapping[str, Any], seed
 
 def cost_of(trial: Trial, space: SearchSpace) -> float | None:
     """The second objective, where there is one: lower is better."""
-    return None if space.against is None else float(sum(trial.metrics[field] for field in fields_of(space.against)))
+    if space.against is None:
+        return None
+    return float(sum(trial.metrics[field] for field in fields_of(space.against, space.task.metrics)))

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 from salt_tune.controller.factory import make_searcher
 from salt_tune.ray_backend.environment import set_ray_environment
@@ -13,10 +13,10 @@ from salt_tune.resources.allocation import Resources, share_out
 from salt_tune.resources.packing import measure_packing
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
-from trainable.config import TrialConfig
-from trainable.data.store.clip_store import ClipStore
-from trainable.errors import ConfigError
+from trainable.errors import ConfigError, UserError
 from trainable.model.size import ModelSize
+from trainable.task import Size, Task
+from trainable.worker import Config, Dataset
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials share the clip store through the page cache, not through Ray
 PROBED = 6  # suggestions that --concurrent auto measures
@@ -79,42 +79,52 @@ def ray_session(resources: Resources) -> Iterator[None]:
             ray.shutdown()
 
 
-def first_unbuildable(hyperparameters: list[dict[str, Any]]) -> tuple[int, ConfigError] | None:
-    """Which configuration's student timm cannot build, and why; None where it builds all."""
+def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigError] | None:
+    """Which configuration's model cannot be built, and why; None where all can. See `Task.check_models`."""
     import ray
 
-    from trainable.ray_trainable import check_students
+    from trainable.ray_trainable import check_models
 
-    wrong: tuple[int, ConfigError] | None = ray.get(ray.remote(check_students).remote(hyperparameters))
+    wrong: tuple[int, ConfigError] | None = ray.get(ray.remote(check_models).remote(task.name, configs))
     return wrong
 
 
-def measure_sizes(hyperparameters: list[dict[str, Any]], store: ClipStore) -> list[ModelSize | None]:
-    """What each configuration costs; None where it cannot be built, and would be a failed trial."""
+def measure_sizes(task: Task, configs: list[Config], data: Dataset) -> list[Size | None]:
+    """What each configuration's model takes; None where it cannot be built, and would be a failed trial."""
     import ray
 
     from trainable.ray_trainable import measure_models
 
-    found = ray.get(ray.remote(measure_models).remote(hyperparameters, store.view, store.teacher.dim))
+    found = ray.get(ray.remote(measure_models).remote(task.name, configs, data.geometry))
     return [None if isinstance(size, ConfigError) else size for size in found]
 
 
-def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int) -> Resources:
-    """What each trial gets, by measuring on the first suggestions what pays."""
+def check_packing(task: Task, concurrent: int | Literal["auto"] | None) -> None:
+    """Refuses to measure what `packed` cannot.
+
+    Raises:
+        UserError: `--concurrent auto`, and a task that it is not made for.
+    """
+    if concurrent == "auto" and not task.measures_packing:
+        raise UserError(f"--concurrent = auto: cannot measure trials of {task.name}; give a number, or leave it out")
+
+
+def packed(resources: Resources, space: SearchSpace, data: Dataset, seed: int) -> Resources:
+    """What each trial gets, by measuring on the first suggestions what pays; see `check_packing`."""
     searcher = make_searcher(space, seed)
     first = [parameters for number in range(PROBED) if (parameters := searcher.suggest(f"T{number}")) is not None]
     suggested = [space.hyperparameters(parameters, seed) for parameters in first]
-    fitting = [values for values in suggested if _fits(values, store)]
-    sizes = dict(enumerate(measure_sizes(fitting, store)))
-    known = {number: size for number, size in sizes.items() if size is not None}
+    fitting = [config for config in suggested if _fits(space.task, config, data)]
+    sizes = dict(enumerate(measure_sizes(space.task, fitting, data)))
+    known = {number: size for number, size in sizes.items() if isinstance(size, ModelSize)}
     if not known:
         console.print("--concurrent auto: none of the first suggestions can be trained, so nothing can be measured")
         return resources
     packing = measure_packing(
         [fitting[number] for number in known],
         list(known.values()),
-        store.path,
-        evaluation=space.evaluation.to_dict(),
+        data.path,
+        evaluation=space.evaluation,
         cores=len(os.sched_getaffinity(0)),
         gpus=resources.concurrent if resources.gpus else 0,
         most=space.trials,
@@ -123,9 +133,9 @@ def packed(resources: Resources, space: SearchSpace, store: ClipStore, seed: int
     return Resources(packing.concurrent, packing.cpus, packing.gpus)
 
 
-def _fits(hyperparameters: dict[str, Any], store: ClipStore) -> bool:
+def _fits(task: Task, config: Config, data: Dataset) -> bool:
     try:
-        TrialConfig.from_dict(hyperparameters).check_data(store.view, len(store.train))
+        task.check(task.config(config), data)
     except ConfigError:
         return False
     return True

@@ -4,6 +4,7 @@ All decisions are the `Controller`'s; these classes only translate.
 """
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ray.tune.search import Searcher as RaySearcher
 from analysis.run_directory.trials import TrialState
 from salt_tune.controller.decision import Decision
 from salt_tune.ray_backend.dispatcher import Dispatch
+from trainable.worker import TrialSpec
 
 USER_ERROR = re.compile(r"^trainable\.errors\.\w+: ")
 
@@ -38,7 +40,7 @@ class Suggesting(RaySearcher):
         if trial is None or trial.id in self._dispatch.trials:
             return None
         self._dispatch.take()
-        return {"trial": {"id": trial.id, "hyperparameters": trial.config, "known": trial.resource}}
+        return {"trial": asdict(TrialSpec(trial.id, trial.config, trial.resource))}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """See `ray.tune.search.Searcher`."""

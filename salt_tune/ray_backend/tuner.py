@@ -1,6 +1,7 @@
 """Runs the trials of a search in Ray's Tuner, until it is over, the disk is full, or a signal ends it."""
 
 import signal
+from dataclasses import asdict
 from typing import Any
 
 from analysis.run_directory.paths import RunDirectory
@@ -10,14 +11,15 @@ from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
 from salt_tune.ui.signals import asked_to_stop
-from trainable.data.store.clip_store import ClipStore
+from trainable.budget import Budget
 from trainable.errors import UserError
+from trainable.worker import Dataset, RunSpec
 
 MOST_RESTARTS = 3  # of a trial whose worker died
 CHEAP_SECONDS = 30  # how long a first Ctrl-C waits for reports under way
 
 
-def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, resources: Resources) -> bool:
+def run_trials(run: RunDirectory, data: Dataset, controller: Controller, resources: Resources) -> bool:
     """Runs trials until the search is over or told to stop.
 
     Returns:
@@ -32,13 +34,13 @@ def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, reso
     from salt_tune.ray_backend.dispatcher import Dispatch
     from salt_tune.ray_backend.loggers import onlookers
     from salt_tune.ray_backend.tune_adapters import Following, Pausing, Suggesting
-    from trainable.ray_trainable import VJepaTrainable
+    from trainable.ray_trainable import TaskTrainable
 
     space = controller.space
     dispatch = Dispatch(controller, resources.concurrent)
     tuner = tune.Tuner(
-        tune.with_resources(VJepaTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        param_space={"task": _task(run, space, store, resources)},
+        tune.with_resources(TaskTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        param_space={"run": asdict(_run_spec(run, space, data, resources))},
         tune_config=tune.TuneConfig(
             search_alg=Suggesting(dispatch),
             scheduler=Pausing(dispatch),
@@ -73,8 +75,8 @@ def run_trials(run: RunDirectory, store: ClipStore, controller: Controller, reso
     return not dispatch.stopping
 
 
-def _task(run: RunDirectory, space: SearchSpace, store: ClipStore, resources: Resources) -> dict[str, Any]:
-    """What all trials share; see `trainable.ray_trainable`."""
+def _run_spec(run: RunDirectory, space: SearchSpace, data: Dataset, resources: Resources) -> RunSpec:
+    """What all trials share."""
     schedule = space.schedule
     points = schedule.report_points()
     # The probe is a pass over all clips: where it decides, at every rung; elsewhere at whole epochs and at the end.
@@ -82,21 +84,17 @@ def _task(run: RunDirectory, space: SearchSpace, store: ClipStore, resources: Re
         probed: tuple[float, ...] = schedule.rung_points()
     else:
         probed = tuple(p for p in points if p == points[-1] or (schedule.resource == "epoch" and p.is_integer()))
-    return {
-        "store": str(store.path.absolute()),
-        "evaluation": space.evaluation.to_dict(),
-        "resource": {
-            "kind": schedule.resource,
-            "full": schedule.full,
-            "points": list(points),
-            "probe_points": list(probed),
-        },
-        "checkpoints": str(run.checkpoints),
-        "clip_losses": run.clip_losses_pattern,
-        "threads": resources.cpus,
-        "device": "cuda" if resources.gpus else "cpu",
-        "gpu_share": resources.gpus if 0 < resources.gpus < 1 else 1.0,
-    }
+    return RunSpec(
+        task=space.task.name,
+        data=str(data.path.absolute()),
+        evaluation=space.evaluation,
+        budget=Budget(schedule.resource, schedule.full, [*points], [*probed]),
+        checkpoints=str(run.checkpoints),
+        clip_losses=run.clip_losses_pattern,
+        threads=resources.cpus,
+        device="cuda" if resources.gpus else "cpu",
+        gpu_share=resources.gpus if 0 < resources.gpus < 1 else 1.0,
+    )
 
 
 def _trial_name(trial: Any) -> str:

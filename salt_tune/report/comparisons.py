@@ -1,7 +1,7 @@
 """How the trials of a search compare, from their scores and clip losses; docs/run-directory.md has the terms."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.errors import RunError
 from analysis.run_directory.paths import RunDirectory
@@ -10,7 +10,7 @@ from analysis.statistics.comparison import Finalist, paired_bootstrap, pareto_fr
 from analysis.statistics.rung_correlation import RungCorrelation, rung_correlation
 from analysis.tables.clip_losses import read_clip_losses
 from salt_tune.ui.console import console
-from trainable.metrics import fields_of
+from trainable.metrics import Metric, fields_of
 
 
 def scores_by_seed(ranked: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, list[float]]:
@@ -51,16 +51,16 @@ def rung_correlations(trials: Sequence[Trial], rungs: Sequence[float]) -> list[R
     )
 
 
-def pareto(ranked: Sequence[Trial], against: str) -> list[str]:
+def pareto(ranked: Sequence[Trial], against: str, metrics: Mapping[str, Metric]) -> list[str]:
     """The trials that no other beats in both score and cost, of those that trained to the end; best score first."""
     finished = [trial for trial in ranked if trial.state is TrialState.COMPLETE]
-    front = pareto_front([(trial.score, cost(trial, against)) for trial in finished])
+    front = pareto_front([(trial.score, cost(trial, against, metrics)) for trial in finished])
     return [finished[index].id for index in front]
 
 
-def cost(trial: Trial, against: str) -> float:
+def cost(trial: Trial, against: str, metrics: Mapping[str, Metric]) -> float:
     """The second objective, lower is better; infinite where it is not known."""
-    values = [trial.value(field) for field in fields_of(against)]
+    values = [trial.value(field) for field in fields_of(against, metrics)]
     return sum(math.inf if value is None else value for value in values)
 
 

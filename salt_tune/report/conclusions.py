@@ -3,15 +3,15 @@
 All of it follows from the content of `summary.json`. Lines about the winner are indented under its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
 from analysis.run_directory.trials import TrialState
 from salt_tune.ui.format import amount, counted, duration, heading, number, quantity
-from trainable.evaluate.baselines import BASELINE_NAMES, Baselines
 from trainable.metrics import value_in
+from trainable.task import find_task
 
 RIVALS = 3  # that are named: those that came closest
 DECIMALS = 4  # of losses
@@ -30,12 +30,13 @@ def winner_lines(summary: Summary) -> Iterator[str]:
     """The winner, what its loss is worth, and how sure it is that it won."""
     best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
     yield f"Winner: {best['id']}  {', '.join(f'{name} {number(value)}' for name, value in best['parameters'].items())}"
-    metric, baselines = summary["objective"]["metric"], Baselines(**summary["baselines"])
+    metric, baselines, labels = summary["objective"]["metric"], summary["baselines"], _labels(summary)
     if metric != "val_loss":
         yield f"  {metric} is {value_of(best, summary):.4f}"
-    yield f"  {_loss(best)} over the held-out clips: {_explained(best['val_r2'])}"
-    yield f"  {without_learning(baselines)}"
-    yield f"  {best['id']} is {worth(best['val_loss'], baselines)}"
+    yield f"  {_loss(best)} over the held-out clips{_explained(best.get('val_r2'))}"
+    if baselines:
+        yield f"  {without_learning(baselines, labels)}"
+        yield f"  {best['id']} is {worth(best['val_loss'], baselines, labels)}"
     yield from _beside_probes(best, summary)
     if sum(trial["state"] == TrialState.COMPLETE and not trial["replicate_of"] for trial in summary["trials"]) == 1:
         yield "  the only one that finished"
@@ -46,39 +47,48 @@ def winner_lines(summary: Summary) -> Iterator[str]:
 def no_winner_lines(summary: Summary) -> Iterator[str]:
     """That there is none, and what there would be to beat."""
     yield "No trial finished, so there is no winner."
-    yield without_learning(Baselines(**summary["baselines"]))
+    if summary["baselines"]:
+        yield without_learning(summary["baselines"], _labels(summary))
 
 
-def without_learning(baselines: Baselines) -> str:
+def _labels(summary: Summary) -> Mapping[str, str]:
+    """What the baselines of the search are called."""
+    return find_task(summary["task"]).baseline_labels
+
+
+def without_learning(baselines: Mapping[str, float], labels: Mapping[str, str]) -> str:
     """The errors of the predictors that learned nothing, in a line."""
-    errors = ", ".join(f"{BASELINE_NAMES[name]} {error:.4f}" for name, error in baselines.to_dict().items())
+    errors = ", ".join(f"{labels.get(name, name)} {error:.4f}" for name, error in baselines.items())
     return f"Without learning: {errors}"
 
 
-def worth(val_loss: float, baselines: Baselines) -> str:
+def worth(val_loss: float, baselines: Mapping[str, float], labels: Mapping[str, str]) -> str:
     """How a held-out loss stands against the best of the predictors that learned nothing."""
-    best = baselines.to_dict()[baselines.best]
+    name = min(baselines, key=baselines.__getitem__)
+    best = baselines[name]
     if val_loss < best and (share := f"{1 - val_loss / best:.1%}") != "0.0%":
         return f"{share} below the best of them"
-    return f"not better than the {BASELINE_NAMES[baselines.best]}, which takes no training"
+    return f"not better than the {labels.get(name, name)}, which takes no training"
 
 
 def _loss(best: dict[str, Any]) -> str:
-    error = "" if best["val_loss_se"] is None else f" +- {best['val_loss_se']:.4f}"
+    error = "" if best.get("val_loss_se") is None else f" +- {best['val_loss_se']:.4f}"
     return f"val_loss {best['val_loss']:.4f}{error}"
 
 
-def _explained(val_r2: float) -> str:
+def _explained(val_r2: float | None) -> str:
+    if val_r2 is None:
+        return ""
     if val_r2 > 0:
-        return f"takes away {val_r2:.1%} of the error of always predicting the training mean"
-    return "no better than always predicting the training mean"
+        return f": takes away {val_r2:.1%} of the error of always predicting the training mean"
+    return ": no better than always predicting the training mean"
 
 
 def _beside_probes(best: dict[str, Any], summary: Summary) -> Iterator[str]:
     """That the loss and the probe do not agree, where they do not."""
-    probed = [trial for trial in summary["trials"] if trial["probe_top1"] is not None]
+    probed = [trial for trial in summary["trials"] if trial.get("probe_top1") is not None]
     other = max(probed, key=lambda trial: float(trial["probe_top1"]), default=best)
-    if best["probe_top1"] is not None and other["probe_top1"] > best["probe_top1"]:
+    if best.get("probe_top1") is not None and other["probe_top1"] > best["probe_top1"]:
         yield f"  its probe_top1 is {best['probe_top1']:.3f}; the best is {other['id']}'s, {other['probe_top1']:.3f}"
 
 
@@ -154,12 +164,12 @@ def pareto_table(summary: Summary) -> Table:
     for name in (metric, against):
         table.add_column(heading(name), justify="right", no_wrap=True)
     for trial in (trials[name] for name in summary["pareto"]):
-        table.add_row(trial["id"], f"{value_of(trial, summary):.4f}", _cost(trial, against))
+        table.add_row(trial["id"], f"{value_of(trial, summary):.4f}", _cost(trial, summary))
     return table
 
 
-def _cost(trial: dict[str, Any], against: str) -> str:
-    value = value_in(trial, against)
+def _cost(trial: dict[str, Any], summary: Summary) -> str:
+    value = value_in(trial, summary["objective"]["against"], find_task(summary["task"]).metrics)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 

@@ -1,6 +1,6 @@
 """What is printed of a search at its end: the ranked table, the conclusions, where everything lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -16,7 +16,8 @@ from salt_tune.report.conclusions import (
 )
 from salt_tune.ui.console import console
 from salt_tune.ui.format import UNITS, exact, heading, number, quantity, shell_command
-from trainable.metrics import METRICS, computed
+from trainable.metrics import Metric, computed
+from trainable.task import find_task
 
 
 def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int | None = None) -> None:
@@ -49,28 +50,29 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
 
 def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
     """The table, and the columns that the terminal had no room for."""
-    columns = [*computed()]
+    metrics = find_task(summary["task"]).metrics
+    columns = [*computed(among=metrics)]
     left_out: list[str] = []
     unlimited = console.options.update(max_width=10_000)
-    dispensable = [(metric.keep, name) for name, metric in computed().items() if metric.keep is not None]
+    dispensable = [(metric.keep, name) for name, metric in computed(among=metrics).items() if metric.keep is not None]
     for _, name in sorted(dispensable, key=lambda column: column[0]):
-        table = _table(summary, columns)
+        table = _table(summary, columns, metrics)
         if table.__rich_measure__(console, unlimited).maximum <= console.width:
             return table, left_out
         if name != summary["objective"]["metric"]:
             columns.remove(name)
-            left_out.append(_shown(name))
-    return _table(summary, columns), left_out
+            left_out.append(_shown(name, metrics))
+    return _table(summary, columns, metrics), left_out
 
 
-def _table(summary: dict[str, Any], columns: Sequence[str]) -> Table:
+def _table(summary: dict[str, Any], columns: Sequence[str], metrics: Mapping[str, Metric]) -> Table:
     """All trials: best first, replicates below what they repeat, then those that have no rank."""
     parameters, metric, unit = summary["parameters"], summary["objective"]["metric"], UNITS[summary["resource"]][1]
-    named = () if metric in computed() else (metric,)
-    erring = {name: metric.error_of for name, metric in METRICS.items() if metric.error_of}
+    named = () if metric in columns else (metric,)
+    erring = {name: metric.error_of for name, metric in metrics.items() if metric.error_of}
     precise = {*erring, *erring.values()}
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("rank", "trial", *parameters, unit, *named, *map(_shown, columns)):
+    for name in ("rank", "trial", *parameters, unit, *named, *(_shown(name, metrics) for name in columns)):
         table.add_column(heading(name), justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     ranks = {trial["id"]: trial["rank"] or len(summary["trials"]) + 1 for trial in summary["trials"]}
@@ -87,6 +89,6 @@ def _table(summary: dict[str, Any], columns: Sequence[str]) -> Table:
     return table
 
 
-def _shown(name: str) -> str:
+def _shown(name: str, metrics: Mapping[str, Metric]) -> str:
     """What stands above a metric's column."""
-    return "+-" if METRICS[name].error_of else name
+    return "+-" if metrics[name].error_of else name

@@ -1,110 +1,98 @@
-"""The model card of a promoted encoder."""
+"""The model card of a promoted model."""
 
-import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
 from salt_tune.report.conclusions import worth
 from salt_tune.ui.format import number
-from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.baselines import BASELINE_NAMES, Baselines
 from trainable.files import atomic_write
 from trainable.metrics import computed
+from trainable.task import Card, Task
+from trainable.worker import Dataset, FinalSpec
 
 CARD = """\
-# {name}: a video encoder
+# {name}: {title}
 
-A {student} student, {parameters:,} parameters, pretrained with V-JEPA and a frozen teacher (SALT);
+{about}
 hyperparameters found by the search {run}.
 
-| result | after {config[epochs]} epochs | in the search, after {searched_epochs:g} |
+| result | after {epochs} epochs | in the search, after {searched_epochs:g} |
 | --- | --- | --- |
 {results}
 
-All on the held-out clips and under the masks that every trial of the search was judged on; one seed.
-val_loss is the mean squared error on the teacher's latents, val_r2 the share of the training mean's error that is taken
-away, probe_top1 the accuracy of a ridge regression on {classes} classes.
-
-| without learning | val_loss |
-| --- | --- |
+{measured}
 {baselines}
-
-These copy or average latents and never look at pixels; the val_loss of this encoder and its predictor is {worth}.
-
-## Input and output
-
-uint8 RGB clips of shape (clips, {view[frames]}, {view[size]}, {view[size]}, 3): frames taken by the rule
-`{view[frame_rule]}`, `{view[crop_rule]}`. Out come features of {tokens} tokens a clip, {grid} along time, rows and
-columns.
-
-```python
-import trainable
-encoder = trainable.load_encoder({path!r})
-features = encoder(clips)
-```
+{use}
 
 ## Where it comes from
 
-Search {run}, trial {trial}. Clip store {store}: {train} training and {val} held-out clips, view `{view_hash:.12}`.
-Teacher {teacher}, weights `{teacher_hash:.12}`.
+Search {run}, trial {trial}. {origin}
 
 | hyperparameter | value |
 | --- | --- |
 {hyperparameters}
 """
 
+BASELINES = """
+| without learning | val_loss |
+| --- | --- |
+{errors}
+
+{beside} {worth}.
+"""
+
 _BACKTICKS = re.compile("`+")
 
 
 def write_card(
-    final: FinalDirectory,
+    task: Task,
+    spec: FinalSpec,
     searched: dict[str, Any],
     last: dict[str, Any],
-    store: ClipStore,
-    run: str,
-    baselines: Baselines,
-) -> None:
-    """Writes README.md beside an exported encoder.
+    data: Dataset,
+    baselines: Mapping[str, float],
+) -> Card:
+    """Writes README.md beside a promoted model.
 
     Args:
-        final: where the encoder lies.
+        task: that was trained.
+        spec: of the final training; where it comes from, and where the model lies.
         searched: the trial's entry in the search's summary.
-        last: the last report of the final run.
-        store: the clips it was trained on.
-        run: name of the search.
+        last: the last report of the final training.
+        data: what it was trained on.
         baselines: what the search was measured against.
+
+    Returns:
+        What the task says of the model.
     """
-    config = json.loads(final.config.read_text(encoding="utf-8"))["config"]
-    errors = baselines.to_dict()
-    results = [name for name, metric in computed().items() if metric.error_of is None]
+    card, config = task.card(spec, last, data, code), spec.config
+    results = [name for name, metric in computed(among=task.metrics).items() if metric.error_of is None]
+    labels, compared = task.baseline_labels, ""
+    if baselines:
+        errors = "\n".join(f"| {labels.get(name, name)} | {number(error)} |" for name, error in baselines.items())
+        beaten = worth(last["val_loss"], baselines, labels)
+        compared = BASELINES.format(errors=errors, beside=card.beside, worth=beaten)
     text = CARD.format(
-        name=code(final.path.name),
-        path=str(final.path),
-        student=code(config["student"]),
-        config=config,
-        parameters=last["student_parameters"],
-        run=code(run),
+        name=code(spec.folder.name),
+        title=card.title,
+        about=card.about,
+        epochs=config["epochs"],
+        run=code(spec.provenance["run"]),
         trial=code(searched["id"]),
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {number(last.get(name))} | {number(searched.get(name))} |" for name in results),
-        classes=len(store.labels),
-        baselines="\n".join(f"| {BASELINE_NAMES[name]} | {number(error)} |" for name, error in errors.items()),
-        worth=worth(last["val_loss"], baselines),
-        view=store.view.describe(),
-        view_hash=store.view.hash,
-        tokens=store.view.tokens,
-        grid=" x ".join(map(str, store.view.grid)),
-        store=code(str(store.path)),
-        train=len(store.train),
-        val=len(store.val),
-        teacher=code(store.teacher.name),
-        teacher_hash=store.teacher.sha256,
+        measured=card.measured,
+        baselines=compared,
+        use=card.use,
+        origin=card.origin,
         hyperparameters="\n".join(f"| {name} | {_cell(value)} |" for name, value in config.items()),
     )
-    with atomic_write(final.card) as temporary:
+    with atomic_write(FinalDirectory(spec.folder).card) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return card
 
 
 def code(text: str) -> str:

@@ -1,6 +1,6 @@
 """What a search found, as `summary.json`; docs/run-directory.md says what its entries mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,6 @@ from analysis.run_directory.trial_row import measures_of, trial_row
 from analysis.run_directory.trials import Trial
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
-from trainable.evaluate.baselines import Baselines
 from trainable.files import write_json
 
 
@@ -20,7 +19,7 @@ def write_summary(
     trials: Sequence[Trial],
     *,
     store: dict[str, Any],
-    baselines: Baselines,
+    baselines: Mapping[str, float],
     seed: int,
     wall_seconds: float,
     over: bool,
@@ -54,7 +53,7 @@ def write_summary(
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
         "store": store,
-        "baselines": baselines.to_dict(),
+        "baselines": dict(baselines),
         "seed": seed,
         **description,
         "trials": [
@@ -65,7 +64,7 @@ def write_summary(
         "finalists": [asdict(each) for each in finalists],
         "rung_correlations": [asdict(each) for each in comparisons.rung_correlations(trials, schedule.rung_points())],
         "seed_noise": noise and asdict(noise),
-        "pareto": against and comparisons.pareto(ranked, against),
+        "pareto": against and comparisons.pareto(ranked, against, space.task.metrics),
         "resource_trained": sum(trial.resource for trial in trials),
         "resource_without_pruning": len(trials) * schedule.full,
         "training_seconds": sum(trial.value("training_seconds") or 0.0 for trial in trials),

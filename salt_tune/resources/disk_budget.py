@@ -11,7 +11,7 @@ from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size, counted
 from trainable.errors import UserError
 from trainable.files import free_bytes
-from trainable.model.size import ModelSize
+from trainable.task import Size
 
 GB = 1e9
 BLOCK = 4096  # bytes that files are rounded up to
@@ -62,9 +62,10 @@ def most_paused(space: SearchSpace, trials: int, keep: int | None = None) -> int
 
 def disk_bound(
     space: SearchSpace,
-    sizes: Sequence[ModelSize],
+    sizes: Sequence[Size],
     held_out: Sequence[str],
     *,
+    judged: int,
     concurrent: int,
     trials: int,
     keep: int | None = None,
@@ -75,7 +76,8 @@ def disk_bound(
     Args:
         space: what is searched.
         sizes: of the models it may try; the largest counts, and there may be none that can be built.
-        held_out: names of the store's held-out clips.
+        held_out: names of the held-out clips.
+        judged: how many of them a trial is judged on.
         concurrent: trials at a time.
         trials: how many are started.
         keep: paused trials that may keep a checkpoint; None: as many as the scheduler needs.
@@ -85,12 +87,11 @@ def disk_bound(
     held = min(started, most_paused(space, trials, keep) + concurrent + 1)  # one more: the best
     largest = max((_blocks(size.checkpoint_bytes) for size in sizes), default=BLOCK)
     reports = started * len(space.schedule.report_points())
-    clips = min(len(held_out), space.evaluation.clips)
     name = max((len(clip.encode()) for clip in held_out), default=0)
     parts = {
         "checkpoints": held * largest,
         "checkpoints being written": min(started, concurrent) * largest,
-        "clip losses": reports * _blocks(clips * (name + CLIP_LOSS) + PARQUET),
+        "clip losses": reports * _blocks(judged * (name + CLIP_LOSS) + PARQUET),
         "reports": reports * REPORT + started * TRIAL + SEARCH,
     }
     limited = SCHEDULERS[space.schedule.scheduler].limits_checkpoints

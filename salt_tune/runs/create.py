@@ -15,16 +15,14 @@ from typing import Any
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.runs.lock import locked, locked_folder, sweep
-from salt_tune.runs.same_store import store_facts
 from salt_tune.runs.warm_start import remember_trial
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import dump_space
 from salt_tune.ui.format import shell_command
-from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.baselines import Baselines
 from trainable.files import atomic_write, sync_folder, write_json
+from trainable.worker import Dataset
 
 PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
 STAGING = ".salt-tune-"  # begins the names of folders that runs are made in; no run's name begins with a dot
@@ -85,9 +83,9 @@ def claimed(run: RunDirectory) -> Iterator[None]:
 def created(
     run: RunDirectory,
     space: SearchSpace,
-    store: ClipStore,
+    data: Dataset,
     settings: Mapping[str, Any],
-    baselines: Baselines,
+    baselines: Mapping[str, float],
     earlier: Sequence[Trial],
     resources: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
@@ -96,7 +94,7 @@ def created(
     Args:
         run: where to.
         space: what is searched.
-        store: the clips that trials are trained and judged on.
+        data: what trials are trained and judged on.
         settings: how it is searched: the fields of `salt_tune.controller.settings.Settings`.
         baselines: what predictors get that learned nothing.
         earlier: the trials of other runs that suggestions learn from.
@@ -110,10 +108,10 @@ def created(
         "name": run.path.name,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": [os.fsencode(word).decode(errors="backslashreplace") for word in sys.argv],
-        "store": store_facts(store),
+        "store": data.facts(),
         **describe(space),
         "space_hash": space_hash(space),
-        "baselines": baselines.to_dict(),
+        "baselines": dict(baselines),
         **settings,
         "warm_start": [remember_trial(trial) for trial in earlier],
         "resources": resources,

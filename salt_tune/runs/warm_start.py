@@ -10,17 +10,14 @@ from typing import Any
 from analysis.run_directory.events import read_trials
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from analysis.run_directory.trials import Trial, TrialState
-from salt_tune.runs.same_store import store_facts
 from salt_tune.space.sampling import fits
 from salt_tune.space.schedule import SAME_POINT
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.console import console
-from trainable.config import FIELD_NAMES
-from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
+from trainable.worker import Dataset
 
-MUST_BE_THE_SAME = ("view_hash", "teacher_sha256", "train_clips", "val_clips")  # of a store
 MAY_DIFFER = ("epochs", "seed")  # of a configuration; how long trials train is compared otherwise
 
 
@@ -87,9 +84,10 @@ def check_comparable(run_dir: Path, space: SearchSpace, facts: dict[str, Any] | 
 
 def _meaning(facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
     """What the scores of a search depend on, beside the configurations."""
-    evaluation = {f"evaluation.{name}": value for name, value in space.evaluation.to_dict().items()}
+    evaluation = {f"evaluation.{name}": value for name, value in space.evaluation.items()}
     return {
-        **{f"store.{name}": facts.get(name) for name in MUST_BE_THE_SAME},
+        "task": space.task.name,
+        **{f"store.{name}": facts.get(name) for name in space.task.same_data},
         "objective": space.objective.plain(),
         **evaluation,
         "resource": space.schedule.resource,
@@ -114,7 +112,7 @@ def _parameters(hyperparameters: dict[str, Any], space: SearchSpace) -> tuple[di
     for name, value in values.items():
         if not fits(space.parameters[name].distribution(), value):
             return values, f"{name} is not in its range"
-    for name in FIELD_NAMES:
+    for name in space.task.defaults:
         if name not in values and name not in MAY_DIFFER and hyperparameters.get(name) != space.constant(name):
             return values, f"{name} has another value, and is not searched"
     return values, None
@@ -126,11 +124,11 @@ def comparable_runs(runs: tuple[Path, ...], space: SearchSpace) -> None:
         check_comparable(path, space)
 
 
-def warm_trials(runs: tuple[Path, ...], space: SearchSpace, store: ClipStore) -> list[Trial]:
+def warm_trials(runs: tuple[Path, ...], space: SearchSpace, data: Dataset) -> list[Trial]:
     """The trials of earlier runs that this search may learn from, and a line on the console for each run."""
     trials = []
     for path in runs:
-        earlier = earlier_trials(path, store_facts(store), space)
+        earlier = earlier_trials(path, data.facts(), space)
         trials += earlier.trials
         left_out = "".join(f"; {count} left out: {why}" for why, count in earlier.left_out.items())
         console.print(f"{path}: suggestions learn from {len(earlier.trials)} of its trials{left_out}")

@@ -7,9 +7,9 @@ from typing import Any
 from salt_tune.space.corners import corners
 from salt_tune.space.parameters import Range, Scalar
 from salt_tune.space.search_space import SearchSpace, SpaceError
-from trainable.config import FIELD_NAMES, TrialConfig
 from trainable.errors import ConfigError
 from trainable.registry import nearest
+from trainable.worker import Config
 
 # Hyperparameters that a space sets in another place.
 ELSEWHERE = {"epochs": "schedule.epochs", "seed": "the flag --seed"}
@@ -23,12 +23,13 @@ def check_hyperparameters(path: Path, space: SearchSpace) -> None:
     """
     places: list[tuple[str, Mapping[str, Any]]] = [("fixed", space.fixed), ("parameters", space.parameters)]
     places += [(f"start_from[{number}]", point) for number, point in enumerate(space.start_from)]
+    known = tuple(space.task.defaults)
     for place, entries in places:
         for name in entries:
             if name in ELSEWHERE:
                 raise SpaceError(f"{path}: {place}.{name}: is set by {ELSEWHERE[name]}")
-            if name not in FIELD_NAMES:
-                raise SpaceError(f"{path}: {place}.{name}: unknown hyperparameter; {nearest(name, FIELD_NAMES)}")
+            if name not in known:
+                raise SpaceError(f"{path}: {place}.{name}: unknown hyperparameter; {nearest(name, known)}")
     for name, parameter in space.parameters.items():
         if name in space.fixed and not parameter.when:
             raise SpaceError(f"{path}: parameters.{name}: stands under fixed too; keep one of the two")
@@ -57,8 +58,8 @@ def _check_conditions(path: Path, space: SearchSpace) -> None:
 
 def _about_condition(space: SearchSpace, name: str, other: str, allowed: tuple[Scalar, ...]) -> str | None:
     """What is wrong with the condition that parameter `name` is set where `other` has one of the `allowed` values."""
-    if other not in FIELD_NAMES:
-        return f": unknown hyperparameter; {nearest(other, FIELD_NAMES)}"
+    if other not in space.task.defaults:
+        return f": unknown hyperparameter; {nearest(other, tuple(space.task.defaults))}"
     if other in ELSEWHERE:
         return f": is set by {ELSEWHERE[other]}, the same in all trials"
     condition = space.parameters.get(other)
@@ -80,7 +81,7 @@ def _either(values: tuple[Scalar, ...]) -> str:
     return " or ".join(map(repr, values))
 
 
-def check_corners(path: Path, space: SearchSpace, check: Callable[[TrialConfig], None]) -> None:
+def check_corners(path: Path, space: SearchSpace, check: Callable[[Config], None]) -> None:
     """Runs `check` on the configurations of all values, see `salt_tune.space.corners.corners`.
 
     Raises:

@@ -10,11 +10,8 @@ from typing import Any
 
 from salt_tune.space.conditions import Values
 from salt_tune.space.search_space import SearchSpace
-from trainable.config import CHECKED_TOGETHER
 
 MOST_TOGETHER = 2000  # combinations of parameters that are checked against each other; beyond that, the first
-
-SIZES = ("student_dim", "student_depth", "predictor_dim", "predictor_depth")  # the larger, the larger the model
 
 
 def corners(space: SearchSpace) -> Iterator[tuple[str, Values]]:
@@ -29,7 +26,7 @@ def corners(space: SearchSpace) -> Iterator[tuple[str, Values]]:
     alone = [(name,) for name in space.parameters]
     for place, point in _places(space):
         yield place, _fill(space, point)
-        for names in (*CHECKED_TOGETHER, *(() if point else alone)):
+        for names in (*space.task.checked_together, *(() if point else alone)):
             needed = _needed(space, names)
             if needed and (not point or _touches(space, point, [*needed, *names])):
                 options = {name: _options(space, point, name, needed, whole=name in names) for name in needed}
@@ -39,12 +36,16 @@ def corners(space: SearchSpace) -> Iterator[tuple[str, Values]]:
 
 
 def largest(space: SearchSpace) -> Iterator[Values]:
-    """Values with which the models of a search are largest: of each student, and wherever conditions part them."""
+    """Values with which the models of a search are largest: of each that is named, and wherever conditions part them.
+
+    A hyperparameter that decides on sizes by a text names a model, and all of its values are tried.
+    """
+    names = space.task.sized_by
     for _, point in _places(space):
-        needed = _needed(space, ("student", *SIZES))
-        if point and not _touches(space, point, [*needed, "student", *SIZES]):
+        needed = _needed(space, names)
+        if point and not _touches(space, point, [*needed, *names]):
             continue
-        options = {name: _options(space, point, name, needed, whole=name == "student") for name in needed}
+        options = {name: _options(space, point, name, needed, whole=_is_named(space, name)) for name in needed}
         walk = space.conditions.walk(options.__getitem__, space.conditions.unsearched(point), needed)
         for values in itertools.islice(walk, MOST_TOGETHER):
             yield _fill(space, {**point, **values})
@@ -90,6 +91,11 @@ def _options(
     for value in sorted(values, key=_size):
         alike[value is None, *(value in allowed for allowed in conditions)] = value
     return [*alike.values()]
+
+
+def _is_named(space: SearchSpace, name: str) -> bool:
+    """Whether a hyperparameter that sizes depend on is a text."""
+    return name in space.task.sized_by and any(isinstance(value, str) for value in space.parameters[name].corners())
 
 
 def _size(value: Any) -> float:

@@ -3,14 +3,15 @@
 from typing import Any
 
 from salt_tune.space.search_space import SearchSpace
-from trainable.metrics import METRICS, fields_of
+from trainable.metrics import fields_of
 
 
 def describe(space: SearchSpace) -> dict[str, Any]:
     """What is searched, by which objective and over which lengths; docs/run-directory.md has the fields."""
-    objective, schedule = space.objective, space.schedule
+    objective, schedule, metrics = space.objective, space.schedule, space.task.metrics
     return {
         "space": space.name,
+        "task": space.task.name,
         "objective": {
             "metric": objective.name,
             "mode": objective.mode,
@@ -18,8 +19,8 @@ def describe(space: SearchSpace) -> dict[str, Any]:
             "against": space.against,
         },
         "metrics": {
-            name: {"goal": metric.goal, "label": metric.label, "fields": list(fields_of(name))}
-            for name, metric in METRICS.items()
+            name: {"goal": metric.goal, "label": metric.label, "fields": list(fields_of(name, metrics))}
+            for name, metric in metrics.items()
         },
         "parameters": list(space.searched()),
         "scales": space.searched(),

@@ -1,9 +1,7 @@
-"""What a space has to do with a store and with timm: batches and masks that fit, students that can be built."""
+"""What a space has to do with its data and its models: values that fit the data, models that can be built."""
 
 import contextlib
-import itertools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,64 +9,59 @@ from salt_tune.space.checks import blame, check_corners
 from salt_tune.space.conditions import Values
 from salt_tune.space.corners import corners, largest
 from salt_tune.space.search_space import SearchSpace, SpaceError
-from trainable.config import TrialConfig
-from trainable.data.store.clip_store import ClipStore
 from trainable.errors import ConfigError, UserError
-from trainable.masking.masks import Masks
-
-MOST_BUILT = 48  # students, beside one of each name: a second's worth
+from trainable.worker import Config, Dataset
 
 Wrong = tuple[int, ConfigError] | None
 
 
-def check_store(path: Path, space: SearchSpace, store: ClipStore) -> None:
-    """Checks every value of the space, and the evaluation, against the store.
+def check_data(path: Path, space: SearchSpace, data: Dataset) -> None:
+    """Checks every value of the space, and the evaluation, against the data.
 
     Raises:
-        UserError: a batch that is too large, or a mask that leaves nothing.
+        UserError: a value does not fit, such as a batch that is too large, or a mask that leaves nothing.
     """
-    check_corners(path, space, lambda config: config.check_data(store.view, len(store.train)))
+    check_corners(path, space, lambda config: space.task.check(config, data))
     try:
-        Masks(store.view, space.evaluation.masking, space.evaluation.mask_ratio, space.evaluation.seed)
+        space.task.check_evaluation(space.evaluation, data)
     except UserError as error:
         raise UserError(f"{path}: evaluation.{error}") from error
 
 
-def check_students(path: Path, space: SearchSpace, first_wrong: Callable[[list[dict[str, Any]]], Wrong]) -> None:
-    """Checks what timm alone can tell: whether the students of the space can be built.
+def check_models(path: Path, space: SearchSpace, first_wrong: Callable[[list[Config]], Wrong]) -> None:
+    """Checks what `Task.config` cannot tell: whether the models of the space can be built.
 
     Args:
         path: file of the space.
         space: what is searched.
-        first_wrong: which configuration's student cannot be built, and why, see `trainable.ray_trainable`.
+        first_wrong: which configuration's model cannot be built, and why, see `Task.check_models`; is asked only where
+            the task says what it depends on.
 
     Raises:
         SpaceError: one cannot.
     """
-    kinds: dict[tuple[Any, ...], tuple[str, Values, TrialConfig]] = {}
+    kinds: dict[tuple[Any, ...], tuple[str, Values, Config]] = {}
+    if not space.task.built_from:
+        return
     for place, values in corners(space):
         config = space.config(values, seed=0)
-        kinds.setdefault((config.student, config.student_dim, config.student_heads), (place, values, config))
-    names = {config.student: kind for kind, (*_, config) in reversed(kinds.items())}
-    rest = [kind for kind in kinds if kind not in names.values()]
-    chosen = [kinds[kind] for kind in (*names.values(), *rest[:: math.ceil(len(rest) / MOST_BUILT) or 1])]
-    wrong = first_wrong([config.replace(student_depth=1).to_dict() for *_, config in chosen])
+        kinds.setdefault(tuple(config[name] for name in space.task.built_from), (place, values, config))
+    chosen = [*kinds.values()]
+    wrong = first_wrong([config for *_, config in chosen])
     if wrong is not None:
         place, values, _ = chosen[wrong[0]]
         raise SpaceError(f"{path}: {blame(space, place, values, wrong[1])}") from wrong[1]
 
 
-def largest_models(space: SearchSpace, seed: int) -> list[TrialConfig]:
-    """Finds for each student that the space may train the configuration with the largest predictor."""
-    found: dict[tuple[Any, ...], TrialConfig] = {}
-    for values in itertools.chain(largest(space), (values for _, values in corners(space) if not found)):
-        with contextlib.suppress(ConfigError):  # it will be a failed trial, should it be suggested
-            config = space.config(values, seed)
-            student = (config.student, config.student_dim, config.student_depth)
-            if student not in found or _predictor_weights(config) > _predictor_weights(found[student]):
-                found[student] = config
-    return list(found.values())
+def largest_models(space: SearchSpace, seed: int) -> list[Config]:
+    """Configurations of the space whose models may be the largest, see `Task.largest`."""
+    return space.task.largest(_fitting(space, largest(space), seed)) or space.task.largest(
+        _fitting(space, (values for _, values in corners(space)), seed)
+    )
 
 
-def _predictor_weights(config: TrialConfig) -> int:
-    return config.predictor_depth * config.predictor_dim**2
+def _fitting(space: SearchSpace, points: Iterator[Values], seed: int) -> Iterator[Config]:
+    """The configurations of points, without those that will be failed trials, should they be proposed."""
+    for values in points:
+        with contextlib.suppress(ConfigError):
+            yield space.config(values, seed)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from trainable.metrics import METRICS, Goal, objectives, value_in
+from trainable.metrics import METRICS, Goal, Metric, objectives, value_in
 from trainable.registry import nearest
 
 
@@ -15,13 +15,19 @@ class Objective:
 
     Attributes:
         weights: metrics and their weights; a pair is the weighted sum, with signs turned so that lower is better.
+        among: the metrics of the task.
     """
 
     weights: tuple[tuple[str, float], ...]
+    among: Mapping[str, Metric] = field(default_factory=lambda: METRICS, repr=False, compare=False)
 
     @classmethod
-    def parse(cls, entry: Any) -> "Objective":
+    def parse(cls, entry: Any, among: Mapping[str, Metric] = METRICS) -> "Objective":
         """From an entry of a search-space file: the name of a metric, or a mapping of two metrics to weights.
+
+        Args:
+            entry: as it stands there.
+            among: the metrics of the task.
 
         Raises:
             ValueError: an unknown metric, not two of them, or a weight that is not above 0.
@@ -29,11 +35,11 @@ class Objective:
         if isinstance(entry, Objective):
             return entry
         if not isinstance(entry, Mapping):
-            return cls(((_metric(entry), 1.0),))
-        weights = {_metric(name): _weight(name, weight) for name, weight in entry.items()}
+            return cls(((_metric(entry, among), 1.0),), among)
+        weights = {_metric(name, among): _weight(name, weight) for name, weight in entry.items()}
         if len(weights) != 2 or len(entry) != 2:
             raise ValueError("must be one metric, or a mapping of exactly two metrics to weights")
-        return cls(tuple(weights.items()))
+        return cls(tuple(weights.items()), among)
 
     def plain(self) -> str | dict[str, float]:
         """As it stands in a search-space file."""
@@ -55,18 +61,18 @@ class Objective:
         if not self.is_pair:
             return self.metrics[0]
         signs = {"min": "+", "max": "-"}
-        terms = [f"{signs[METRICS[metric].goal]} {weight:g} {metric}" for metric, weight in self.weights]
+        terms = [f"{signs[self.among[metric].goal]} {weight:g} {metric}" for metric, weight in self.weights]
         return " ".join(terms).removeprefix("+ ")
 
     @property
     def mode(self) -> Goal:
         """Whether a lower or a higher `value` is better; a pair is always "min"."""
-        return "min" if self.is_pair else METRICS[self.metrics[0]].goal
+        return "min" if self.is_pair else self.among[self.metrics[0]].goal
 
     @property
     def needs_probe(self) -> bool:
         """Whether it needs a metric that is computed at probe points only."""
-        return any(METRICS[metric].at == "probe" for metric in self.metrics)
+        return any(self.among[metric].at == "probe" for metric in self.metrics)
 
     def value(self, report: Mapping[str, Any]) -> float | None:
         """The metric as it was reported, or the pair's sum; None where a metric is missing or not finite."""
@@ -79,15 +85,15 @@ class Objective:
         """The number to rank by: lower is better, and infinite where a metric is missing or not finite."""
         total = 0.0
         for metric, weight in self.weights:
-            value = value_in(report, metric)
+            value = value_in(report, metric, self.among)
             if value is None:
                 return math.inf
-            total += weight * (float(value) if METRICS[metric].goal == "min" else -float(value))
+            total += weight * (float(value) if self.among[metric].goal == "min" else -float(value))
         return total
 
 
-def _metric(name: Any) -> str:
-    known = objectives()
+def _metric(name: Any, among: Mapping[str, Metric]) -> str:
+    known = objectives(among)
     aliases = {alias: metric for metric, facts in known.items() for alias in facts.aliases}
     metric = aliases.get(str(name), str(name))
     if metric not in known:

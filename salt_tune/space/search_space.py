@@ -1,6 +1,5 @@
 """`SearchSpace`: what a search varies, holds fixed, and spends; `salt_tune.space.space_file` reads one from YAML."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -12,8 +11,10 @@ from pydantic import (
     Field,
     InstanceOf,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -22,17 +23,16 @@ from salt_tune.registry import SCHEDULERS, SEARCHERS, name_in
 from salt_tune.space.conditions import Conditions
 from salt_tune.space.objective import Objective
 from salt_tune.space.parameters import Bounded, Choice, Int, Parameter, Scalar
-from salt_tune.space.schedule import Schedule
-from trainable.config import TrialConfig
+from salt_tune.space.schedule import UNITS, Schedule
 from trainable.errors import ConfigError, UserError
-from trainable.evaluate.config import EvaluationConfig
-from trainable.metrics import METRICS, costs
+from trainable.metrics import METRICS, Metric, costs
 from trainable.registry import Registry, nearest
+from trainable.task import Task, find_task
+from trainable.worker import Config
 
 MOST_TRIALS = 1_000_000
 SECTIONS = ("fixed", "parameters", "start_from", "schedule", "evaluation", "promotion")
-
-DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+DEFAULT_TASK = "salt"
 
 
 class SpaceError(UserError):
@@ -43,16 +43,36 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _evaluation(entry: Any) -> EvaluationConfig:
-    """From the entry `evaluation` of a search-space file."""
-    if isinstance(entry, EvaluationConfig):
+def _task(entry: Any) -> Task:
+    """From the entry `task` of a search-space file."""
+    if isinstance(entry, Task):
         return entry
+    try:
+        return find_task(entry)
+    except ConfigError as error:
+        raise ValueError(error.reason) from error
+
+
+def _objective(entry: Any, info: ValidationInfo) -> Objective:
+    """From the entry `objective` of a search-space file."""
+    return Objective.parse(entry, _metrics(info))
+
+
+def _evaluation(entry: Any, info: ValidationInfo) -> dict[str, Any]:
+    """From the entry `evaluation` of a search-space file."""
     if not isinstance(entry, Mapping):
         raise ValueError("must be a mapping with entries such as `clips` and `masking`")
+    task = info.data.get("task")
     try:
-        return EvaluationConfig.from_dict(entry)
+        return task.evaluation(entry) if task else {}
     except ConfigError as error:
         raise PydanticCustomError("config_error", "{message}", {"message": f".{error}"}) from error
+
+
+def _metrics(info: ValidationInfo) -> Mapping[str, Metric]:
+    """Those of the task; where it is none, that is what the user is told of."""
+    task = info.data.get("task")
+    return task.metrics if task else METRICS
 
 
 class Promotion(_Model):
@@ -67,34 +87,36 @@ class SearchSpace(_Model):
     Attributes:
         name: goes into the names of runs.
         description: a sentence for people.
-        fixed: hyperparameters that all trials share; what stands nowhere has `TrialConfig`'s default.
+        task: what is trained: a name in `trainable.registry.TASKS`, or "package.module:Class".
+        fixed: hyperparameters that all trials share; what stands nowhere has the task's default.
         parameters: hyperparameters that are searched, each after those that its `when` names.
         start_from: points to try first; what a point leaves out is drawn.
         objective: what the trials are ranked by.
         searcher: what suggests the next configuration, a name in `salt_tune.registry.SEARCHERS`.
         schedule: how long trials train, and which go on.
         against: a cost that is to be low as well; the result is then the Pareto front of the two.
-        evaluation: what the trials are judged on.
+        evaluation: what the trials are judged on, see `Task.evaluation`.
         trials: number of trials.
         promotion: the final run.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
+    task: Annotated[InstanceOf[Task], BeforeValidator(_task), PlainSerializer(lambda task: task.name)] = Field(
+        default=DEFAULT_TASK, validate_default=True
+    )
     fixed: dict[str, Scalar] = {}
     parameters: dict[str, Parameter] = {}
     start_from: tuple[dict[str, Scalar], ...] = ()
     objective: Annotated[
-        InstanceOf[Objective], BeforeValidator(Objective.parse), PlainSerializer(lambda objective: objective.plain())
-    ] = Objective.parse("val_loss")
+        InstanceOf[Objective], BeforeValidator(_objective), PlainSerializer(lambda objective: objective.plain())
+    ] = Field(default="val_loss", validate_default=True)
     searcher: Annotated[str, BeforeValidator(name_in(SEARCHERS))] = "tpe"
     schedule: Schedule = Schedule()
     against: str | None = None
-    evaluation: Annotated[
-        InstanceOf[EvaluationConfig],
-        BeforeValidator(_evaluation),
-        PlainSerializer(EvaluationConfig.to_dict),
-    ] = EvaluationConfig()
+    evaluation: Annotated[dict[str, Any], BeforeValidator(_evaluation)] = Field(
+        default_factory=dict, validate_default=True
+    )
     trials: Bounded = Field(ge=1, le=MOST_TRIALS)
     promotion: Promotion = Promotion()
 
@@ -106,12 +128,23 @@ class SearchSpace(_Model):
             return entries
         return {name: entry for name, entry in entries.items() if entry is not None or name not in SECTIONS}
 
+    @field_validator("schedule")
+    @classmethod
+    def _counts_in_what_the_task_knows(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        task = info.data.get("task")
+        if task and schedule.resource not in task.resources:
+            known = [unit for unit, resource in UNITS.items() if resource in task.resources]
+            unit = next(unit for unit, resource in UNITS.items() if resource == schedule.resource)
+            words = f".{unit} = {schedule.full:g}: trials of {task.name} are counted in {' or '.join(known)}"
+            raise PydanticCustomError("config_error", "{message}", {"message": words})
+        return schedule
+
     @field_validator("objective")
     @classmethod
     def _means_the_same_in_all_trials(cls, objective: Objective, info: ValidationInfo) -> Objective:
         searched = {*info.data.get("parameters", {}), *itertools.chain(*info.data.get("start_from", ()))}
         for metric in objective.metrics:
-            if varied := [name for name in METRICS[metric].equal_in_all_trials if name in searched]:
+            if varied := [name for name in objective.among[metric].equal_in_all_trials if name in searched]:
                 raise ValueError(
                     f"{metric} cannot be compared between trials that differ in {', '.join(varied)}; use val_loss"
                 )
@@ -120,8 +153,9 @@ class SearchSpace(_Model):
     @field_validator("against")
     @classmethod
     def _can_rank_by_two(cls, against: str | None, info: ValidationInfo) -> str | None:
-        if against is not None and against not in costs():
-            raise ValueError(nearest(against, tuple(costs())))
+        known = costs(_metrics(info))
+        if against is not None and against not in known:
+            raise ValueError(nearest(against, tuple(known)))
         schedule = info.data.get("schedule")
         chosen: list[tuple[str, Registry[Any], str | None]] = [
             ("searcher", SEARCHERS, info.data.get("searcher")),
@@ -133,7 +167,13 @@ class SearchSpace(_Model):
                 raise ValueError(f"needs a {kind} that can rank by two numbers ({able}), not {name}")
         return against
 
-    def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
+    @model_serializer(mode="wrap")
+    def _without_the_default_task(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A space that names no task says none, so that its hash stays what it was."""
+        entries: dict[str, Any] = serialize(self)
+        return {name: entry for name, entry in entries.items() if (name, entry) != ("task", DEFAULT_TASK)}
+
+    def config(self, values: Mapping[str, Any], seed: int) -> Config:
         """The configuration of a trial with these values; those whose conditions do not hold are left out.
 
         Epochs are the schedule's where it counts in epochs. Otherwise they follow from what a step of the trial costs,
@@ -142,14 +182,14 @@ class SearchSpace(_Model):
         Raises:
             ConfigError: they do not fit.
         """
-        return TrialConfig.from_dict(self._hyperparameters(values, seed))
+        return self.task.config(self._hyperparameters(values, seed))
 
-    def hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def hyperparameters(self, values: Mapping[str, Any], seed: int) -> Config:
         """All fields of `config`, even where they do not fit: then as they stand in the space."""
         try:
-            return self.config(values, seed).to_dict()
+            return self.config(values, seed)
         except ConfigError:
-            return {**DEFAULTS, **self._hyperparameters(values, seed)}
+            return {**self.task.defaults, **self._hyperparameters(values, seed)}
 
     def _hyperparameters(self, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
         active = self.conditions.active(values)
@@ -160,7 +200,7 @@ class SearchSpace(_Model):
     @property
     def conditions(self) -> Conditions:
         """The parameters, and where they are set."""
-        return Conditions(self.parameters, {**DEFAULTS, **self.fixed})
+        return Conditions(self.parameters, {**self.task.defaults, **self.fixed})
 
     def constant(self, name: str) -> Any:
         """The value of a hyperparameter that is not searched: fixed, or the default."""

@@ -1,6 +1,6 @@
 """Reads a search-space file: YAML in, a validated `SearchSpace` out, or one line that says what is wrong.
 
-The format is taught in search_spaces/README.md. Every value is tried as a `TrialConfig` before anything runs, so that
+The format is taught in search_spaces/README.md. Every value is tried as a configuration before anything runs, so that
 no trial dies of a combination that could have been refused at once.
 """
 
@@ -17,9 +17,10 @@ from salt_tune.space import yaml12
 from salt_tune.space.checks import check_corners, check_hyperparameters
 from salt_tune.space.parameters import Choice, Int, Range
 from salt_tune.space.schedule import Schedule
-from salt_tune.space.search_space import Promotion, SearchSpace, SpaceError
-from trainable.config import FIELD_NAMES
+from salt_tune.space.search_space import DEFAULT_TASK, Promotion, SearchSpace, SpaceError
+from trainable.errors import ConfigError
 from trainable.registry import nearest
+from trainable.task import find_task
 
 _SHORT = reprlib.Repr()  # of what stands in a file, which may be long, or hold itself
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
@@ -38,8 +39,9 @@ def load_space(name: str, overrides: Mapping[str, Any]) -> SearchSpace:
     """
     path = find_space(name)
     content = read_yaml(path, "`name` and `parameters`")
+    known = _hyperparameters(path, overrides.get("task", content.get("task", DEFAULT_TASK)))
     for key, value in overrides.items():
-        content = _override(path, content, key, value)
+        content = _override(path, content, key, value, known)
     space = _validated(path, content)
     check_hyperparameters(path, space)
     check_corners(path, space, lambda _: None)
@@ -116,14 +118,24 @@ def parse_value(text: str) -> Any:
         raise SpaceError(f"--set {text}: {error}") from error
 
 
-def _override(path: Path, content: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def _hyperparameters(path: Path, task: Any) -> tuple[str, ...]:
+    """The names of the hyperparameters of a task."""
+    try:
+        return tuple(find_task(task).defaults)
+    except ConfigError as error:
+        raise SpaceError(f"{path}: {error}") from error
+
+
+def _override(
+    path: Path, content: dict[str, Any], key: str, value: Any, hyperparameters: tuple[str, ...]
+) -> dict[str, Any]:
     """`content` with one entry replaced; `content` itself stays as it is."""
     first, _, rest = key.partition(".")
-    if first in FIELD_NAMES and not rest:
+    if first in hyperparameters and not rest:
         return _fix(content, first, value)
     if first not in SearchSpace.model_fields:
         raise SpaceError(
-            f"{path}: --set {key}: unknown entry; {nearest(first, (*SearchSpace.model_fields, *FIELD_NAMES))}"
+            f"{path}: --set {key}: unknown entry; {nearest(first, (*SearchSpace.model_fields, *hyperparameters))}"
         )
     return _replace(path, content, key, key, value)
 

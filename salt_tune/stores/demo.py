@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from salt_tune.ui.console import console
-from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.view import View
 
 DEMO_VIEW: Final = View(frames=8, size=48, patch=8, tubelet=2)
@@ -14,14 +13,11 @@ DEMO_CLIPS: Final = 480
 DEMO_STORE: Final = Path("stores/demo")
 
 
-def open_store(path: Path | None) -> ClipStore:
-    """Opens the store to search on; prepares the embedded default where it is meant and not there yet.
+def find_store(path: Path | None) -> Path:
+    """The store to search on; prepares the embedded default where it is meant and not there yet.
 
     Args:
         path: of the store; None: the embedded default.
-
-    Raises:
-        StoreError: no store there, an unfinished or a damaged one, or one without latents.
     """
     if path is None and not DEMO_STORE.exists():
         console.print(f"No --store given: preparing {DEMO_STORE}, {DEMO_CLIPS} videos of moving shapes.")
@@ -29,6 +25,4 @@ def open_store(path: Path | None) -> ClipStore:
         words = ["-m", "salt_tune.prepare", "--synthetic", str(DEMO_CLIPS), "--store", str(DEMO_STORE)]
         if code := subprocess.run([sys.executable, *words], check=False).returncode:
             sys.exit(code)
-    store = ClipStore.open(path or DEMO_STORE)
-    _ = store.teacher  # refuses a store without latents
-    return store
+    return path or DEMO_STORE

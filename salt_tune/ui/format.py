@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from rich.text import Text
@@ -49,6 +49,24 @@ def amount(value: float, resource: str) -> str:
 def counted(count: int, what: str) -> str:
     """Formats a number of things: 1 trial, 2 trials."""
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def progress(report: Mapping[str, Any], metrics: Collection[str]) -> str:
+    """Formats what a training has come to: "val_loss 0.4321  val_r2 0.123  210 clips/s".
+
+    Args:
+        report: of the training.
+        metrics: those to show, in this order.
+    """
+    digits = {"val_loss": ".4f", "val_r2": ".3f"}
+    known = {name: report.get(name) for name in metrics}
+    shown = [
+        f"{name} {format(value, digits[name]) if name in digits and value is not None else number(value)}"
+        for name, value in known.items()
+    ]
+    if "clips_per_second" in report:
+        shown.append(f"{report['clips_per_second']:,.0f} clips/s")
+    return "  ".join(shown)
 
 
 def byte_size(count: float) -> str:

@@ -15,15 +15,16 @@ from salt_tune.report.model_card import write_card
 from salt_tune.space.objective import Objective
 from salt_tune.ui.format import number
 from tests.contracts.packages import install
-from tests.salt_tune.made_trials import BASELINES, make_report, make_space, make_trial
+from tests.salt_tune.made_trials import BASELINES, final_spec, make_report, make_space, make_trial
 from tests.trainable.small import SMALL
 from trainable.config import FIELD_NAMES
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.dataset import StoreDataset
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
-from trainable.files import write_json
 from trainable.metrics import METRICS, computed, costs, fields_of, objectives, value_in
 from trainable.model.flops import measure_model
+from trainable.task import find_task
 from trainable.train.training import Training
 from trainable.trial.report import report_out_of_memory, train_and_report
 
@@ -142,6 +143,5 @@ def test_a_metric_that_a_package_adds_reaches_report_summary_leaderboard_and_car
 
     final = FinalDirectory(tmp_path / "final")
     final.path.mkdir()
-    write_json(final.config, {"config": training.config.to_dict()})
-    write_card(final, trial, report, store, "run", BASELINES)
+    write_card(find_task("salt"), final_spec(final, training.config), trial, report, StoreDataset(store), BASELINES)
     assert "| median_loss |" in final.card.read_text()

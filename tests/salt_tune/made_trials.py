@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.run_directory.events import ResultReported, TrialAdded, Trials
-from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.paths import FinalDirectory, RunDirectory
 from analysis.run_directory.reports import plain_report
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.space.search_space import SearchSpace
-from trainable.evaluate.baselines import Baselines
+from trainable.config import TrialConfig
+from trainable.worker import FinalSpec
 
-BASELINES = Baselines(training_mean=0.652, position_mean=0.61, nearest_visible=0.702)
+BASELINES = {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702}
 CLIPS = 64
 LR = {"type": "log_uniform", "low": 1e-5, "high": 1e-1}
 
@@ -104,3 +105,8 @@ def trained(
 def earlier(parameters: dict[str, Any], scores: dict[float, float], state: TrialState = TrialState.COMPLETE) -> Trial:
     """A trial of another search, as far as a searcher learns from it."""
     return Trial("E", parameters, {}, 0, state=state, scores=scores)
+
+
+def final_spec(final: FinalDirectory, config: TrialConfig, run: str = "run") -> FinalSpec:
+    """The final training of T0 of a run, with its results in the folder of `final`."""
+    return FinalSpec(config.to_dict(), {}, 1, final.path, 1, {"run": run, "trial": "T0", "store": "store"})

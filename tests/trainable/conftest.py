@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from tests.trainable.small import SMALL, make_plan, prepare
-from tests.trainable.trials import Fragile, make_task, make_trial, to_the_end
+from tests.trainable.trials import Fragile, make_run, make_trial, to_the_end
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
 from trainable.data.video.view import View
 from trainable.evaluate.config import EvaluationConfig
 from trainable.train.training import Training
-from trainable.trial.trial_run import Trial
+from trainable.trial.trial_run import SaltTrial
 
 MakeTraining = Callable[..., Training]
-Start = Callable[..., Trial]
+Start = Callable[..., SaltTrial]
 StoreOf = Callable[[PixelFormat, LatentFormat], ClipStore]
 
 THREE_VIEWS = View(frames=4, size=32, patch=8, tubelet=2, views=3)
@@ -72,13 +72,13 @@ def judge(store: ClipStore) -> Iterator[Fragile]:
 @pytest.fixture
 def start(store: ClipStore, judge: Fragile, tmp_path: Path) -> Iterator[Start]:
     """Starts a trial as a process of its own would; keyword arguments change its configuration."""
-    started: list[Trial] = []
+    started: list[SaltTrial] = []
 
     def make(
         known: float = 0.0, folder: Path = tmp_path, resource: dict[str, Any] | None = None, **changes: Any
-    ) -> Trial:
-        task = make_task(folder, store, **(resource or {}))
-        started.append(Trial(make_trial(known=known, **changes), task, store, lambda: judge))
+    ) -> SaltTrial:
+        run = make_run(folder, store, **(resource or {}))
+        started.append(SaltTrial(make_trial(known=known, **changes), run, store, lambda: judge))
         return started[-1]
 
     yield make

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,27 @@ from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 from tests.trainable.small import assert_equal_tensors
-from tests.trainable.trials import POINTS, clip_losses, make_task, make_trial, told
+from tests.trainable.trials import POINTS, clip_losses, make_run, make_trial, told
 from trainable.data.store.clip_store import ClipStore
-from trainable.ray_trainable import VJepaTrainable
+from trainable.ray_trainable import TaskTrainable
+from trainable.worker import RunSpec, TrialSpec
 
-Actor = Callable[..., VJepaTrainable]
+Actor = Callable[..., TaskTrainable]
+
+
+def told_by_ray(trial: TrialSpec, run: RunSpec) -> dict[str, Any]:
+    """What Ray hands over."""
+    return {"trial": asdict(trial), "run": asdict(run)}
 
 
 @pytest.fixture
 def actor(tmp_path: Path, store: ClipStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Actor]:
     """Starts actors with a trial; files of all trials go to `tmp_path`."""
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "ray"))
-    started: list[VJepaTrainable] = []
+    started: list[TaskTrainable] = []
 
-    def make(trial: dict[str, Any]) -> VJepaTrainable:
-        started.append(VJepaTrainable({"trial": trial, "task": make_task(tmp_path, store)}))
+    def make(trial: TrialSpec) -> TaskTrainable:
+        started.append(TaskTrainable(told_by_ray(trial, make_run(tmp_path, store))))
         return started[-1]
 
     yield make
@@ -48,20 +55,20 @@ def test_a_result_has_what_schedulers_ask_for(actor: Actor) -> None:
 
 
 def test_trials_take_turns_in_one_actor_and_are_as_if_alone(actor: Actor, tmp_path: Path, store: ClipStore) -> None:
-    task = make_task(tmp_path, store)
+    run = make_run(tmp_path, store)
     trials = {"T0": make_trial("T0"), "T1": make_trial("T1", predictor_depth=2, batch_size=4)}
     running, paused, reports = actor(trials["T0"]), {}, {name: [] for name in trials}  # type: ignore[var-annotated]
     for turn in range(2 * len(POINTS)):
         name = f"T{turn % 2}"
         if turn:
-            assert running.reset({"trial": trials[name], "task": task})
+            assert running.reset(told_by_ray(trials[name], run))
         if name in paused:  # Ray knows nothing newer than what it started with, but for its own checkpoint
             running.restore(paused[name])
         reports[name].append(running.train()["report"])
         paused[name] = running.save()
 
     for name, trial in trials.items():
-        alone = actor({**trial, "id": f"{name}-alone"})
+        alone = actor(replace(trial, id=f"{name}-alone"))
         expected = [alone.train()["report"] for _ in POINTS]
         assert [told(report) for report in reports[name]] == [{**told(report), "trial": name} for report in expected]
         assert clip_losses(tmp_path, name) == clip_losses(tmp_path, f"{name}-alone")
@@ -93,42 +100,43 @@ def test_what_another_process_could_not_do_either_is_a_result(actor: Actor, tmp_
     first = running.train()
     damaged = tmp_path / "checkpoints" / "T1.safetensors"
     damaged.write_bytes(b"cut off")
-    assert running.reset({"trial": make_trial("T1"), "task": make_task(tmp_path, store)})
+    assert running.reset(told_by_ray(make_trial("T1"), make_run(tmp_path, store)))
     result = running.train()
     assert (result["status"], result["resource"], result["done"]) == ("failed", 0.0, True)
     assert result["report"]["error"].startswith(f"{damaged}: ")
-    assert running.reset({"trial": make_trial("T2"), "task": make_task(tmp_path, store)})
+    assert running.reset(told_by_ray(make_trial("T2"), make_run(tmp_path, store)))
     assert running.train()["val_loss"] == first["val_loss"]
 
 
 def test_hyperparameters_that_do_not_fit_are_a_result_of_the_first_and_of_later_trials(
     actor: Actor, tmp_path: Path, store: ClipStore
 ) -> None:
-    wrong = make_trial("T0")
-    wrong["hyperparameters"] |= {"predictor_dim": 100}
+    fits = make_trial("T0")
+    wrong = replace(fits, config={**fits.config, "predictor_dim": 100})
     running = actor(wrong)
     for _ in range(2):
         result = running.train()
         assert (result["status"], result["resource"], result["done"]) == ("failed", 0.0, True)
         assert result["report"]["error"].startswith("predictor_dim = 100: must be divisible by 64 (a head), such as")
-        assert running.reset({"trial": make_trial("T1"), "task": make_task(tmp_path, store)})
+        assert running.reset(told_by_ray(make_trial("T1"), make_run(tmp_path, store)))
         assert running.train()["status"] == "running"
-        assert running.reset({"trial": {**wrong, "id": "T2"}, "task": make_task(tmp_path, store)})
+        assert running.reset(told_by_ray(replace(wrong, id="T2"), make_run(tmp_path, store)))
 
 
 # In one actor, with 600 MB of memory: a trial that fits; one whose weights fit, but not their gradients and moments;
 # one whose weights do not; then one that fits again.
 CROWDED = """
 import json, resource, sys
+from dataclasses import asdict
 from pathlib import Path
-from tests.trainable.trials import make_task, make_trial
+from tests.trainable.trials import make_run, make_trial
 from trainable.data.store.clip_store import ClipStore
-from trainable.ray_trainable import VJepaTrainable
+from trainable.ray_trainable import TaskTrainable
 import ray.tune.trainable.trainable as ray_trainable
 
 ray_trainable.DEFAULT_STORAGE_PATH = sys.argv[2]
-task = make_task(Path(sys.argv[2]), ClipStore.open(sys.argv[1]))
-actor = VJepaTrainable({"trial": make_trial("first"), "task": task})
+run = asdict(make_run(Path(sys.argv[2]), ClipStore.open(sys.argv[1])))
+actor = TaskTrainable({"trial": asdict(make_trial("first")), "run": run})
 results = [actor.train()]
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData:")) << 10
 resource.setrlimit(resource.RLIMIT_DATA, (used + 600 * 2**20,) * 2)
@@ -137,7 +145,7 @@ for name, changes in {
     "in the model": {"predictor_dim": 16384},
     "last": {},
 }.items():
-    assert actor.reset({"trial": make_trial(name, **changes), "task": task})
+    assert actor.reset({"trial": asdict(make_trial(name, **changes)), "run": run})
     results.append(actor.train())
 actor.stop()
 kept = ("trial", "status", "resource", "done", "val_loss")

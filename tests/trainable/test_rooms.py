@@ -14,7 +14,11 @@ MODULES = sorted(
 )
 LIGHT = [
     "trainable",
-    "trainable.trial.budget",
+    "trainable.budget",
+    "trainable.fields",
+    "trainable.salt",
+    "trainable.task",
+    "trainable.worker",
     "trainable.config",
     "trainable.data.store.codecs",
     "trainable.data.build.copies",

@@ -78,16 +78,16 @@ PROGRAM = """
 import contextlib, json, os, sys, traceback
 from pathlib import Path
 import torch
-from tests.trainable.trials import make_task, make_trial
+from tests.trainable.trials import make_run, make_trial
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.evaluator import Evaluator
 from trainable.evaluate.config import EvaluationConfig
-from trainable.trial.trial_run import Trial
+from trainable.trial.trial_run import SaltTrial
 
 torch.set_num_threads(1)
 disk, store = Path("disk"), ClipStore.open(sys.argv[1])
 evaluator = Evaluator(store, EvaluationConfig(clips=8, probe_clips=8))
-start = lambda: Trial(make_trial(), make_task(disk, store), store, lambda: evaluator)
+start = lambda: SaltTrial(make_trial(), make_run(disk, store), store, lambda: evaluator)
 trial = start()
 first = trial.next_report()
 with contextlib.suppress(OSError):

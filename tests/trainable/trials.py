@@ -7,10 +7,12 @@ import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
 from tests.trainable.small import SMALL, assert_equal_tensors
+from trainable.budget import Budget
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.evaluator import Evaluator
 from trainable.evaluate.judged import Judgeable, Judged
-from trainable.trial.trial_run import Trial
+from trainable.trial.trial_run import SaltTrial
+from trainable.worker import RunSpec, TrialSpec
 
 POINTS = [0.5, 1.0, 1.75, 2.0]  # epochs: steps 2, 4, 7 and 8 of 8
 
@@ -19,22 +21,23 @@ CLOCKED = {"clips_per_second", "waiting_share", "computing_share", "evaluating_s
            "step_seconds", "peak_rss_gb", "time"}  # fmt: skip
 
 
-def make_task(folder: Path, store: ClipStore, **resource: Any) -> dict[str, Any]:
-    """A task whose trials leave their files in `folder`; `resource` changes fields of the budget."""
-    return {
-        "store": str(store.path),
-        "evaluation": {"clips": 8, "probe_clips": 8},
-        "resource": {"kind": "epoch", "full": 2.0, "points": POINTS, "probe_points": [1.0, 2.0], **resource},
-        "checkpoints": str(folder / "checkpoints"),
-        "clip_losses": str(folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),
-        "threads": 1,
-        "device": "cpu",
-    }
+def make_run(folder: Path, store: ClipStore, **budget: Any) -> RunSpec:
+    """A run whose trials leave their files in `folder`; `budget` changes fields of theirs."""
+    return RunSpec(
+        task="salt",
+        data=str(store.path),
+        evaluation={"clips": 8, "probe_clips": 8},
+        budget=Budget(**{"kind": "epoch", "full": 2.0, "points": POINTS, "probe_points": [1.0, 2.0], **budget}),
+        checkpoints=str(folder / "checkpoints"),
+        clip_losses=str(folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),
+        threads=1,
+        device="cpu",
+    )
 
 
-def make_trial(name: str = "T0", known: float = 0.0, **changes: Any) -> dict[str, Any]:
+def make_trial(name: str = "T0", known: float = 0.0, **changes: Any) -> TrialSpec:
     """A trial of the small configuration with some `changes`."""
-    return {"id": name, "hyperparameters": SMALL.replace(**changes).to_dict(), "known": known}
+    return TrialSpec(name, SMALL.replace(**changes).to_dict(), known)
 
 
 def told(report: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def checkpoint_of(folder: Path) -> Path:
     return folder / "checkpoints" / "T0.safetensors"
 
 
-def to_the_end(trial: Trial) -> list[dict[str, Any]]:
+def to_the_end(trial: SaltTrial) -> list[dict[str, Any]]:
     """All reports that are left."""
     reports = [trial.next_report()]
     while reports[-1]["status"] == "running":

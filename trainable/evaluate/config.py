@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
 
-from trainable.config import TrialConfig, as_type, check_names
+from trainable.config import TrialConfig
 from trainable.errors import ConfigError
+from trainable.fields import as_type, check_names
 
 
 @dataclass(frozen=True)
@@ -53,5 +54,5 @@ class EvaluationConfig:
         Raises:
             ConfigError: an unknown field, or one that does not fit.
         """
-        check_names(values, tuple(field.name for field in fields(cls)), "unknown entry")
+        check_names(values, (field.name for field in fields(cls)), "unknown entry")
         return cls(**values)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from trainable.task import Size
+
 
 @dataclass(frozen=True)
-class ModelSize:
+class ModelSize(Size):
     """What a configuration costs.
 
     Attributes:
@@ -17,4 +19,3 @@ class ModelSize:
     student_parameters: int
     predictor_parameters: int
     tflop_per_step: float
-    checkpoint_bytes: int

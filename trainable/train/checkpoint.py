@@ -2,14 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from trainable.errors import CheckpointError
 from trainable.files import atomic_write
-from trainable.train.training import Training
+
+
+class Training(Protocol):
+    """What has a state to be saved; `trainable.train.training.Training` is one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that goes on from here needs: `tensors` by name, and `numbers` that are plain JSON."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave.
+
+        Raises:
+            CheckpointError: it belongs to another training.
+        """
+        ...
 
 
 def save_checkpoint(path: Path, training: Training, note: dict[str, Any] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""A training as a trial: budget, reports, pauses, and the run to the end."""
+"""A training as a trial: reports, pauses, and the run to the end."""

@@ -3,14 +3,52 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import torch
+
+from trainable.config import TrialConfig
+from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
+from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
+from trainable.model.encoder import save_encoder
 from trainable.model.flops import measure_model
 from trainable.train.checkpoint import load_checkpoint, save_checkpoint
 from trainable.train.training import Training
 from trainable.trial.report import train_and_report
+from trainable.worker import FinalSpec, Report
+
+
+class SaltFinal:
+    """The final training of a promoted trial, which ends with its encoder; see `trainable.worker.FinalRun`.
+
+    Args:
+        spec: how it is trained.
+        store: the clip store.
+    """
+
+    def __init__(self, spec: FinalSpec, store: ClipStore) -> None:
+        torch.set_num_threads(spec.threads)
+        self._spec, self._config = spec, TrialConfig.from_dict(spec.config)
+        self._training = Training(self._config, store)
+        self._evaluator = Evaluator(store, EvaluationConfig(**spec.evaluation), device=self._training.device)
+
+    def train(self, on_report: Callable[[Report], None], stop: Event) -> Report | None:
+        """See `FinalRun`; `stop` is obeyed after each step."""
+        spec, training = self._spec, self._training
+        training.stop = stop
+        last = run_to_end(training, self._evaluator, spec.checkpoint, spec.reports_per_epoch, on_report)
+        if last is not None:
+            provenance = {**spec.provenance, "val_loss": last["val_loss"], "val_r2": last["val_r2"]}
+            save_encoder(spec.folder, training.model.student, self._config, training.store.view, provenance)
+        return last
+
+    def close(self) -> None:
+        """See `FinalRun`."""
+        self._training.close()
+        self._evaluator.close()
 
 
 def run_to_end(

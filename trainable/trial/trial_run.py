@@ -30,19 +30,19 @@ from trainable.model.size import ModelSize
 from trainable.train.checkpoint import load_checkpoint, read_note, save_checkpoint
 from trainable.train.step_time import measure_step_seconds
 from trainable.train.training import Training
-from trainable.trial.budget import Budget
 from trainable.trial.report import report_out_of_memory, train_and_report
+from trainable.worker import RunSpec, TrialSpec
 
 
-class Trial:
+class SaltTrial:
     """Reports of one trial, one after the other; nothing is read or built before the first is asked for.
 
     What a step costs is settled once, when the trial starts, and kept in its checkpoint with the report: the number of
     steps never changes, and the schedules stretch over all of them.
 
     Args:
-        trial: `id`, `hyperparameters` and `known`, see `trainable.ray_trainable`.
-        task: what all trials share, see there.
+        trial: what is trained.
+        run: what all trials share.
         store: the clip store.
         evaluator: gives the judge that all trials of this process share.
 
@@ -51,16 +51,11 @@ class Trial:
         known: the last resource point that the search has the report of; 0 where it has none.
     """
 
-    def __init__(
-        self, trial: dict[str, Any], task: dict[str, Any], store: ClipStore, evaluator: Callable[[], Evaluator]
-    ) -> None:
-        self.id: str = trial["id"]
-        self.known: float = trial["known"]
-        self._hyperparameters: dict[str, Any] = trial["hyperparameters"]
-        self._budget = Budget(**task["resource"])
-        self._checkpoint = Path(task["checkpoints"]) / f"{self.id}.safetensors"
-        self._clip_losses: str = task["clip_losses"]
-        self._device = torch.device(task["device"])
+    def __init__(self, trial: TrialSpec, run: RunSpec, store: ClipStore, evaluator: Callable[[], Evaluator]) -> None:
+        self.id, self.known = trial.id, trial.known
+        self._values, self._run, self._budget = trial.config, run, run.budget
+        self._checkpoint = run.checkpoint(trial.id)
+        self._device = torch.device(run.device)
         self._store, self._evaluator = store, evaluator
         self._cost: float | None = None  # of a step, once the trial has started
         self._last: dict[str, Any] = {}  # the last report, also of a process before this one
@@ -132,7 +127,7 @@ class Trial:
 
     @cached_property
     def _config(self) -> TrialConfig:
-        return TrialConfig.from_dict(self._hyperparameters)
+        return TrialConfig.from_dict(self._values)
 
     @cached_property
     def _size(self) -> ModelSize:
@@ -170,22 +165,19 @@ class Trial:
         report = {name: value for name, value in self._last.items() if name != "resource"}
         if probe and not computed("probe").keys() <= report.keys():
             report |= measure(self._evaluator().judge(training), "probe")
-        before, path = self._losses_path(self._last["resource"]), self._losses_path(point)
+        before, path = (self._run.losses(self.id, resource) for resource in (self._last["resource"], point))
         if path != before:
             with _disk_errors(path), atomic_write(path) as temporary:
                 shutil.copyfile(before, temporary)
         return report
 
     def _write_clip_losses(self, point: float, judged: Judged) -> None:
-        path = self._losses_path(point)
+        path = self._run.losses(self.id, point)
         losses = pa.array(judged.clip_losses, pa.float32())
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as temporary:
                 pq.write_table(pa.table({"clip": self._evaluator().clip_ids, "loss": losses}), temporary)
-
-    def _losses_path(self, point: float) -> Path:
-        return Path(self._clip_losses.format(trial=self.id, resource=point))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path: Path) -> RunDirectory:
     """A run that has begun."""
     begun = RunDirectory(tmp_path)
-    asked = {"format_version": FORMAT_VERSION, "baselines": BASELINES.to_dict(), "seed": 0, "store": STORE}
+    asked = {"format_version": FORMAT_VERSION, "baselines": BASELINES, "seed": 0, "store": STORE}
     begun.manifest.write_text(json.dumps({**asked, **describe(WORLD.space)}))
     return begun
 

@@ -1,7 +1,6 @@
 """The model card is Markdown that says what it means, whatever runs, stores and folders are called."""
 
 import ast
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from markdown_it.token import Token
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
 from salt_tune.report.model_card import code, write_card
+from tests.salt_tune.made_trials import BASELINES, final_spec
 from tests.small_store import build_store
 from tests.trainable.small import SMALL
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.baselines import Baselines
+from trainable.data.store.dataset import StoreDataset
+from trainable.task import find_task
 
 NAMES = [
     "plain",
@@ -57,10 +58,10 @@ def test_names_of_any_kind_leave_the_card_whole(name: str, made: Path, tmp_path:
     store = ClipStore.open(shutil.copytree(made, tmp_path / name / "store"))
     final = FinalDirectory(tmp_path / name / "T0-2epochs")
     final.path.mkdir()
-    final.config.write_text(json.dumps({"config": {**SMALL.to_dict(), "student": name}}), encoding="utf-8")
     measures: dict[str, Any] = {"val_loss": 0.5, "val_r2": 0.2, "probe_top1": None, "effective_rank": 3.0}
     last = {**measures, "student_parameters": 1000}
-    write_card(final, {"id": "T0", "epochs": 2, **measures}, last, store, name, Baselines(1.0, 0.9, 0.8))
+    spec = final_spec(final, SMALL.replace(student=name), run=name)
+    write_card(find_task("salt"), spec, {"id": "T0", "epochs": 2, **measures}, last, StoreDataset(store), BASELINES)
     text = final.card.read_text(encoding="utf-8")
     assert [printable(line) for line in text.split("\n")] == text.split("\n")
     tokens = tokens_of(text)

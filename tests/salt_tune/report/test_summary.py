@@ -1,6 +1,5 @@
 """The end of a search: what summary.json holds, what the console says of it, and what the card of its encoder does."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from salt_tune.report.model_card import write_card
 from salt_tune.report.summary import write_summary
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
-from tests.salt_tune.made_trials import BASELINES, make_report, make_space, make_trial, trained
+from tests.salt_tune.made_trials import BASELINES, final_spec, make_report, make_space, make_trial, trained
 from tests.small_store import build_store
 from trainable.config import TrialConfig
-from trainable.evaluate.baselines import Baselines
+from trainable.data.store.dataset import StoreDataset
+from trainable.evaluate.baselines import BASELINE_NAMES
+from trainable.task import find_task
 
 FIRST_LOSSES = (0.60, 0.55, 0.70, 0.58, 0.65)
 
@@ -222,7 +223,10 @@ def test_equal_scores_rank_nothing(run: RunDirectory, capsys: pytest.CaptureFixt
 
 
 def test_a_loss_that_is_lower_by_nothing_is_no_better() -> None:
-    assert worth(0.61 * 0.9999, BASELINES) == "not better than the mean per position, which takes no training"
+    assert (
+        worth(0.61 * 0.9999, BASELINES, BASELINE_NAMES)
+        == "not better than the mean per position, which takes no training"
+    )
 
 
 def test_the_interval_is_said_to_be_of_the_loss_where_that_is_not_the_objective(
@@ -381,19 +385,20 @@ def test_a_parameter_that_was_not_set_leaves_a_gap(run: RunDirectory, capsys: py
     assert starting(printed(run, summarize(run, space, searched), capsys), "1     T0").split()[2] == "-"
 
 
-def test_a_loss_stands_against_the_best_baseline() -> None:
-    assert worth(0.61 * 0.5, BASELINES) == "50.0% below the best of them"
-    assert worth(0.5, Baselines(0.4, 0.6, 0.7)).startswith("not better than the training mean")
-    assert without_learning(Baselines(11.5, 11.5, 11.5)).count("11.5000") == 3
+def test_a_loss_stands_against_the_best_reference() -> None:
+    assert worth(0.61 * 0.5, BASELINES, BASELINE_NAMES) == "50.0% below the best of them"
+    others = {"training_mean": 0.4, "position_mean": 0.6}
+    assert worth(0.5, others, BASELINE_NAMES).startswith("not better than the training mean")
+    assert without_learning({"training_mean": 11.5, "own": 11.5}, BASELINE_NAMES).endswith("11.5000, own 11.5000")
 
 
 def test_the_card_says_what_a_loss_is_worth(tmp_path: Path, videos: Path) -> None:
     final = RunDirectory(tmp_path / "run").final("T0", 4)
     final.path.mkdir(parents=True)
-    final.config.write_text(json.dumps({"config": TrialConfig(epochs=4).to_dict()}))
     last = {"val_loss": 0.305, "val_r2": 0.5, "effective_rank": 7.0, "student_parameters": 1000}
     searched = {"id": "T0", "epochs": 2.0, "val_loss": 0.5, "val_r2": 0.2, "probe_top1": None, "effective_rank": None}
-    write_card(final, searched, last, build_store(tmp_path / "store", videos), "run", BASELINES)
+    data = StoreDataset(build_store(tmp_path / "store", videos))
+    write_card(find_task("salt"), final_spec(final, TrialConfig(epochs=4)), searched, last, data, BASELINES)
     card = final.card.read_text()
     assert "| training mean | 0.652 |\n| mean per position | 0.61 |\n| nearest visible token | 0.702 |\n" in card
     assert "the val_loss of this encoder and its predictor is 50.0% below the best of them." in card

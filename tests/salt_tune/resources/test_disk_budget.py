@@ -17,10 +17,10 @@ from salt_tune.schedulers.asha import Asha
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.driving import prune_all
 from trainable.errors import UserError
-from trainable.model.size import ModelSize
+from trainable.task import Size
 
 CLIPS = [f"clip-{number:06d}" for number in range(100)]
-SIZES = [ModelSize(1, 1, 1.0, 10_000_000), ModelSize(2, 2, 1.0, 50_000_000)]
+SIZES = [Size(10_000_000), Size(50_000_000)]
 
 
 def space_of(trials: int = 24, **schedule: Any) -> SearchSpace:
@@ -95,15 +95,15 @@ def test_who_is_paused(schedule: dict[str, Any], keep: int | None, paused: int) 
 
 def test_the_bound_adds_up() -> None:
     space = space_of(scheduler="asha", epochs=3, first_rung=1, reports=12)
-    bound = disk_bound(space, SIZES, CLIPS, concurrent=2, trials=24)
+    bound = disk_bound(space, SIZES, CLIPS, judged=100, concurrent=2, trials=24)
     assert bound.checkpoints == 24
     assert 0 <= bound.checkpoint_bytes - 50_000_000 < 4096
     assert bound.parts["checkpoints"] == 24 * bound.checkpoint_bytes
     assert bound.parts["checkpoints being written"] == 2 * bound.checkpoint_bytes
     assert bound.bytes_total == sum(bound.parts.values())
-    alone = disk_bound(space, SIZES, CLIPS, concurrent=4, trials=1)
+    alone = disk_bound(space, SIZES, CLIPS, judged=100, concurrent=4, trials=1)
     assert (alone.checkpoints, alone.parts["checkpoints being written"]) == (1, alone.checkpoint_bytes)
-    again = disk_bound(space, SIZES, CLIPS, concurrent=2, trials=24, replicates=6)
+    again = disk_bound(space, SIZES, CLIPS, judged=100, concurrent=2, trials=24, replicates=6)
     assert again.checkpoints == 24 + 3 and again.parts["clip losses"] > bound.parts["clip losses"]
 
 
@@ -125,7 +125,7 @@ def test_keeping_fewer_fits(limit: float, keep: int, concurrent: int) -> None:
     space = space_of(scheduler="freeze_thaw")
 
     def bound(keep: int) -> DiskBound:
-        return disk_bound(space, SIZES, CLIPS, concurrent=concurrent, trials=24, keep=keep)
+        return disk_bound(space, SIZES, CLIPS, judged=100, concurrent=concurrent, trials=24, keep=keep)
 
     fits = keep_for_limit(bound(keep), limit)
     if fits >= 0:

@@ -14,7 +14,7 @@ from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import STAGING, claimed, created, new_run
 from tests.conftest import ROOT
 from tests.salt_tune.made_trials import BASELINES, make_space
-from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.dataset import StoreDataset
 from trainable.errors import UserError
 
 STARTER = """
@@ -25,9 +25,9 @@ from analysis.run_directory.paths import RunDirectory
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import claimed, created, new_run
 from tests.salt_tune.made_trials import BASELINES, make_space
-from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.dataset import StoreDataset
 from trainable.errors import UserError
-runs, store, space = Path(sys.argv[1]), ClipStore.open(sys.argv[2]), make_space()
+runs, store, space = Path(sys.argv[1]), StoreDataset.open(sys.argv[2]), make_space()
 print("ready", flush=True)
 for line in sys.stdin:
     name, seconds = line.split()
@@ -64,8 +64,8 @@ class Starter:
         return self.process.stdout.readline().removesuffix("\n")
 
 
-def begin(run: RunDirectory, store: ClipStore) -> dict[str, Any]:
-    with claimed(run), created(run, make_space(), store, asdict(Settings()), BASELINES, [], {}) as manifest:
+def begin(run: RunDirectory, dataset: StoreDataset) -> dict[str, Any]:
+    with claimed(run), created(run, make_space(), dataset, asdict(Settings()), BASELINES, [], {}) as manifest:
         return manifest
 
 
@@ -86,31 +86,31 @@ def test_of_many_searches_of_one_name_one_begins(tmp_path: Path, store_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"same-{number}" for number in range(TRIES))
 
 
-def test_no_name_costs_another_run_its_folder(tmp_path: Path, store: ClipStore) -> None:
+def test_no_name_costs_another_run_its_folder(tmp_path: Path, dataset: StoreDataset) -> None:
     for name in ("first.partial", "first.tmp", "first", "first.lock"):
         run = new_run(tmp_path, name, make_space())
-        begin(run, store)
+        begin(run, dataset)
         (run.path / "precious").touch()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "first.lock", "first.partial", "first.tmp"]
     assert all((path / "precious").exists() for path in tmp_path.iterdir())
 
 
-def test_a_run_is_open_to_those_whom_the_umask_lets_in(tmp_path: Path, store: ClipStore) -> None:
+def test_a_run_is_open_to_those_whom_the_umask_lets_in(tmp_path: Path, dataset: StoreDataset) -> None:
     run = new_run(tmp_path, "first", make_space())
-    begin(run, store)
+    begin(run, dataset)
     (tmp_path / "plain").mkdir()
     assert run.path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_this_process_has_the_lock_from_before_there_is_a_run(tmp_path: Path, store: ClipStore) -> None:
+def test_this_process_has_the_lock_from_before_there_is_a_run(tmp_path: Path, dataset: StoreDataset) -> None:
     run = new_run(tmp_path, "first", make_space())
-    with claimed(run), created(run, make_space(), store, asdict(Settings()), BASELINES, [], {}):
+    with claimed(run), created(run, make_space(), dataset, asdict(Settings()), BASELINES, [], {}):
         assert run.lock.read_text() == f"{os.getpid()}\n"
         assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["first"]
 
 
-def test_what_a_killed_beginning_left_goes_with_the_next(tmp_path: Path, store: ClipStore) -> None:
-    dead = Starter(tmp_path, store.path)
+def test_what_a_killed_beginning_left_goes_with_the_next(tmp_path: Path, dataset: StoreDataset) -> None:
+    dead = Starter(tmp_path, dataset.path)
     assert dead.hear() == "ready"
     dead.tell("first", 60)
     while not (tmp_path / ".first.lock").exists():
@@ -120,17 +120,17 @@ def test_what_a_killed_beginning_left_goes_with_the_next(tmp_path: Path, store: 
     half = tmp_path / f"{STAGING}half"
     (half / "run").mkdir(parents=True)
     (half / "lock").touch()
-    begin(new_run(tmp_path, "first", make_space()), store)
+    begin(new_run(tmp_path, "first", make_space()), dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
-def test_a_beginning_that_fails_leaves_nothing(tmp_path: Path, store: ClipStore) -> None:
+def test_a_beginning_that_fails_leaves_nothing(tmp_path: Path, dataset: StoreDataset) -> None:
     run = new_run(tmp_path / "new" / "runs", "first", make_space())
     with pytest.raises(KeyboardInterrupt), claimed(run):
         raise KeyboardInterrupt
     cannot_be_written = {"concurrent": {1}}
     with pytest.raises(TypeError), claimed(run):
-        created(run, make_space(), store, asdict(Settings()), BASELINES, [], cannot_be_written).__enter__()
+        created(run, make_space(), dataset, asdict(Settings()), BASELINES, [], cannot_be_written).__enter__()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,9 +143,9 @@ def test_a_name_that_no_run_can_have(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a: b", "über", "it's", "a b", "{holder}", "x" * 200])
-def test_names_are_free_otherwise(tmp_path: Path, store: ClipStore, name: str) -> None:
+def test_names_are_free_otherwise(tmp_path: Path, dataset: StoreDataset, name: str) -> None:
     run = new_run(tmp_path, name, make_space())
-    begin(run, store)
+    begin(run, dataset)
     assert read_manifest(run)["name"] == name
     with pytest.raises(UserError) as refused:
         new_run(tmp_path, name, make_space())

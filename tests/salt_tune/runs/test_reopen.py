@@ -9,26 +9,25 @@ from analysis.errors import RunError
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory, read_manifest
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import claimed, created, new_run
-from salt_tune.runs.reopen import remember_store, reopen
-from salt_tune.runs.same_store import store_facts
+from salt_tune.runs.reopen import remember_data, reopen
 from tests.salt_tune.made_trials import BASELINES, make_space
-from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.dataset import StoreDataset
 from trainable.errors import UserError
 
 
 @pytest.fixture
-def run(tmp_path: Path, store: ClipStore) -> RunDirectory:
+def run(tmp_path: Path, dataset: StoreDataset) -> RunDirectory:
     """A run that has begun."""
     begun = new_run(tmp_path, "first", make_space())
-    with claimed(begun), created(begun, make_space(), store, asdict(Settings()), BASELINES, [], {}):
+    with claimed(begun), created(begun, make_space(), dataset, asdict(Settings()), BASELINES, [], {}):
         return begun
 
 
-def test_a_store_that_was_moved_is_remembered(tmp_path: Path, run: RunDirectory, store: ClipStore) -> None:
-    (tmp_path / "moved").symlink_to(store.path)
+def test_a_store_that_was_moved_is_remembered(tmp_path: Path, run: RunDirectory, dataset: StoreDataset) -> None:
+    (tmp_path / "moved").symlink_to(dataset.path)
     manifest, _, found = reopen(run, tmp_path / "moved")
-    assert remember_store(run, manifest, found) == read_manifest(run)
-    assert read_manifest(run)["store"] == {**store_facts(store), "path": str(tmp_path / "moved")}
+    assert remember_data(run, manifest, found) == read_manifest(run)
+    assert read_manifest(run)["store"] == {**dataset.facts(), "path": str(tmp_path / "moved")}
     assert reopen(run)[2].path == tmp_path / "moved"
 
 

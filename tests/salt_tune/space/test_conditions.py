@@ -74,14 +74,14 @@ def test_what_is_not_set_has_its_default_and_asks_for_no_draw(space: SearchSpace
     assert drawn == ["predictor_depth"]
     assert values == {"predictor_dim": 64, "predictor_depth": 6, "beta1": 0.8}
     config = space.config({**values, "warmup": 0.15, "predictor_num_heads": 6}, seed=0)
-    assert (config.predictor_num_heads, config.warmup, config.beta1) == (None, TrialConfig().warmup, 0.8)
+    assert (config["predictor_num_heads"], config["warmup"], config["beta1"]) == (None, TrialConfig().warmup, 0.8)
 
 
 def test_what_is_not_set_has_its_fixed_value(tmp_path: Path) -> None:
     path = str(write(tmp_path, put("fixed.predictor_depth", 3)(content())))
     space = load_space(path, {})
-    assert space.config({"predictor_dim": 64, "predictor_depth": 4}, seed=0).predictor_depth == 4
-    assert space.config({"predictor_dim": 96, "predictor_num_heads": 3}, seed=0).predictor_depth == 3
+    assert space.config({"predictor_dim": 64, "predictor_depth": 4}, seed=0)["predictor_depth"] == 4
+    assert space.config({"predictor_dim": 96, "predictor_num_heads": 3}, seed=0)["predictor_depth"] == 3
 
 
 @pytest.mark.parametrize(

@@ -81,4 +81,4 @@ def test_what_makes_a_model_smaller_does_not_hide_where_it_is_largest(tmp_path: 
     path = write(tmp_path, {"name": "two", "fixed": {"predictor_depth": 2}, "parameters": parameters, "trials": 2})
     space = load_space(str(path), {})
     configs = [space.config(values, seed=0) for values in largest(space)]
-    assert {(config.predictor_dim, config.predictor_depth) for config in configs} == {(64, 24), (512, 2)}
+    assert {(config["predictor_dim"], config["predictor_depth"]) for config in configs} == {(64, 24), (512, 2)}

@@ -9,7 +9,7 @@ from salt_tune.space import feasibility
 from salt_tune.space.search_space import SearchSpace, SpaceError
 from salt_tune.space.space_file import load_space
 from tests.salt_tune.space_files import content, write
-from trainable.ray_trainable import check_students
+from trainable.salt import MOST_BUILT, SaltTask, students_to_build
 
 VITS = ["vit_tiny_patch16_224", "vit_small_patch16_224"]
 
@@ -51,7 +51,7 @@ def test_a_student_that_timm_cannot_build_is_told_with_where_it_stands(
 ) -> None:
     path, found = space(tmp_path, **changes)
     with pytest.raises(SpaceError, match=words) as caught:
-        feasibility.check_students(path, found, check_students)
+        feasibility.check_models(path, found, SaltTask("salt").check_models)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
@@ -66,13 +66,12 @@ def test_students_that_can_be_built_are_each_built_once_and_not_too_many(tmp_pat
     asked: list[dict[str, Any]] = []
 
     def remember(hyperparameters: list[dict[str, Any]]) -> None:
-        asked.extend(hyperparameters)
+        asked.extend(hyperparameters[number] for number in students_to_build(hyperparameters))
 
-    feasibility.check_students(path, found, remember)
+    feasibility.check_models(path, found, remember)
     kinds = {(values["student"], values["student_dim"], values["student_heads"]) for values in asked}
-    assert len(VITS) <= len(kinds) == len(asked) <= feasibility.MOST_BUILT + len(VITS)
+    assert len(VITS) <= len(kinds) == len(asked) <= MOST_BUILT + len(VITS)
     assert {student for student, *_ in kinds} == {*VITS}
-    assert {values["student_depth"] for values in asked} == {1}
 
 
 def test_a_space_of_which_nothing_fits_any_more_has_no_largest_model() -> None:
@@ -80,4 +79,4 @@ def test_a_space_of_which_nothing_fits_any_more_has_no_largest_model() -> None:
     assert feasibility.largest_models(SearchSpace.model_validate(entries), seed=0) == []
     entries["parameters"] = {"predictor_dim": choice(64, 100)}
     (largest,) = feasibility.largest_models(SearchSpace.model_validate(entries), seed=0)
-    assert largest.predictor_dim == 64
+    assert largest["predictor_dim"] == 64

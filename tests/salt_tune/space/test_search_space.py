@@ -17,6 +17,7 @@ from salt_tune.space.yaml12 import dump
 from tests.salt_tune.space_files import content, write
 from trainable.config import TrialConfig
 from trainable.errors import ConfigError
+from trainable.worker import Config
 
 
 @pytest.mark.parametrize("text", ["3e-4", "3.0e-4", "0.0003", "3E-4", "+3e-4"])
@@ -40,7 +41,7 @@ OVERRIDES: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("schedule", {"seconds": 60}, lambda space: space.schedule.resource, "second"),
     ("searcher", "sobol", lambda space: space.searcher, "sobol"),
     ("start_from", [], lambda space: space.start_from, ()),
-    ("evaluation.mask_ratio", 0.5, lambda space: space.evaluation.mask_ratio, 0.5),
+    ("evaluation.mask_ratio", 0.5, lambda space: space.evaluation["mask_ratio"], 0.5),
 ]
 
 
@@ -53,7 +54,7 @@ def test_an_override_replaces_an_entry(
 
 def test_a_hyperparameter_fixed_by_an_override_is_fixed_in_every_trial(tmp_path: Path) -> None:
     space = load_space(str(write(tmp_path, content())), {"lr": 1e-3})
-    assert {space.config(values, seed=0).lr for _, values in corners(space)} == {1e-3}
+    assert {space.config(values, seed=0)["lr"] for _, values in corners(space)} == {1e-3}
     assert "lr" not in space.searched()
 
 
@@ -129,11 +130,11 @@ def test_a_setting_names_no_key_twice() -> None:
 
 def test_a_trial_has_the_epochs_of_a_schedule_that_counts_in_them(tmp_path: Path) -> None:
     path = str(write(tmp_path, content()))
-    assert load_space(path, {"schedule.epochs": 5}).config({}, seed=7).epochs == 5
-    assert load_space(path, {"schedule.epochs": 5}).config({}, seed=7).seed == 7
+    assert load_space(path, {"schedule.epochs": 5}).config({}, seed=7)["epochs"] == 5
+    assert load_space(path, {"schedule.epochs": 5}).config({}, seed=7)["seed"] == 7
     for unit in ("tflops", "seconds"):
         space = load_space(path, {"schedule": {unit: 1000}})
-        assert space.config({}, seed=0).epochs == TrialConfig().epochs
+        assert space.config({}, seed=0)["epochs"] == TrialConfig().epochs
 
 
 SAFE_PARAMETERS = st.fixed_dictionaries(
@@ -171,7 +172,7 @@ def test_what_is_drawn_from_any_space_lies_within_it(tmp_path: Path, parameters:
     config = space.config(values, seed=0)
     assert values.keys() == parameters.keys()
     for name, value in values.items():
-        assert getattr(config, name) == value
+        assert config[name] == value
         entry = parameters[name]
         if entry["type"] == "choice":
             assert value in entry["values"]
@@ -209,13 +210,13 @@ def test_a_space_is_refused_or_every_trial_of_it_is_valid(tmp_path: Path, lr: fl
 def test_a_check_sees_all_values(tmp_path: Path) -> None:
     path = write(tmp_path, content())
     space = load_space(str(path), {})
-    seen: list[TrialConfig] = []
+    seen: list[Config] = []
     check_corners(path, space, seen.append)
     for name, values in {"lr": {1e-4, 1e-2, 3e-4}, "predictor_dim": {64, 128}, "predictor_depth": {1, 2, 3, 4}}.items():
-        assert {getattr(config, name) for config in seen} == values
+        assert {config[name] for config in seen} == values
 
     def refuse(config: Any) -> None:
-        if config.predictor_depth == 4:
+        if config["predictor_depth"] == 4:
             raise ConfigError("predictor_depth", 4, "is too deep")
 
     with pytest.raises(SpaceError, match=r"parameters\.predictor_depth = 4: is too deep"):

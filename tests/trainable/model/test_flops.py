@@ -11,7 +11,7 @@ from trainable.data.video.view import View
 from trainable.errors import ConfigError
 from trainable.model.flops import measure_model
 from trainable.model.predictor import VJepa
-from trainable.ray_trainable import check_students, measure_models
+from trainable.ray_trainable import check_models, measure_models
 from trainable.train.checkpoint import save_checkpoint
 
 VIEW, TARGET_DIM = View(frames=8, size=48, patch=8, tubelet=2), 40
@@ -77,10 +77,10 @@ def test_a_checkpoint_takes_no_more_than_announced(make_training: MakeTraining, 
 
 def test_configurations_are_measured_in_order_and_the_wrong_ones_are_named() -> None:
     configs = [SMALL, SMALL.replace(predictor_depth=3)]
-    sizes = measure_models([config.to_dict() for config in configs], VIEW, TARGET_DIM)
+    sizes = measure_models("salt", [config.to_dict() for config in configs], (VIEW, TARGET_DIM))
     assert sizes == [measure_model(config, VIEW, TARGET_DIM) for config in configs]
     wrong = {**SMALL.to_dict(), "student": "vit_tinny_patch16_224"}
-    measured, unknown, impossible = measure_models([SMALL.to_dict(), wrong, {"lr": -1}], VIEW, TARGET_DIM)
+    measured, unknown, impossible = measure_models("salt", [SMALL.to_dict(), wrong, {"lr": -1}], (VIEW, TARGET_DIM))
     assert measured == sizes[0]
     assert isinstance(unknown, ConfigError) and isinstance(impossible, ConfigError)
     assert str(unknown).startswith("student = 'vit_tinny_patch16_224': is no timm model; did you mean 'vit_tiny_patch")
@@ -89,6 +89,6 @@ def test_configurations_are_measured_in_order_and_the_wrong_ones_are_named() -> 
 
 def test_the_first_student_that_cannot_be_built_is_named() -> None:
     right, wrong = SMALL.to_dict(), {**SMALL.to_dict(), "student_dim": None, "student_heads": 5}
-    assert check_students([right, right]) is None
-    number, error = check_students([right, wrong, {**wrong, "student": "resnet18"}]) or (None, None)
+    assert check_models("salt", [right, right]) is None
+    number, error = check_models("salt", [right, wrong, {**wrong, "student": "resnet18"}]) or (None, None)
     assert (number, str(error)) == (1, "student_heads = 5: must divide the width 192 of vit_tiny_patch16_224")

@@ -15,7 +15,7 @@ from tests.trainable.trials import (
     assert_same_files,
     checkpoint_of,
     clip_losses,
-    make_task,
+    make_run,
     make_trial,
     to_the_end,
     told,
@@ -24,7 +24,8 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.errors import ConfigError
 from trainable.model.flops import measure_model
 from trainable.train.checkpoint import read_note
-from trainable.trial.trial_run import Trial
+from trainable.trial.trial_run import SaltTrial
+from trainable.worker import TrialSpec
 
 
 def test_a_trial_reports_at_its_points_and_probes_where_asked(
@@ -177,9 +178,9 @@ def test_any_width_that_its_heads_divide_can_be_trained(
 
 
 def test_hyperparameters_that_do_not_fit_are_told_when_a_report_is_asked_for(tmp_path: Path, store: ClipStore) -> None:
-    made = make_trial()
-    made["hyperparameters"] |= {"predictor_dim": 100}
-    trial = Trial(made, make_task(tmp_path, store), store, lambda: pytest.fail("needs no judge"))
+    fits = make_trial()
+    made = TrialSpec(fits.id, {**fits.config, "predictor_dim": 100})
+    trial = SaltTrial(made, make_run(tmp_path, store), store, lambda: pytest.fail("needs no judge"))
     with pytest.raises(ConfigError, match=r"^predictor_dim = 100: must be divisible by 64"):
         trial.next_report()
     trial.close()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.trial.budget import Budget
+from trainable.budget import Budget
 
 COSTS = st.floats(1e-9, 1e6)
 FULL = st.floats(1e-3, 1e6)

@@ -1,0 +1,1 @@
+"""Examples: what another package would add to this one."""

@@ -1,0 +1,187 @@
+"""What a search hands to the processes that train, and what it gets from them; needs no torch.
+
+`trainable.task.Task` makes these of its own kind.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+from trainable.budget import Budget
+
+Config = dict[str, Any]  # hyperparameters by name, as plain JSON values
+Report = dict[str, Any]  # docs/run-directory.md has the fields
+
+
+class Dataset(Protocol):
+    """What trials are trained and judged on, open."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        ...
+
+    @property
+    def train_size(self) -> int:
+        """Clips, or whatever there is, to train on."""
+        ...
+
+    @property
+    def held_out(self) -> Sequence[str]:
+        """Names of the clips that are held out."""
+        ...
+
+    @property
+    def geometry(self) -> Any:
+        """What the size of a model depends on; small, as it is sent to a worker."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What a run remembers of it as JSON values; data that differ in `path` alone are the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What all trials of a search share, as a worker is told.
+
+    Attributes:
+        task: name of the task.
+        data: where the dataset lies.
+        evaluation: what trials are judged on, from `Task.evaluation`.
+        budget: of a full trial, and where it reports.
+        checkpoints: folder of the trials' checkpoints.
+        clip_losses: pattern of a path with `trial` and `resource`.
+        threads: of a worker.
+        device: "cpu" or "cuda".
+        gpu_share: of the GPU's memory that a worker may take.
+    """
+
+    task: str
+    data: str
+    evaluation: dict[str, Any]
+    budget: Budget
+    checkpoints: str
+    clip_losses: str
+    threads: int
+    device: str
+    gpu_share: float = 1.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
+        """From what `dataclasses.asdict` gave."""
+        return cls(**{**values, "budget": Budget(**values["budget"])})
+
+    def checkpoint(self, trial: str) -> Path:
+        """The file that the search keeps as long as a trial may go on, or is the best one."""
+        return Path(self.checkpoints) / f"{trial}.safetensors"
+
+    def losses(self, trial: str, resource: float) -> Path:
+        """The file of the losses of single clips, by which trials are compared; a task may leave it out."""
+        return Path(self.clip_losses.format(trial=trial, resource=resource))
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """A trial, as a worker is told.
+
+    Attributes:
+        id: its name in its run.
+        config: its hyperparameters, which may not fit; `epochs` follows from the budget.
+        known: the last resource point that the search has the report of, 0.0 where it has none.
+    """
+
+    id: str
+    config: Config
+    known: float = 0.0
+
+
+class TrialRun(Protocol):
+    """One trial in a worker; nothing is read or built before its first report is asked for.
+
+    Attributes:
+        id: the trial's name in its run.
+        known: the last resource point that the search has the report of.
+    """
+
+    id: str
+    known: float
+
+    def next_report(self) -> Report:
+        """The report of the next point of the budget, after training to it where that is yet to be done.
+
+        It has `resource`, `epoch`, `status` ("running", "complete" at the last point, "diverged", "out_of_memory"),
+        the task's metrics, and `training_seconds`. A checkpoint with the report in it is on the disk before the
+        report is given: a later process gives it without training where it lies beyond `known`.
+
+        Raises:
+            UserError: the trial cannot go on, and could not in another process; another error starts a new process.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives its memory back; the checkpoint stays."""
+        ...
+
+
+class Worker(Protocol):
+    """A process that trains one trial after the other; it has the dataset open."""
+
+    def start(self, trial: TrialSpec) -> TrialRun:
+        """Takes a trial, after the one before has been closed."""
+        ...
+
+    def close(self) -> None:
+        """Ends its threads."""
+        ...
+
+
+@dataclass(frozen=True)
+class FinalSpec:
+    """The final training of a trial that is promoted.
+
+    Attributes:
+        config: its hyperparameters, with the epochs to train.
+        evaluation: what it is judged on.
+        reports_per_epoch: evaluations in each epoch.
+        folder: where the results go: config.json, with `config` and `provenance`, and the model.
+        threads: that it may use.
+        provenance: run, trial and data that it comes from, as JSON values.
+    """
+
+    config: Config
+    evaluation: dict[str, Any]
+    reports_per_epoch: int
+    folder: Path
+    threads: int
+    provenance: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """What it goes on from after it was stopped or killed."""
+        return self.folder / "checkpoint.safetensors"
+
+
+class FinalRun(Protocol):
+    """A final training, built."""
+
+    def train(self, on_report: Callable[[Report], None], stop: Event) -> Report | None:
+        """Trains on from its checkpoint to the end, and writes the results.
+
+        Args:
+            on_report: called with each report before its checkpoint is written, or again after it.
+            stop: set it from a signal handler, and the training ends soon, with a checkpoint.
+
+        Returns:
+            The last report; None where it was stopped.
+
+        Raises:
+            UserError: it diverged, or its checkpoint is damaged.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives its memory back and ends its threads."""
+        ...
