@@ -10,7 +10,9 @@ from tests.faults.searching import MINUTES, begin, ended, resume
 def test_a_reader_that_leaves_stops_it_and_it_goes_on(store_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "it's here"
     folder.mkdir()
-    process = begin(folder, store_path, "left", trials=2, schedule={"scheduler": "none", "epochs": 1, "reports": 2})
+    # Reports enough: the search learns with its next line that nobody reads, and the trial is far from done then.
+    schedule = {"scheduler": "none", "epochs": 2, "reports": 12}
+    process = begin(folder, store_path, "left", trials=2, schedule=schedule)
     assert process.stdout is not None and process.stderr is not None
     while "T0   starts" not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()

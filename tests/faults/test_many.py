@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.conftest import prepare, write_video
+from tests.faults.conftest import write_video
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.reader import read_clip
 from trainable.data.video.view import View
 from trainable.hashing import digest
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
 
 MANY, VERY_MANY, FEW, VERY_FEW = 2_000, 10_000, 500, 64
 MOST_GROWTH_MB = {MANY: 40, VERY_MANY: 100}  # of memory, from FEW files to so many
@@ -82,13 +85,13 @@ def run_measured(folder: Path, *arguments: object) -> tuple[str, int]:
 
 @pytest.mark.parametrize("count", [MANY, pytest.param(VERY_MANY, marks=pytest.mark.slow)])
 def test_the_bad_ones_are_skipped_and_named(
-    samples: tuple[list[Path], dict[str, Path]], tmp_path: Path, count: int
+    samples: tuple[list[Path], dict[str, Path]], here: Here, tmp_path: Path, count: int
 ) -> None:
     for name, files in (("few", FEW), ("very few", VERY_FEW)):
         link_all(tmp_path / name, files, samples)
     wrong = link_all(tmp_path / "videos", count, samples)
     teacher = tmp_path / "teacher"
-    assert prepare(tmp_path, "very few", "--store", "teacher", "--teacher-epochs", 1, *FLAGS).returncode == 0
+    assert here("very few", "--store", "teacher", "--teacher-epochs", 1, *FLAGS).returncode == 0
     flags = (*FLAGS, "--teacher-weights", teacher)
     _, less = run_measured(tmp_path, "few", "--store", "less", *flags)
     output, more = run_measured(tmp_path, "videos", "--store", "store", *flags)
