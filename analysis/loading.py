@@ -15,6 +15,7 @@ from analysis.run_directory.events import SessionEnded, read_events
 from analysis.run_directory.paths import FORMAT_VERSION, FinalDirectory, RunDirectory, read_manifest
 from analysis.run_directory.reports import RESOURCE_DECIMALS, natural
 from analysis.run_directory.so_far import summary_so_far
+from analysis.run_directory.trial_row import measures_of
 
 SUMMARY_FIELDS = (
     "name",
@@ -38,7 +39,6 @@ SUMMARY_FIELDS = (
     "wall_seconds",
 )
 OBJECTIVE = ("metric", "mode", "weights", "against")
-REFERENCES = ("training_mean", "position_mean", "nearest_visible")
 RESOURCES = ("epoch", "tflop", "second")
 
 RESULT_COLUMNS = (
@@ -69,6 +69,8 @@ COUNTS = ("rank", "seed", "student_parameters", "predictor_parameters")
 MEASURES = tuple(name for name in RESULTS if name not in (*TEXTS, *COUNTS))
 AGAINST_WINNER = ("rung", "difference", "standard_error", "low", "high")
 RUNG_CORRELATION = ("rung", "deepest", "trials", "spearman", "low", "high")
+# Fields of metrics, which another task may not have: their columns are empty then.
+OF_METRICS = (*RESULT_COLUMNS[6:], *COST_COLUMNS[:3])
 TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
 
 
@@ -137,8 +139,8 @@ class Run:
 
     @property
     def references(self) -> dict[str, float]:
-        """`val_loss` of the predictors that learned nothing, by name: `REFERENCES`."""
-        return {name: float(self.summary["references"][name]) for name in REFERENCES}
+        """`val_loss` of the predictors that learned nothing, by name; none where the task has none."""
+        return {name: float(loss) for name, loss in self.summary["references"].items()}
 
     @property
     def best(self) -> str | None:
@@ -231,10 +233,9 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
         raise RunError(f"{path}: resource is {summary['resource']!r}, and must be one of {', '.join(RESOURCES)}")
     for number, entry in enumerate(summary["rung_correlations"]):
         require_fields(f"{path}, rung_correlations[{number}]", entry, RUNG_CORRELATION)
-    require_fields(f"{path}, references", summary["references"], REFERENCES)
-    for name in REFERENCES:
-        if not is_number(summary["references"][name], finite=True):
-            value = summary["references"][name]
+    require_fields(f"{path}, references", summary["references"], ())
+    for name, value in summary["references"].items():
+        if not is_number(value, finite=True):
             raise RunError(f"{path}, references: {name} is {value!r}, and must be a finite number")
     return dict(summary)
 
@@ -243,13 +244,16 @@ def _trials(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
     parameters = summary["parameters"]
     for name in {*RESULTS, "trial"}.intersection(parameters):
         raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
-    for number, trial in enumerate(summary["trials"]):
+    reported = measures_of(summary["metrics"]) if "metrics" in summary else OF_METRICS
+    lacking = dict.fromkeys(name for name in OF_METRICS if name not in reported)
+    trials = [{**lacking, **trial} if isinstance(trial, dict) else trial for trial in summary["trials"]]
+    for number, trial in enumerate(trials):
         where = f"{directory.summary}, trials[{number}]"
         require_fields(where, trial, TRIAL_FIELDS)
         require_numbers(where, trial, (*MEASURES, *COUNTS))
         if trial["against_winner"] is not None:
             require_fields(f"{where}, against_winner", trial["against_winner"], AGAINST_WINNER)
-    rows = [_trial_row(trial) for trial in sorted(summary["trials"], key=lambda trial: natural(trial["id"]))]
+    rows = [_trial_row(trial) for trial in sorted(trials, key=lambda trial: natural(trial["id"]))]
     names = dict.fromkeys(
         ["trial", *RESULT_COLUMNS, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)]
     )
