@@ -15,14 +15,7 @@ from salt_tune.controller.controller import Controller
 from salt_tune.controller.factory import open_controller
 from salt_tune.controller.replicates import MOST_FINALISTS
 from salt_tune.controller.settings import Settings
-from salt_tune.ray_backend.session import (
-    check_packing,
-    first_unbuildable,
-    machine_share,
-    measure_sizes,
-    packed,
-    ray_session,
-)
+from salt_tune.ray_backend import session
 from salt_tune.ray_backend.tuner import run_trials
 from salt_tune.registry import CALLBACKS
 from salt_tune.report.held_out import few_clips
@@ -106,10 +99,10 @@ def begin(
     """
     space = load_space(space_name, settings)
     task = space.task
-    check_packing(task, machine.concurrent)
+    session.check_packing(task, machine.concurrent)
     run = new_run(runs, name, space)
     comparable_runs(warm_start, space)
-    shared = machine_share(machine.concurrent, machine.gpus_per_trial)
+    shared = session.machine_share(machine.concurrent, machine.gpus_per_trial)
     check_wandb(machine.wandb)
     with contextlib.ExitStack() as starting:
         starting.enter_context(claimed(run))
@@ -118,8 +111,8 @@ def begin(
         with console.status(f"reading {task.judged_clips(space.evaluation, data):,} held-out clips"):
             baselines = task.baselines(space.evaluation, data)
         earlier = warm_trials(warm_start, space, data)
-        with ray_session(shared):
-            check_models(find_space(space_name), space, partial(first_unbuildable, task))
+        with session.ray_session(shared):
+            check_models(find_space(space_name), space, partial(session.first_unbuildable, task))
             resources = _settle(run, space, data, how, shared, machine, space.trials)
             with created(run, space, data, asdict(how), baselines, earlier, asdict(resources)) as manifest:
                 starting.close()
@@ -140,13 +133,13 @@ def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machi
         RunError: the run directory cannot be read.
     """
     manifest, space, data = reopen(run, store)
-    check_packing(space.task, machine.concurrent)
-    shared = machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
+    session.check_packing(space.task, machine.concurrent)
+    shared = session.machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
     check_wandb(machine.wandb)
     with locked(run.lock):
         manifest = remember_data(run, manifest, data)
         controller = open_controller(run, manifest, space)
-        with ray_session(shared):
+        with session.ray_session(shared):
             trials = controller.scheduler.allowed + extend
             resources = _settle(run, space, data, controller.settings, shared, machine, trials)
             if extend and (more := controller.extend(extend)) < extend:
@@ -164,9 +157,9 @@ def _settle(
     trials: int,
 ) -> Resources:
     """What each trial gets, after the disk can hold what they may write."""
-    sizes = measure_sizes(space.task, largest_models(space, how.seed), data)
+    sizes = session.measure_sizes(space.task, largest_models(space, how.seed), data)
     if machine.concurrent == "auto":
-        resources = packed(resources, space, data, how.seed)
+        resources = session.packed(resources, space, data, how.seed)
     bound = disk_bound(
         space,
         [size for size in sizes if size is not None],

@@ -21,12 +21,14 @@ ROOM = 0.25  # share of the width that a label beside an upright line takes
 
 def baselines_of(run: Run, metric: str) -> dict[str, float]:
     """`metric` of each predictor that learned nothing, by its label, the highest first; none of other metrics."""
-    losses = run.baselines
-    if metric == "val_r2":
-        losses = {name: 1 - loss / run.baselines["training_mean"] for name, loss in losses.items()}
+    losses, mean = run.baselines, run.baselines.get("training_mean")
+    if metric == "val_r2" and mean:
+        losses = {name: 1 - loss / mean for name, loss in losses.items()}
     elif metric != "val_loss":
         return {}
-    return {BASELINE_LABELS[name]: losses[name] for name in sorted(losses, key=losses.__getitem__, reverse=True)}
+    return {
+        BASELINE_LABELS.get(name, name): losses[name] for name in sorted(losses, key=losses.__getitem__, reverse=True)
+    }
 
 
 def widened(limits: tuple[float, float], baselines: dict[str, float], data: bool) -> tuple[float, float]:

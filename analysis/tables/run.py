@@ -14,7 +14,7 @@ from analysis.run_directory.so_far import summary_so_far
 from analysis.tables.clip_losses import read_clip_losses
 from analysis.tables.events import event_table
 from analysis.tables.reports import as_table, read_reports
-from analysis.tables.summary import BASELINES, read_summary
+from analysis.tables.summary import read_summary
 from analysis.tables.trials import trial_table
 
 
@@ -83,8 +83,8 @@ class Run:
 
     @property
     def baselines(self) -> dict[str, float]:
-        """`val_loss` of the predictors that learned nothing, by name: `BASELINES`."""
-        return {name: float(self.summary["baselines"][name]) for name in BASELINES}
+        """`val_loss` of the predictors that learned nothing, by name; none where the task has none."""
+        return {name: float(loss) for name, loss in self.summary["baselines"].items()}
 
     @property
     def best(self) -> str | None:

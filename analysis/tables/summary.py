@@ -28,7 +28,6 @@ SUMMARY_FIELDS = (
     "wall_seconds",
 )
 OBJECTIVE = ("metric", "mode", "weights", "against")
-BASELINES = ("training_mean", "position_mean", "nearest_visible")
 RESOURCES = ("epoch", "tflop", "second")
 RUNG_CORRELATION = ("rung", "deepest", "trials", "spearman", "low", "high")
 
@@ -53,9 +52,8 @@ def read_summary(directory: RunDirectory) -> dict[str, Any]:
         raise RunError(f"{path}: resource is {summary['resource']!r}, and must be one of {', '.join(RESOURCES)}")
     for number, entry in enumerate(summary["rung_correlations"]):
         require_fields(f"{path}, rung_correlations[{number}]", entry, RUNG_CORRELATION)
-    require_fields(f"{path}, baselines", summary["baselines"], BASELINES)
-    for name in BASELINES:
-        if not is_number(summary["baselines"][name], finite=True):
-            value = summary["baselines"][name]
+    require_fields(f"{path}, baselines", summary["baselines"], ())
+    for name, value in summary["baselines"].items():
+        if not is_number(value, finite=True):
             raise RunError(f"{path}, baselines: {name} is {value!r}, and must be a finite number")
     return dict(summary)

@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.errors import RunError, require_fields, require_numbers
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.reports import natural
+from analysis.run_directory.trial_row import measures_of
 
 RESULT_COLUMNS = (
     "state",
@@ -34,6 +35,8 @@ RESULTS = (*RESULT_COLUMNS, *COST_COLUMNS)
 TEXTS = ("state", "replicate_of", "error")
 COUNTS = ("rank", "seed", "student_parameters", "predictor_parameters")
 MEASURES = tuple(name for name in RESULTS if name not in (*TEXTS, *COUNTS))
+# Fields of metrics, which another task may not have: their columns are empty then.
+OF_METRICS = (*RESULT_COLUMNS[6:], *COST_COLUMNS[:3])
 AGAINST_WINNER = ("rung", "difference", "standard_error", "low", "high")
 TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
 
@@ -47,13 +50,16 @@ def trial_table(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFram
     parameters = summary["parameters"]
     for name in {*RESULTS, "trial"}.intersection(parameters):
         raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
-    for number, trial in enumerate(summary["trials"]):
+    reported = measures_of(summary["metrics"]) if "metrics" in summary else OF_METRICS
+    lacking = dict.fromkeys(name for name in OF_METRICS if name not in reported)
+    trials = [{**lacking, **trial} if isinstance(trial, dict) else trial for trial in summary["trials"]]
+    for number, trial in enumerate(trials):
         where = f"{directory.summary}, trials[{number}]"
         require_fields(where, trial, TRIAL_FIELDS)
         require_numbers(where, trial, (*MEASURES, *COUNTS))
         if trial["against_winner"] is not None:
             require_fields(f"{where}, against_winner", trial["against_winner"], AGAINST_WINNER)
-    rows = [_trial_row(trial) for trial in sorted(summary["trials"], key=lambda trial: natural(trial["id"]))]
+    rows = [_trial_row(trial) for trial in sorted(trials, key=lambda trial: natural(trial["id"]))]
     names = dict.fromkeys(
         ["trial", *RESULT_COLUMNS, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)]
     )

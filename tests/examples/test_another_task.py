@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from analysis import load
 from tests.conftest import ROOT, Command
 from tests.salt_tune.conftest import read_json, read_reports, search
 
@@ -23,6 +24,9 @@ def test_it_is_searched_and_promoted(store_path: Path, tmp_path: Path, command: 
     reports = [report for report in read_reports(ended.path / "reports.jsonl") if report["trial"] == summary["best"]]
     assert reports[-1]["val_loss"] < reports[0]["val_loss"]
     assert "probe_top1" not in reports[-1].keys() | summary["trials"][0].keys()
+
+    run = load(ended.path)
+    assert run.baselines == {} and run.trials["val_r2"].isna().all() and run.reports["val_loss"].notna().all()
 
     promoted = command("promote", ended.path, "--epochs", 3)
     assert (promoted.returncode, promoted.stderr) == (0, ""), promoted.stdout

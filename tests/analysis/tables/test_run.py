@@ -138,6 +138,17 @@ def test_the_baselines_are_the_summary_s(tmp_path: Path) -> None:
     assert load(write_run(tmp_path).path).baselines == expected
 
 
+def test_a_task_of_fewer_metrics_has_empty_columns(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    described = {"val_loss": {"goal": "min", "label": "loss", "fields": ["val_loss"]}}
+    absent = ("val_loss_se", "val_r2", "probe_top1", "effective_rank", "student_parameters", "predictor_parameters")
+    trials = [{name: trial[name] for name in trial if name not in absent} for trial in summary()["trials"]]
+    change_summary(directory, trials=trials, metrics=described, baselines={})
+    run = load(tmp_path)
+    assert run.baselines == {} and run.trials[[*absent]].isna().all(axis=None)
+    assert run.trials["val_loss"].notna().any()
+
+
 @pytest.mark.parametrize("name", ["rungs", "baselines", "rung_correlations"])
 def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
     directory = write_run(tmp_path)
@@ -154,7 +165,7 @@ def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
         ({"objective": {"metric": "val_loss"}}, "objective has no field mode"),
         ({"rung_correlations": [{"rung": 1}]}, r"rung_correlations\[0\] has no field deepest"),
         ({"parameters": ["epochs"]}, "parameters has 'epochs'"),
-        ({"baselines": {"training_mean": 1.0}}, "baselines has no field position_mean"),
+        ({"baselines": {"own": "low"}}, "baselines: own is 'low', and must be a finite number"),
         ({"baselines": None}, "baselines is None, and must be a JSON object"),
         (
             {"baselines": {**summary()["baselines"], "nearest_visible": float("nan")}},
