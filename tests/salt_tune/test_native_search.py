@@ -46,9 +46,9 @@ def test_a_search_ends(store_path: Path, tmp_path: Path, scheduler: str) -> None
 
     run = RunDirectory(ended.path)
     states = Counter(trial["state"] for trial in read_summary(run)["trials"])
-    assert states["finished"] >= 1 and states.keys() <= {"finished", "pruned"} and states.total() == 4 + more
+    assert states["complete"] >= 1 and states.keys() <= {"complete", "pruned"} and states.total() == 4 + more
     told = decisions(run)
-    jobs = [(entry["trial"], entry["to"]) for entry in told if entry["event"] == "run"]
+    jobs = [(entry["trial"], entry["milestone"]) for entry in told if entry["event"] == "run"]
     results = [(entry["trial"], entry["resource"]) for entry in told if entry["event"] == "result"]
     assert sorted(jobs) == sorted(results), "each job is a report long"
     for trial in {name for name, _ in jobs}:
