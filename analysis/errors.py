@@ -27,5 +27,5 @@ def require_numbers(where: str, record: Mapping[str, Any], names: Iterable[str])
 
 
 def is_number(value: object, finite: bool = False) -> bool:
-    """Whether a JSON value is a number: true and false are none."""
+    """Returns whether a JSON value is a number: true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and (not finite or math.isfinite(value))

@@ -11,17 +11,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-
 
 
 def printable(text: str) -> str:
-    """The text in one line, in which every control character is visible and none takes effect."""
+    """Returns the text in one line, in which every control character is visible and none takes effect."""
     return _CONTROL.sub(lambda found: escape(found[0]), text)
 
 
 def escape(character: str) -> str:
-    r"""A character by its code, as Python writes it: `\n`, `\x1b`, `\u202e`."""
+    r"""Returns a character by its code, as Python writes it: `\n`, `\x1b`, `\u202e`."""
     return character.encode("unicode_escape").decode()
 
 
 def shortened(text: str, letters: int) -> str:
-    """The text in so many letters at most; what is left out of its middle is marked."""
+    """Returns the text in so many letters at most; what is left out of its middle is marked."""
     if len(text) <= letters:
         return text
     head = letters // 2

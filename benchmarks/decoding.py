@@ -1,9 +1,9 @@
 """`python -m benchmarks.decoding`: clips a second and core, read in order, beside decord and torchcodec.
 
 All ways take the same 16 frames of each video and cut them into tokens of 224 x 224. The time is that of the processor,
-in one thread; of several rounds the shortest counts, as in `timeit`: all else in the others is the machine's. A way is
-right where its frames are, bit for bit, those that decoding in order gives. decord and torchcodec are in the `bench`
-extra; torchcodec needs FFmpeg's libraries on the system.
+in one thread. Of several rounds the shortest counts, as in `timeit`: all else in the others is the machine's. A way is
+right where its frames are, bit for bit, those that decoding in order gives. The `bench` extra has decord and
+torchcodec; torchcodec needs FFmpeg's libraries on the system.
 """
 
 import tempfile
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _measure(path: Path, ways: dict[str, Way]) -> dict[str, object]:
-    """Clips a second of each way, as a share of decord's, and how many of 16 frames are other ones."""
+    """Measures clips a second of each way, as a share of decord's, and how many of 16 frames are other ones."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     wrong: dict[str, int] = {}
     right = VIEW.to_frames(_in_order(path))
@@ -133,7 +133,7 @@ def _cut(images: Images | list[Images]) -> Images:
 
 
 def _write(path: Path, case: Case) -> Path:
-    """A moving shape, enlarged, under the grain of a camera."""
+    """Writes a video of a moving shape, enlarged, under the grain of a camera."""
     rng = np.random.default_rng(0)
     height, width = case.size
     few = render(draw_scene(1, rng), frames=48, size=120)

@@ -1,8 +1,8 @@
 """`python -m benchmarks.demo`: what `make search` costs after installation, and what its winner is worth.
 
-Runs the two commands behind it in an empty folder and watches their processes: wall time, the share of it spent in
-training, peak resident memory of prepare, driver and trials; then probes the winner against chance and an untrained
-encoder.
+Runs the two commands behind it in an empty folder and watches their processes. Measures wall time, the share of it
+spent in training, and peak resident memory of prepare, driver and trials. Then probes the winner against chance and an
+untrained encoder.
 """
 
 import json

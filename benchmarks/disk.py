@@ -1,7 +1,7 @@
 """`python -m benchmarks.disk`: what a search may use of the disk, computed before it begins, and what one uses.
 
-The bound of the main search (24 trials of ViT-Base), with ASHA and with freeze_thaw; and that of small searches beside
-the most that their run directories took, looked at every few milliseconds.
+Computes the bound of the main search (24 trials of ViT-Base), with ASHA and with freeze_thaw. Compares that of small
+searches with the most that their run directories took, looked at every few milliseconds.
 """
 
 import subprocess

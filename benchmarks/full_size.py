@@ -48,7 +48,7 @@ def write_videos(folder: Path, clips: int = CLIPS) -> Path:
 
 
 def plan_of(videos: Path, pixels: PixelFormat = "raw", latents: LatentFormat = "float16") -> Plan:
-    """A store of full-size clips of the folder `videos`, with latents of `ProjectionTeacher`."""
+    """Plans a store of full-size clips of the folder `videos`, with latents of `ProjectionTeacher`."""
     return Plan(find_source(videos), View(), pixels, latents, {"name": "projection"}, "layer_norm", seed=0)
 
 

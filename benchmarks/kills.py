@@ -1,9 +1,8 @@
 """`python -m benchmarks.kills [N]`: searches that are killed at random moments, and what is left of them.
 
 Kills the driver, the worker or every process of a search, N times in all; resumes it, and so on until it ends. The
-moments are drawn uniformly over the time from when Ray is up to the end of a search that nobody disturbs. A search
-passes where it then is, to the last digit, that one: the same decisions, losses and winner, and no (trial, resource)
-trained twice.
+moments are drawn uniformly over the time from when Ray is up to the end of an undisturbed search. A search passes where
+it then is, to the last digit, that one: the same decisions, losses and winner, and no (trial, resource) trained twice.
 """
 
 import json
@@ -72,7 +71,7 @@ def main() -> None:
 
 
 def _undisturbed(folder: Path, cell: tuple[str, str]) -> tuple[float, dict[str, Any]]:
-    """How long a search takes that nobody kills, from when Ray is up, and what it comes to."""
+    """Measures how long an undisturbed search takes, from when Ray is up, and what it comes to."""
     run = folder / "runs" / "-".join(cell)
     assert _begin(folder, cell, run.name).wait(PATIENCE) == 0
     up = (run / "ray" / "session-0" / "tuner.pkl").stat().st_mtime
@@ -80,7 +79,7 @@ def _undisturbed(folder: Path, cell: tuple[str, str]) -> tuple[float, dict[str, 
 
 
 def course(run: Path) -> dict[str, Any]:
-    """What a search decided, measured and found, and what is left of it."""
+    """Returns what a search decided, measured and found, and what is left of it."""
     reports = _lines(run / "reports.jsonl")
     times = Counter((trial, resource) for trial, resource, _ in {_key(report) for report in reports})
     summary = json.loads((run / "summary.json").read_text())
@@ -158,7 +157,7 @@ def kill(process: subprocess.Popen[str], kind: str) -> bool:
 
 
 def _begin(folder: Path, cell: tuple[str, str], name: str) -> subprocess.Popen[str]:
-    """Starts a search of a cell; one worker, so that nothing depends on who is faster."""
+    """Starts a search of a cell; one worker, so that nothing depends on which is faster."""
     scheduler, searcher = cell
     space = {**SPACE, "searcher": searcher, "schedule": {**SPACE["schedule"], "scheduler": scheduler}}  # type: ignore[dict-item]
     (folder / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")

@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def describe() -> str:
-    """The machine in a few words: a figure without it means nothing."""
+    """Describes the machine in a few words: a figure without it means nothing."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name().removeprefix("NVIDIA ")
     return f"{len(os.sched_getaffinity(0))} CPU cores ({platform.machine()}), no GPU"

@@ -1,9 +1,10 @@
 """`python -m benchmarks.prepare [VIDEOS]`: each stage of a preparation alone, and all of them as a pipeline.
 
-At 16 x 224 x 224, on the same clips: decoding (with its workers), a teacher, writing (with fsync), and what the
-pipeline reaches of the slowest stage: once without a teacher, where decoding is the slowest, and once with
-VideoMAEv2-Small (random weights), which is the slowest by far without a GPU, and then shares the cores with decoding.
-VIDEOS is a folder of videos; without it, VP9 videos of moving shapes, 48 frames of 240 x 240, are written first.
+Measures decoding (with its workers), a teacher and writing (with fsync), at 16 x 224 x 224 on the same clips. Then
+measures what the pipeline reaches of the slowest stage. It does so once without a teacher, where decoding is the
+slowest, and once with VideoMAEv2-Small (random weights). Without a GPU that teacher is the slowest by far, and shares
+the cores with decoding. VIDEOS is a folder of videos; without it, VP9 videos of moving shapes, 48 frames of 240 x 240,
+are written first.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """`python -m benchmarks.schedulers --curves FILE [--configs FILE]`: schedulers on learning curves that are known.
 
 Replays the curves through the classes that a search uses and through other libraries' schedulers, on a simulated clock
-(docs/schedulers.md). `--synthetic KIND...` draws curves instead, `--frontier` compares methods at equal regret,
-`--learning` compares searchers, `--sensitivity` halves and doubles each constant of freeze_thaw, `--scale` measures the
+(docs/schedulers.md). `--synthetic KIND...` draws curves instead. `--frontier` compares methods at equal regret, and
+`--learning` compares searchers. `--sensitivity` halves and doubles each constant of freeze_thaw. `--scale` measures the
 time of a decision with 10,000 trials and 100 workers.
 """
 
@@ -125,7 +125,7 @@ class Replays:
     workers: int
 
     def table(self, name: str) -> Table:
-        """The repetitions of a method."""
+        """Replays the repetitions of a method."""
         jobs = [(pool, repetition) for pool in self.pools for repetition in range(self.setting.repetitions)]
         tasks = [(name, pool, repetition, self.setting, self.workers) for pool, repetition in jobs]
         replays = self.processes.starmap(_one, tasks, chunksize=5)
@@ -139,7 +139,7 @@ class Replays:
 
 
 def _compare(replays: Replays, contenders: list[str]) -> dict[str, Any]:
-    """The figures of each method; prints the table."""
+    """Returns the figures of each method; prints the table."""
     tables = {name: replays.table(name) for name in dict.fromkeys((RAY, RAY_1, *contenders))}
     references = {name: tables[name] for name in (RAY, RAY_1)}
     summaries = replays.processes.starmap(
@@ -151,7 +151,7 @@ def _compare(replays: Replays, contenders: list[str]) -> dict[str, Any]:
 
 
 def _at_equal_regret(replays: Replays, contenders: list[str]) -> dict[str, Any]:
-    """Regret and epochs of searches of several sizes, and what they say at equal regret; prints both."""
+    """Prints and returns regret and epochs of searches of several sizes, and what they say at equal regret."""
     by_size = {size: replace(replays, setting=replace(replays.setting, trials=size)) for size in frontier.SIZES}
     tables = {
         name: {size: sized.table(name) for size, sized in by_size.items()} for name in dict.fromkeys((RAY, *contenders))

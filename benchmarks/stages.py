@@ -68,14 +68,14 @@ def measure(videos: Path | None, decoders: Decoders) -> None:
 
 
 def _repeated(plan: Plan) -> Plan:
-    """The plan with its clips under many names, until there are enough."""
+    """Returns the plan with its clips under many names, until there are enough."""
     names = range(-(-LONG_CLIPS // len(plan.source.clips)))
     clips = [replace(clip, id=f"{clip.id}~{name}") for clip in plan.source.clips for name in names]
     return replace(plan, source=replace(plan.source, clips=tuple(sorted(clips, key=lambda clip: clip.id))))
 
 
 def _only(plan: Plan, clips: int) -> Plan:
-    """The plan with its first clips only, a held-out one among them."""
+    """Returns the plan with its first clips only, a held-out one among them."""
     chosen = sorted(plan.source.clips, key=lambda clip: clip.split == "train")[: max(1, clips // 10)]
     chosen += [clip for clip in plan.source.clips if clip.split == "train"][: clips - len(chosen)]
     return replace(plan, source=replace(plan.source, clips=tuple(sorted(chosen, key=lambda clip: clip.id))))
@@ -86,7 +86,7 @@ def _jobs(plan: Plan) -> Iterable[Job]:
 
 
 def _decoding_rate(plan: Plan, decoders: Decoders) -> float:
-    """Clips a second, from the first clip on: the workers' start is not counted."""
+    """Measures clips a second, from the first clip on: the workers' start is not counted."""
     results = decode_all(_jobs(plan), plan.view, decoders)
     next(results)
     started, count = time.perf_counter(), sum(1 for _ in results)
@@ -116,7 +116,7 @@ def _writing_rate(plan: Plan, clips: list[Decoded], folder: Path) -> float:
 
 
 def _pipeline(plan: Plan, teacher: FrozenTeacher | None, path: Path, decoders: Decoders) -> tuple[float, float]:
-    """Clips a second, from the first batch until all are on the disk, and the peak of memory above that before."""
+    """Measures clips a second, from the first batch until all are on disk, and the peak of memory above that before."""
     builder, process, done = StoreBuilder(path, plan), psutil.Process(), threading.Event()
     before, peak = process.memory_info().rss, 0
     moments: list[tuple[float, int]] = []

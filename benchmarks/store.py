@@ -1,9 +1,9 @@
 """`python -m benchmarks.store [VIDEOS]`: bytes a clip and clips/s of each format of a store, and what int8 costs.
 
-Bytes and rates at 16 x 224 x 224 with latents 768 wide, from a warm page cache; verify in MB/s. The rounding of int8 is
-measured on latents of pixel teachers, and its effect on a trained model at the demo's size: the same configuration is
-trained on float16 and on int8 latents of the same teacher, and both are judged on the float16 ones. VIDEOS is a folder
-of videos; without it, VP9 videos of moving shapes are written first, which JPEG finds easier than footage.
+Bytes and rates are at 16 x 224 x 224 with latents 768 wide, from a warm page cache; verify is in MB/s. The rounding of
+int8 is measured on latents of pixel teachers, and its effect on a trained model at the demo's size. The same
+configuration is trained on float16 and on int8 latents of the same teacher. Both are judged on the float16 ones. VIDEOS
+is a folder of videos; without it, VP9 videos of moving shapes are written first, which JPEG finds easier than footage.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def _bytes_a_clip(store: ClipStore) -> float:
 
 
 def _loading_rate(store: ClipStore) -> float:
-    """Clips a second that training gets, after an epoch that warms the cache and compares checksums."""
+    """Measures clips a second that training gets, after an epoch that warms the cache and compares checksums."""
     masks = Masks(store.view, "multiblock", 0.75, seed=0)
     loader = Loader(store, store.train, masks, min(BATCH, len(store.train)))
     for _ in loader.training_epoch(seed=0, epoch=0):
@@ -98,7 +98,7 @@ def _verify_rate(store: ClipStore) -> float:
 
 
 def _int8_at_demo_size(folder: Path) -> dict[str, object]:
-    """Relative error of int8, and what it does to the val_loss of a model that is trained on it."""
+    """Measures the relative error of int8, and what it does to the val_loss of a model that is trained on it."""
     videos = folder / "demo-videos"
     write_dataset(videos, DEMO_CLIPS, seed=0)
     first = Plan(find_source(videos), DEMO_VIEW, "raw", "float16", {"name": "pixel"}, "layer_norm", seed=0)

@@ -1,7 +1,7 @@
 """What the flags of several commands share: kinds of values, and flags that stand in more than one command.
 
-A decorator such as `decoding_flags` adds flags to a command and hands them over as one object, so that what is read
-from the command line has a type from there on.
+A decorator such as `decoding_flags` adds flags to a command and hands them over as one object. So what is read from the
+command line has a type from there on.
 """
 
 import functools

@@ -136,13 +136,13 @@ def _train(
 
 
 def _reports_per_epoch(space: SearchSpace) -> int:
-    """As often as in the search, where that counted in epochs."""
+    """Returns as many as in the search, where that counted in epochs."""
     schedule = space.schedule
     return max(1, round(schedule.reports / schedule.epochs)) if schedule.epochs else REPORTS_PER_EPOCH
 
 
 def _logged_epochs(final: FinalDirectory) -> set[float]:
-    """Epochs that stand in reports.jsonl; a line that was cut off when the process died is taken out."""
+    """Returns the epochs that stand in reports.jsonl; a line cut off when the process died is taken out."""
     return {report["epoch"] for report in read_lines(final.reports)}
 
 

@@ -48,7 +48,7 @@ CALLBACKS: "Registry[Callable[..., Callback]]" = Registry(
 
 
 def name_in(registry: Registry[Any]) -> Callable[[Any], str]:
-    """A check for an entry of a space that names a thing of the registry.
+    """Makes a check for an entry of a space that names a thing of the registry.
 
     Returns:
         A function that gives a known name back, and raises ValueError with the nearest name for any other value.

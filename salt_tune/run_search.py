@@ -156,7 +156,7 @@ def _settle(
     machine: Machine,
     trials: int,
 ) -> Resources:
-    """What each trial gets, after the disk can hold what they may write."""
+    """Returns what each trial gets, after the disk can hold what they may write."""
     sizes = session.measure_sizes(space.task, largest_models(space, how.seed), data)
     if machine.concurrent == "auto":
         resources = session.packed(resources, space, data, how.seed)
@@ -249,7 +249,7 @@ def _say_end(callback: Callback, controller: Controller, over: bool) -> None:
 
 
 def _callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
-    """What follows the search: its study, the table on the console, and what the command line asks for."""
+    """Returns what follows the search: its study, the table on the console, and what the command line asks for."""
     wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
     if wandb_mode != "off":
         wanted["wandb_logger"] = {"mode": wandb_mode}
@@ -285,7 +285,7 @@ def _say_beginning(
 
 
 def _what_is_left(trials: int, controller: Controller, manifest: dict[str, Any]) -> str:
-    """Why fewer trials will be started than were asked for."""
+    """Returns why fewer trials will be started than were asked for."""
     if not trials:
         return _all_tried(controller, manifest)
     return f"only {counted(trials, 'configuration')} can still be tried, so {counted(trials, 'trial')} will be started"

@@ -24,7 +24,7 @@ class Budget:
     probe_points: Sequence[float] = ()
 
     def total_steps(self, cost: float) -> int:
-        """Steps of a full trial, at least one.
+        """Returns the steps of a full trial, at least one.
 
         Args:
             cost: what a step costs, in the unit of `kind`.
@@ -32,9 +32,9 @@ class Budget:
         return max(1, round(self.full / cost))
 
     def step(self, point: float, cost: float) -> int:
-        """The step that a report at `point` is made after; points that lie close may share one."""
+        """Returns the step that a report at `point` is made after; points that lie close may share one."""
         return min(self.total_steps(cost), max(1, round(point / cost)))
 
     def next_point(self, reached: float) -> float:
-        """The first point beyond `reached`; the last one where there is none."""
+        """Returns the first point beyond `reached`; the last one where none lies beyond."""
         return next((point for point in self.points if point > reached), self.points[-1])

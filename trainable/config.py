@@ -1,7 +1,7 @@
 """`TrialConfig`: every hyperparameter of one trial, typed, documented, validated.
 
-Where a default comes from stands in brackets: *seed* is the best configuration found by hand (SALT-VLA log, ViT-Base
-on Something-Something v2), *V-JEPA* its published code. Imports neither torch nor timm, so that a search can validate
+Brackets state the origin of a default. *seed* is the best configuration found by hand (SALT-VLA log, ViT-Base on
+Something-Something v2); *V-JEPA* is its published code. Imports neither torch nor timm, so that a search can validate
 thousands of configurations at once; what only timm can tell is checked by `trainable.model.student`.
 """
 
@@ -62,7 +62,7 @@ class TrialConfig:
         epochs: passes over the training clips, fractions allowed, and what the schedules stretch over (3: seed).
         grad_checkpointing: recompute activations in the backward pass to save memory (False: seed).
         precision: "bf16" runs under autocast with float32 master weights, "fp32" does not, "auto" is bf16 on CUDA and
-            fp32 elsewhere (the seed trained bfloat16 parameters, which lost small updates).
+            fp32 elsewhere. The seed trained bfloat16 parameters, which lost small updates.
         compile: compile student and predictor with torch.compile.
         seed: seed of weights, masks and data order; trials of one search share it.
 
@@ -145,7 +145,7 @@ class TrialConfig:
         return self.lr / 10 if self.min_lr is None else self.min_lr
 
     def masked_per_slot(self, view: View) -> int:
-        """Masked tokens of each time slot under `view`: the ratio of the slot's tokens, rounded."""
+        """Returns the masked tokens of each time slot under `view`: the ratio of the slot's tokens, rounded."""
         return view.masked_per_slot(self.mask_ratio)
 
     def check_data(self, view: View, training_clips: int) -> None:
@@ -159,7 +159,7 @@ class TrialConfig:
             raise ConfigError("batch_size", self.batch_size, f"must not exceed the {training_clips} training clips")
 
     def replace(self, **changes: Any) -> "TrialConfig":
-        """This configuration with some fields changed.
+        """Returns this configuration with some fields changed.
 
         Raises:
             ConfigError: an unknown field, or one that does not fit.
@@ -168,12 +168,12 @@ class TrialConfig:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
+        """Returns all fields as plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
-        """The configuration with `values`, and defaults for the rest.
+        """Returns the configuration with `values`, and defaults for the rest.
 
         Raises:
             ConfigError: an unknown field, or one that does not fit.
@@ -198,17 +198,17 @@ MOST = {
 
 @cache
 def _hints() -> dict[str, Any]:
-    """The types of the fields; looking them up takes as long as all checks together."""
+    """Returns the types of the fields; looking them up takes as long as all checks together."""
     return get_type_hints(TrialConfig)
 
 
 def _divisible(width: int, heads: int, named: str) -> str:
-    """What a width that `heads` does not divide should be."""
+    """Says what a width that `heads` does not divide should be."""
     nearby = [number * heads for number in (width // heads, width // heads + 1) if number]
     return f"must be divisible by {named}, such as {' or '.join(map(str, nearby))}"
 
 
 def _fitting_heads(width: int) -> int:
-    """The number of heads that makes them closest to their usual width."""
+    """Returns the number of heads that makes them closest to their usual width."""
     divisors = (number for number in range(1, width + 1) if width % number == 0)
     return min(divisors, key=lambda heads: abs(math.log(width / heads / HEAD_WIDTH)))

@@ -29,7 +29,7 @@ class UnknownNameError(ConfigError, KeyError):
     """A name of something that is not there, see `trainable.registry.Registry`."""
 
     def __str__(self) -> str:
-        """The whole sentence; a `KeyError` would show it in quotes."""
+        """Returns the whole sentence; a `KeyError` would show it in quotes."""
         return str(self.args[0])
 
 

@@ -27,7 +27,7 @@ def check_names(values: Mapping[str, Any], known: Iterable[str], unknown: str = 
 
 
 def as_type(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` names; whole numbers pass as floats, nothing else is converted.
+    """Returns `value` as the type `hint` names; whole numbers pass as floats, nothing else is converted.
 
     A field that is `int | float` keeps whole numbers whole.
     """

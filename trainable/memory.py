@@ -30,7 +30,7 @@ def free_memory() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that memory, of the GPU or the machine, did not suffice."""
+    """Tells whether the error says that memory, of the GPU or the machine, did not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if isinstance(error, OSError):

@@ -119,22 +119,22 @@ METRICS: Final[Registry[Metric]] = Registry(
 
 
 def computed(at: When | None = None, among: Mapping[str, Metric] = METRICS) -> dict[str, Metric]:
-    """The metrics that are computed from a judged model: all, or those of one kind of point."""
+    """Returns the metrics that are computed from a judged model: all, or those of one kind of point."""
     return {name: metric for name, metric in among.items() if metric.compute and at in (None, metric.at)}
 
 
 def objectives(among: Mapping[str, Metric] = METRICS) -> dict[str, Metric]:
-    """The metrics that a search may rank by."""
+    """Returns the metrics that a search may rank by."""
     return {name: metric for name, metric in among.items() if metric.objective}
 
 
 def costs(among: Mapping[str, Metric] = METRICS) -> dict[str, Metric]:
-    """The metrics that a search may set against its objective."""
+    """Returns the metrics that a search may set against its objective."""
     return {name: metric for name, metric in among.items() if metric.cost}
 
 
 def fields_of(name: str, among: Mapping[str, Metric] = METRICS) -> tuple[str, ...]:
-    """The fields of a report whose sum a metric is.
+    """Returns the fields of a report that a metric is the sum of.
 
     Raises:
         KeyError: there is no such metric.
@@ -143,7 +143,7 @@ def fields_of(name: str, among: Mapping[str, Metric] = METRICS) -> tuple[str, ..
 
 
 def value_in(report: Mapping[str, Any], name: str, among: Mapping[str, Metric] = METRICS) -> float | None:
-    """A metric's value in a report or in a trial's entry of a summary; None where it is missing or not finite.
+    """Returns a metric's value in a report or in a trial's entry of a summary; None where it is missing or not finite.
 
     Raises:
         KeyError: there is no such metric.

@@ -27,7 +27,7 @@ class TaskTrainable(Trainable):
         run: the fields of `trainable.worker.RunSpec`, with those of its budget as a mapping.
 
     A result holds `trial`, `status`, `resource`, `epoch` and the objectives for the scheduler, and under `report`
-    everything that is logged. A trial that cannot go on has the status "failed", and `error`, a line that says why; all
+    everything that is logged. A trial that cannot go on has the status "failed", and `error`, a line that says why. All
     other errors are Ray's to deal with, which tries again in a new process. An actor is reused for the next trial: its
     worker stays open. The trial keeps its own checkpoint; Tune's holds nothing but how far the driver has been told.
     """
@@ -50,7 +50,7 @@ class TaskTrainable(Trainable):
         return self._worker.start(TrialSpec(**config["trial"]))
 
     def step(self) -> dict[str, Any]:
-        """The next report; see the class for the result."""
+        """Returns the next report; see the class for the result."""
         report = {"trial": self._trial.id, **self._next_report()}
         scores = {name: report[name] for name in self._objectives if report.get(name) is not None}
         told: dict[str, Any] = {
@@ -81,7 +81,7 @@ class TaskTrainable(Trainable):
 
 
 def measure_models(task: str, configs: list[Config], geometry: Any) -> list[Size | ConfigError]:
-    """What each configuration's model takes, or why it cannot be built; runs in a worker, since it may need torch."""
+    """Returns what each configuration's model takes, or why it cannot be built; runs in a worker: it may need torch."""
 
     def measure(config: Config) -> Size | ConfigError:
         try:

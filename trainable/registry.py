@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Things of one kind by their names; a mapping whose values are loaded when they are first used.
+    """Things of one kind by their names; a mapping that loads its values when they are first used.
 
     Args:
         kind: what they are, in the singular: the field that names one of them, where errors name no other.
@@ -53,7 +53,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._loaded: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        """What is called `name`.
+        """Returns what is called `name`.
 
         Raises:
             UnknownNameError: there is no such name; says which is nearest. It is a `ConfigError` and a `KeyError`.
@@ -97,7 +97,7 @@ class Registry(Mapping[str, T], Generic[T]):
             raise UnknownNameError(field or self.kind, name, nearest(str(name), tuple(self)))
 
     def _offered(self) -> "Mapping[str, EntryPoint]":
-        """Of other packages; those that can be imported now."""
+        """Returns the entries of other packages that can be imported now."""
         if self.group is None:
             return {}
         offered = _offered(self.group, tuple(sys.path))
@@ -106,7 +106,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 @cache
 def _offered(group: str, path: tuple[str, ...]) -> "dict[str, EntryPoint]":  # noqa: ARG001  what is found depends on it
-    """The entry points of a group by name.
+    """Returns the entry points of a group by name.
 
     Raises:
         UserError: two packages offer different things under one name.
@@ -122,7 +122,7 @@ def _offered(group: str, path: tuple[str, ...]) -> "dict[str, EntryPoint]":  # n
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence that says which of the `known` names was probably meant."""
+    """Returns the end of a sentence that says which of the `known` names was probably meant."""
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 

@@ -81,7 +81,7 @@ class SaltTask(StoreTask):
         Masks(data.geometry[0], evaluation["masking"], evaluation["mask_ratio"], evaluation["seed"])
 
     def baselines(self, evaluation: dict[str, Any], data: Dataset) -> dict[str, float]:
-        """Errors on the clips and under the masks that trials are judged on; see `Task`."""
+        """Computes errors on the clips and under the masks that trials are judged on; see `Task`."""
         return baseline_losses(_store_of(data).store, EvaluationConfig(**evaluation)).to_dict()
 
     def largest(self, configs: Iterable[Config]) -> list[Config]:
@@ -161,7 +161,7 @@ def _predictor_weights(config: Config) -> int:
 
 
 def students_to_build(configs: Sequence[Config]) -> list[int]:
-    """The positions of one configuration of each student's name, and of some of the others, evenly."""
+    """Returns the positions of one configuration of each student's name, and of some of the others, evenly."""
     names = {config["student"]: number for number, config in reversed([*enumerate(configs)])}
     rest = [number for number in range(len(configs)) if number not in names.values()]
     return sorted([*names.values(), *rest[:: math.ceil(len(rest) / MOST_BUILT) or 1]])

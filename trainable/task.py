@@ -1,10 +1,11 @@
 """`Task`: what a search trains, and all that a search has to know of it; needs no torch.
 
-`trainable.salt.SaltTask` is the method of this package. Another one is a class with this base, and a line in
-`trainable.registry.TASKS`, an entry point of the group `salt_tune.tasks`, or `task: package.module:Class` in the space.
+`trainable.salt.SaltTask` is the method of this package. Another one is a class with this base. A line in
+`trainable.registry.TASKS`, an entry point of the group `salt_tune.tasks`, or `task: package.module:Class` in the space
+names it.
 `examples/another_task/` has one that trains on the same clip store, docs/howto/add-a-task.md says how to write one.
 
-The search's driver makes a task by its name, and so does each worker: nothing but names and plain values goes from one
+The search's driver makes a task by its name, and so does each worker. Nothing but names and plain values goes from one
 process to another. Whatever loads torch is imported inside the methods that run in workers.
 """
 
@@ -101,7 +102,7 @@ class Task(ABC):
     # --- what the driver asks
 
     def config(self, values: Mapping[str, Any]) -> Config:
-        """All hyperparameters of a trial: `values`, checked, and defaults for the rest.
+        """Returns all hyperparameters of a trial: `values`, checked, and defaults for the rest.
 
         Raises:
             ConfigError: an unknown one, or a value that does not fit.
@@ -109,7 +110,7 @@ class Task(ABC):
         return typed(values, self.defaults)
 
     def evaluation(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """All entries of the section `evaluation` of a space, checked.
+        """Returns all entries of the section `evaluation` of a space, checked.
 
         Raises:
             ConfigError: an unknown entry, or a value that does not fit.
@@ -139,19 +140,19 @@ class Task(ABC):
         """
 
     def judged_clips(self, evaluation: dict[str, Any], data: Dataset) -> int:  # noqa: ARG002
-        """How many held-out clips a trial is judged on."""
+        """Counts the held-out clips that a trial is judged on."""
         return len(data.held_out)
 
     def baselines(self, evaluation: dict[str, Any], data: Dataset) -> dict[str, float]:  # noqa: ARG002
-        """`val_loss` of predictors that learned nothing, by name."""
+        """Returns `val_loss` of predictors that learned nothing, by name."""
         return {}
 
     def largest(self, configs: Iterable[Config]) -> list[Config]:
-        """Those of the configurations whose models may be the largest."""
+        """Returns those configurations that may have the largest models."""
         return [*{tuple(config[name] for name in self.sized_by): config for config in configs}.values()]
 
     def card(self, spec: FinalSpec, last: Report, data: Dataset, quote: Quote) -> Card:  # noqa: ARG002
-        """What the card of a promoted model says.
+        """Returns what the card of a promoted model says.
 
         Args:
             spec: of the final training.
@@ -172,7 +173,7 @@ class Task(ABC):
     # --- what workers do
 
     def check_models(self, configs: Sequence[Config]) -> tuple[int, ConfigError] | None:  # noqa: ARG002
-        """The position of the first configuration whose model cannot be built, and why; runs in a worker.
+        """Finds the first configuration with a model that cannot be built: its position, and why; runs in a worker.
 
         Args:
             configs: that differ in `built_from`.
@@ -181,7 +182,7 @@ class Task(ABC):
 
     @abstractmethod
     def size(self, config: Config, geometry: Any) -> Size:
-        """What the model of a configuration takes; runs in a worker.
+        """Returns what the model of a configuration takes; runs in a worker.
 
         Args:
             config: of the model.
@@ -196,7 +197,7 @@ class Task(ABC):
         """Opens the dataset for the trials that this process will train."""
 
     def device(self) -> str:
-        """Where a final training runs, "cpu" or "cuda"; what trials are given in a search is in their `RunSpec`."""
+        """Says where a final training runs, "cpu" or "cuda"; a search gives its trials theirs in their `RunSpec`."""
         return "cpu"
 
     def open_final(self, spec: FinalSpec, data: Dataset) -> FinalRun:
@@ -207,7 +208,7 @@ class Task(ABC):
 def typed(
     values: Mapping[str, Any], defaults: Mapping[str, Any], unknown: str = "is no hyperparameter"
 ) -> dict[str, Any]:
-    """`values` as the types of the defaults, and the defaults for the rest.
+    """Returns `values` as the types of the defaults, and the defaults for the rest.
 
     Args:
         values: from a user, by name.
@@ -226,7 +227,7 @@ def typed(
 
 
 def find_task(name: Any) -> Task:
-    """The task of a name; one for all that ask, so that spaces of the same task are equal.
+    """Finds the task of a name; one for all that ask, so that spaces of the same task are equal.
 
     Args:
         name: of `TASKS`, or "package.module:Class"; from a user.

@@ -39,7 +39,7 @@ class Dataset(Protocol):
         ...
 
     def facts(self) -> dict[str, Any]:
-        """What a run remembers of it as JSON values; data that differ in `path` alone are the same."""
+        """Returns what a run remembers of it as JSON values; data that differ in `path` alone are the same."""
         ...
 
 
@@ -71,15 +71,15 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
-        """From what `dataclasses.asdict` gave."""
+        """Rebuilds it from what `dataclasses.asdict` gave."""
         return cls(**{**values, "budget": Budget(**values["budget"])})
 
     def checkpoint(self, trial: str) -> Path:
-        """The file that the search keeps as long as a trial may go on, or is the best one."""
+        """Returns the file that the search keeps as long as a trial may go on, or is the best one."""
         return Path(self.checkpoints) / f"{trial}.safetensors"
 
     def losses(self, trial: str, resource: float) -> Path:
-        """The file of the losses of single clips, by which trials are compared; a task may leave it out."""
+        """Returns the file of the losses of single clips, by which trials are compared; a task may leave it out."""
         return Path(self.clip_losses.format(trial=trial, resource=resource))
 
 
@@ -110,11 +110,11 @@ class TrialRun(Protocol):
     known: float
 
     def next_report(self) -> Report:
-        """The report of the next point of the budget, after training to it where that is yet to be done.
+        """Returns the report of the next point of the budget, after training to it where that is yet to be done.
 
         It has `resource`, `epoch`, `status` ("running", "complete" at the last point, "diverged", "out_of_memory"),
         the task's metrics, and `training_seconds`. A checkpoint with the report in it is on the disk before the
-        report is given: a later process gives it without training where it lies beyond `known`.
+        report is given. A later process gives it without training where it lies beyond `known`.
 
         Raises:
             UserError: the trial cannot go on, and could not in another process; another error starts a new process.

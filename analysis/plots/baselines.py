@@ -20,7 +20,7 @@ ROOM = 0.25  # share of the width that a label beside an upright line takes
 
 
 def baselines_of(run: Run, metric: str) -> dict[str, float]:
-    """`metric` of each predictor that learned nothing, by its label, the highest first; none of other metrics."""
+    """Returns `metric` of each predictor that learned nothing, by its label, highest first; none of other metrics."""
     losses, mean = run.baselines, run.baselines.get("training_mean")
     if metric == "val_r2" and mean:
         losses = {name: 1 - loss / mean for name, loss in losses.items()}
@@ -32,7 +32,7 @@ def baselines_of(run: Run, metric: str) -> dict[str, float]:
 
 
 def widened(limits: tuple[float, float], baselines: dict[str, float], data: bool) -> tuple[float, float]:
-    """The limits of an axis, wide enough for the baselines near them; of the baselines alone where there is no data.
+    """Returns the limits of an axis, wide enough for the baselines near them; without data, those of the baselines.
 
     Args:
         limits: of the data, the lower first.
@@ -89,7 +89,7 @@ def draw_upright(ax: Axes, baselines: dict[str, float]) -> None:
 
 
 def _named(name: str, value: float, place: float, arrows: str) -> str:
-    """The label of a baseline, with an arrow where it lies beyond the limits, which are 0 and 1."""
+    """Returns the label of a baseline, with an arrow where it lies beyond the limits, which are 0 and 1."""
     arrow = "" if 0 <= place <= 1 else f"{arrows[int(place > 1)]} "
     return f"{arrow}{name} {value:#.3g}"
 

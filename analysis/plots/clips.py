@@ -30,7 +30,7 @@ class ShownClip:
 
 
 def as_picture(clip: ShownClip) -> Images:
-    """The frames side by side and, below them, the same frames behind the mask: shape (height, width, 3)."""
+    """Returns the frames side by side and, below them, the same frames behind the mask: shape (height, width, 3)."""
     size = clip.frames.shape[1]
     factor = -(-TALL // size)
     large = clip.frames.repeat(factor, axis=1).repeat(factor, axis=2)
@@ -45,13 +45,13 @@ def as_picture(clip: ShownClip) -> Images:
 
 
 def _hatching(side: int) -> Images:
-    """Grey with diagonal stripes, shape (side, side)."""
+    """Draws diagonal stripes on grey, shape (side, side)."""
     along = np.add.outer(np.arange(side), np.arange(side))
     return (255 * np.where(along % 12 < 2, STRIPE, HIDDEN)).astype(np.uint8)
 
 
 def spectrum(tokens: Floats) -> Floats:
-    """The share of the variance that each principal direction holds, falling; zeros where there is none.
+    """Returns the share of the variance that each principal direction holds, falling; zeros where there is none.
 
     Args:
         tokens: latents, shape (tokens, width).
@@ -63,7 +63,7 @@ def spectrum(tokens: Floats) -> Floats:
 
 
 def holding(variances: Floats, share: float) -> int:
-    """How many of the largest variances it takes to hold `share` of their sum; 0 where all are zero."""
+    """Returns how many of the largest variances it takes to hold `share` of their sum; 0 where all are zero."""
     total = variances.sum()
     if not total:
         return 0

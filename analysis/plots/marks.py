@@ -17,28 +17,28 @@ UNITS: dict[str, Callable[[float], str]] = {
 
 
 def amount(run: Run, resource: float) -> str:
-    """So much of the run's resource: "3 epochs"."""
+    """Names so much of the run's resource: "3 epochs"."""
     return UNITS[run.resource](resource)
 
 
 def state_of(run: Run, trial: str) -> str:
-    """What became of a trial."""
+    """Returns what became of a trial."""
     return str(run.trials.loc[run.trials["trial"] == trial, "state"].iloc[0])
 
 
 def diverged(run: Run) -> list[str]:
-    """The trials that diverged."""
+    """Returns the trials that diverged."""
     return run.trials.loc[run.trials["state"] == "diverged", "trial"].tolist()
 
 
 def values(run: Run) -> pd.Series:
-    """The objective by trial, as `run.mode` has it; what a diverged trial had last means nothing: NaN."""
+    """Returns the objective by trial, as `run.mode` has it; what a diverged trial had last means nothing: NaN."""
     scores = run.trials["score"].where(run.trials["state"] != "diverged")
     return scores if run.mode == "min" else -scores
 
 
 def mark(state: str) -> dict[str, Any]:
-    """How a trial of that state is drawn."""
+    """Returns how a trial of that state is drawn."""
     colour = colour_of(state)
     face = colour if state == "complete" else "white"
     shape = {"diverged": "X", "out_of_memory": "s", "failed": "s"}.get(state, "o")
@@ -46,7 +46,7 @@ def mark(state: str) -> dict[str, Any]:
 
 
 def legend(run: Run) -> list[Line2D]:
-    """One handle a state that trials of the run have."""
+    """Returns one handle a state that trials of the run have."""
     meanings = {
         "complete": f"trained all {amount(run, run.full)}",
         "pruned": "pruned earlier: not comparable",

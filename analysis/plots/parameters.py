@@ -18,7 +18,7 @@ PANELS_A_ROW = 4
 
 
 def parameters_against_objective(run: Run) -> Figure:
-    """A panel a searched parameter, on its own scale: the objective at each trial's last report.
+    """Draws a panel a searched parameter, on its own scale: the objective at each trial's last report.
 
     A trial that diverged or has no value is a mark at the upper edge.
     """
@@ -45,7 +45,7 @@ def parameters_against_objective(run: Run) -> Figure:
 
 
 def _parameter_panel(run: Run, parameter: str, ax: Axes) -> None:
-    """Trials in which the parameter was not set are left out."""
+    """Draws the panel of a parameter, without the trials in which it was not set."""
     trials = run.trials.assign(value=values(run))[run.trials[parameter].notna()]
     positions = _positions(run, parameter, trials[parameter], ax)
     for name, state, x, y in zip(trials["trial"], trials["state"], positions, trials["value"], strict=True):
@@ -61,7 +61,7 @@ def _parameter_panel(run: Run, parameter: str, ax: Axes) -> None:
 
 
 def _positions(run: Run, parameter: str, tried: pd.Series, ax: Axes) -> list[float]:
-    """Where the values of a parameter lie on the axis, whose scale is set."""
+    """Returns where the values of a parameter lie on the axis; its scale is set."""
     scale = run.summary["scales"][parameter]
     style(ax, x=parameter.replace("_", " "))
     ax.margins(0.08, 0.14)

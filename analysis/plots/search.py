@@ -44,7 +44,7 @@ DECADE = 10
 
 
 def ranking(run: Run, ax: Axes | None = None) -> Figure:
-    """The configurations in order, best on top: the objective at the last report, +- one standard error of `val_loss`.
+    """Draws the configurations, best on top: the objective at the last report, +- one standard error of `val_loss`.
 
     A trial that diverged or has no value is a row without a mark. Small dots are other seeds of a configuration.
     """
@@ -72,7 +72,7 @@ def ranking(run: Run, ax: Axes | None = None) -> Figure:
 
 
 def learning_curves(run: Run, metric: str | None = None, against: str = "resource", ax: Axes | None = None) -> Figure:
-    """One line a trial: how a metric falls or rises as it trains, with the rungs where the axis is the run's resource.
+    """Draws one line a trial: how a metric changes as it trains, with the rungs where the axis is the run's resource.
 
     Args:
         run: the search.
@@ -108,7 +108,7 @@ def learning_curves(run: Run, metric: str | None = None, against: str = "resourc
 
 
 def against_best(run: Run, ax: Axes | None = None) -> Figure:
-    """Each trial's loss less the winner's on the same clips, with its 95% interval; grey: cannot be told apart.
+    """Draws each trial's loss less the winner's on the same clips, with its 95% interval; grey: cannot be told apart.
 
     Trials that diverged are left out.
     """
@@ -130,7 +130,7 @@ def against_best(run: Run, ax: Axes | None = None) -> Figure:
 
 
 def rung_correlations(run: Run, ax: Axes | None = None) -> Figure:
-    """How far the order of the trials at each rung is that at the deepest one, with its 95% interval.
+    """Draws how far the order of the trials at each rung is that at the deepest one, with its 95% interval.
 
     A rung is too short where the whole interval lies left of the dotted line.
     """
@@ -153,7 +153,7 @@ def rung_correlations(run: Run, ax: Axes | None = None) -> Figure:
 
 
 def pareto(run: Run, ax: Axes | None = None) -> Figure:
-    """The objective against the second one, parameters or seconds a step; the front as steps, its members named.
+    """Draws the objective against the second one, parameters or seconds a step; the front as steps, its members named.
 
     Raises:
         RunError: the search had no second objective.
@@ -211,7 +211,7 @@ def _first_rung_title(table: pd.DataFrame) -> str:
 
 
 def _limit_to_converging(run: Run, values: pd.DataFrame, ax: Axes) -> None:
-    """A trial that diverges leaves the picture instead of flattening the others."""
+    """Lets a trial that diverges leave the picture instead of flattening the others."""
     kept = values.loc[~values["trial"].isin(diverged(run))].drop(columns="trial").to_numpy()
     if kept.size and np.ptp(kept) > 0:
         ax.set_ylim(kept.min() - 0.05 * np.ptp(kept), kept.max() + 0.05 * np.ptp(kept))

@@ -17,7 +17,7 @@ SHARE = 0.9
 
 
 def contact_sheet(title: str, clips: Sequence[ShownClip], views_title: str, views: Sequence[ShownClip]) -> Figure:
-    """Clips in two columns, each as frames above the same frames behind a mask; below them further views of one.
+    """Draws clips in two columns: frames above the same frames behind a mask, and below them further views of one.
 
     Args:
         title: what the rows are.
@@ -41,7 +41,7 @@ def contact_sheet(title: str, clips: Sequence[ShownClip], views_title: str, view
 
 
 def latents(mean: Floats, variance: Floats, shares: Floats) -> Figure:
-    """Mean and variance of the latents per dimension, sorted, and the spectrum of their principal directions.
+    """Draws mean and variance of the latents per dimension, sorted, and the spectrum of their principal directions.
 
     Args:
         mean: of the training latents, shape (width,).
@@ -66,7 +66,7 @@ def latents(mean: Floats, variance: Floats, shares: Floats) -> Figure:
 
 
 def teacher(curve: Mapping[str, Sequence[float]]) -> Figure:
-    """How a pixel teacher learned: `val_loss` and `val_r2` against `epoch`."""
+    """Draws how a pixel teacher learned: `val_loss` and `val_r2` against `epoch`."""
     whole = figure(8.4, 3.4)
     title = "How the pixel teacher learned: its student and predictor on held-out pixels"
     whole.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)

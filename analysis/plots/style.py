@@ -55,7 +55,7 @@ LABELS = {
 
 
 def drawn(text: str, letters: int = 120) -> str:
-    """A name as matplotlib is given it: drawn letter by letter, never as a formula, and without a warning.
+    """Returns a name as matplotlib is given it: drawn letter by letter, never as a formula, and without a warning.
 
     Args:
         text: may hold anything. What the fonts of `rcParams["font.family"]` have no glyph for is drawn as its code.
@@ -68,7 +68,7 @@ def drawn(text: str, letters: int = 120) -> str:
 
 @cache
 def _glyphs(families: tuple[str, ...]) -> frozenset[int]:
-    """The characters that can be drawn in one of these fonts, upright and bold."""
+    """Returns the characters that can be drawn in one of these fonts, upright and bold."""
     upright, bold = (
         frozenset().union(
             *(get_font(findfont(FontProperties(family=[name], weight=weight))).get_charmap() for name in families)
@@ -79,12 +79,12 @@ def _glyphs(families: tuple[str, ...]) -> frozenset[int]:
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, outside pyplot, so that nobody need close it."""
+    """Returns an empty figure of that size in inches, outside pyplot, so that it need not be closed."""
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
 
 
 def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """`ax` with its figure, or new ones of that size in inches."""
+    """Returns `ax` with its figure, or new ones of that size in inches."""
     whole = ax.get_figure(root=True) if ax is not None else None
     if ax is None or whole is None:
         whole = figure(width, height)
@@ -105,12 +105,12 @@ def style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x"
 
 
 def label(column: str) -> str:
-    """What an axis calls a column or a unit."""
+    """Returns what an axis calls a column or a unit."""
     return LABELS.get(column, column.replace("_", " "))
 
 
 def colour_of(state: str) -> str:
-    """The colour of a trial's state."""
+    """Returns the colour of a trial's state."""
     return STATE_COLOURS.get(state, MUTED)
 
 

@@ -101,7 +101,7 @@ _NAMES: dict[type[Event], str] = {
 
 
 def encode(event: Event) -> dict[str, Any]:
-    """The event as a line of `decisions.jsonl`; docs/run-directory.md has the fields."""
+    """Returns the event as a line of `decisions.jsonl`; docs/run-directory.md has the fields."""
     match event:
         case TrialsAllowed():
             return {"event": "exhausted" if event.total else "extend", "trials": event.trials}
@@ -115,7 +115,7 @@ def encode(event: Event) -> dict[str, Any]:
 
 
 def _decode(entry: Mapping[str, Any]) -> Event:
-    """The event that a line says.
+    """Returns the event that a line says.
 
     Raises:
         KeyError: a field is missing.
@@ -247,7 +247,7 @@ class Trials(Mapping[str, Trial]):
 
 
 def _take_result(trial: Trial, event: ResultReported) -> None:
-    """What a report changes.
+    """Takes a report, and changes the trial as it says.
 
     A running report without a score leaves its trial running: its process trains on, and a later point may have a
     score. What such a point costs it is the matter of schedulers, searchers and rankings, which see an infinite score.
@@ -266,7 +266,7 @@ def _take_result(trial: Trial, event: ResultReported) -> None:
 
 
 def read_trials(run: RunDirectory, *, live: bool = False) -> Trials:
-    """The trials as the journal of a run has them; see `read_events`.
+    """Returns the trials as the journal of a run has them; see `read_events`.
 
     Raises:
         RunError: a line is damaged, or a report is missing.

@@ -1,4 +1,4 @@
-"""Reads files of JSON objects, one a line, whose writer may have died in the last one."""
+"""Reads files of JSON objects, one a line; their writer may have died in the last one."""
 
 import json
 import os

@@ -51,15 +51,15 @@ class RunDirectory:
         self.final_root = self.path / "final"
 
     def clip_losses(self, trial: str, resource: float) -> Path:
-        """The per-clip held-out losses of `trial` as reported at the point `resource`."""
+        """Returns the file of the per-clip held-out losses of `trial` as reported at the point `resource`."""
         return Path(self.clip_losses_pattern.format(trial=trial, resource=resource))
 
     def checkpoint(self, trial: str) -> Path:
-        """The last checkpoint of `trial`."""
+        """Returns the file of the last checkpoint of `trial`."""
         return self.checkpoints / f"{trial}.safetensors"
 
     def final(self, trial: str, epochs: float) -> "FinalDirectory":
-        """The promoted run of `trial` over `epochs` epochs."""
+        """Returns the promoted run of `trial` over `epochs` epochs."""
         return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs")
 
 
@@ -77,7 +77,7 @@ class FinalDirectory:
 
 
 def read_manifest(run: RunDirectory) -> dict[str, Any]:
-    """run.json: what was asked of a search.
+    """Reads run.json: what was asked of a search.
 
     Raises:
         RunError: no such run, or one of another format.
@@ -86,7 +86,7 @@ def read_manifest(run: RunDirectory) -> dict[str, Any]:
 
 
 def read_summary(run: RunDirectory) -> dict[str, Any]:
-    """summary.json: what a search found.
+    """Reads summary.json: what a search found.
 
     Raises:
         RunError: no such run, one that has not ended, or one of another format.
@@ -95,7 +95,7 @@ def read_summary(run: RunDirectory) -> dict[str, Any]:
 
 
 def _read(run: RunDirectory, path: Path, wanted: str) -> dict[str, Any]:
-    """The content of the JSON file `path`, whose format this version reads."""
+    """Returns the content of the JSON file `path` in a format that this version reads."""
     if not run.path.is_dir():
         raise RunError(f"{run.path}: no such run")
     if not path.is_file():

@@ -9,12 +9,12 @@ RESOURCE_DECIMALS = 4  # the precision of the resource in the names of the files
 
 
 def natural(name: str) -> str:
-    """The key that sorts T2 before T10."""
+    """Returns the key that sorts T2 before T10."""
     return re.sub(r"\d+", lambda digits: digits[0].zfill(12), name)
 
 
 def plain_report(trial: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of `trial` as JSON can say it: a number that is not finite becomes null."""
+    """Returns the report of `trial` as JSON can say it: a number that is not finite becomes null."""
     named = {"trial": trial, **report}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in named.items()

@@ -16,7 +16,7 @@ DESCRIPTION = (
 
 
 def summary_so_far(run: RunDirectory, events: Iterable[Event]) -> dict[str, Any]:
-    """The fields of a summary, from run.json and the journal.
+    """Returns the fields of a summary, from run.json and the journal.
 
     States are those of now: waiting, running and paused ones among them. `best` is the best trial that has trained to
     its end, if any. Comparisons between trials are made at the end of a search alone, so they are empty here.

@@ -16,7 +16,7 @@ def trial_row(
     measures: Iterable[str],
     against_winner: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The fields of a trial in a summary; docs/run-directory.md says what they mean.
+    """Returns the fields of a trial in a summary; docs/run-directory.md says what they mean.
 
     Args:
         trial: the trial.
@@ -44,5 +44,5 @@ def trial_row(
 
 
 def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """The fields of reports that make up the metrics which a run describes."""
+    """Returns the fields of reports that make up the metrics which a run describes."""
     return tuple(dict.fromkeys(field for metric in metrics.values() for field in metric["fields"]))

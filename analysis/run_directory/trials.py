@@ -34,7 +34,7 @@ class TrialState(StrEnum):
         return self in (TrialState.FAILED, TrialState.DIVERGED, TrialState.OUT_OF_MEMORY)
 
     def at_exit(self, search_over: bool) -> "TrialState":
-        """What a summary says of it when the process leaves the search.
+        """Returns what a summary says of it when the process leaves the search.
 
         Args:
             search_over: nothing is left to do. No paused trial will go on then, unless the search is extended.
@@ -95,11 +95,11 @@ class Trial:
         return math.inf if ends_lost(self.status) else self.scores.get(self.resource, math.inf)
 
     def value(self, metric: str) -> float | None:
-        """The last value of a metric; None where it is not finite, or was never reported."""
+        """Returns the last value of a metric; None where it is not finite, or was never reported."""
         value = self.metrics.get(metric)
         return value if value is not None and math.isfinite(value) else None
 
 
 def ends_lost(status: str) -> bool:
-    """Whether a report with this status says that its trial diverged or ran out of memory."""
+    """Returns whether a report with this status says that its trial diverged or ran out of memory."""
     return status in (TrialState.DIVERGED, TrialState.OUT_OF_MEMORY)

@@ -44,10 +44,10 @@ class Difference:
 def paired_bootstrap(
     losses_a: Mapping[str, float], losses_b: Mapping[str, float], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
-    """The mean over the clips of the difference a - b, and its 95% interval over the choice of clips.
+    """Returns the mean over the clips of the difference a - b, and its 95% interval over the choice of clips.
 
     The interval is the bootstrap's, bias-corrected and accelerated (BCa: Efron, 1987), because the differences are
-    skewed by a few hard clips: it is off by 1 / clips where percentiles are off by 1 / sqrt(clips), and of a mean it
+    skewed by a few hard clips. It is off by 1 / clips where percentiles are off by 1 / sqrt(clips), and of a mean it
     costs nothing more. Its quantiles are Student's times sqrt(n / (n - 1)) (Hesterberg, 2015), without which intervals
     of few clips are too narrow. It covers neither another seed nor the choice of the best of many trials.
 
@@ -89,7 +89,7 @@ def seed_noise(groups: Mapping[str, Sequence[float]]) -> SeedNoise | None:
     """Splits the variance of the score into that of the seeds and that of the configurations.
 
     One-way analysis of variance with random effects and groups of unequal size. Seeds are taken to spread every
-    configuration alike. Where the replicated are the best of a search, this is the noise among the best; the spread
+    configuration alike. Where the replicated are the best of a search, this is the noise among the best. The spread
     between configurations is that of the groups given.
 
     Args:
@@ -142,10 +142,10 @@ def rank_finalists(
 ) -> list[Finalist]:
     """Ranks configurations by the mean over their seeds, best first; of equal ones the first given is first.
 
-    Where any has two finite scores, the errors are those of the seeds: `seed_noise`, pooled over the finalists, with
-    Student's quantile of the pooled degrees of freedom; two seeds alone would give an interval 4 times as wide as four
-    configurations of two seeds do together. Else the errors are those of the clips: the bootstrap of `clip_losses`,
-    which says nothing of another seed.
+    Where any has two finite scores, the errors are those of the seeds. They are `seed_noise`, pooled over the
+    finalists, with Student's quantile of the pooled degrees of freedom. Two seeds alone would give an interval 4 times
+    as wide as four configurations of two seeds do together. Else the errors are those of the clips: the bootstrap of
+    `clip_losses`, which says nothing of another seed.
 
     Args:
         scores: the scores of the seeds of each configuration, all at the same resource.
@@ -157,7 +157,7 @@ def rank_finalists(
     order = sorted((name for name in scores if len(scores[name])), key=means.__getitem__)
 
     def estimate(name: str, rival: str | None) -> Difference | None:
-        """The mean of `name`, or its difference to that of `rival`, with the interval."""
+        """Returns the mean of `name`, or its difference to that of `rival`, with the interval."""
         names = [name] if rival is None else [name, rival]
         if not all(math.isfinite(means[each]) for each in names):
             return None
@@ -181,7 +181,7 @@ def rank_finalists(
 
 
 def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the points that no other is better than: as low in every coordinate, and lower in one.
+    """Returns the indices of the points that no other is better than: as low in every coordinate, and lower in one.
 
     Equal points stay together. A point with a coordinate that is not finite is never on the front.
     """
@@ -204,7 +204,7 @@ def _finite(scores: Sequence[float]) -> Floats:
 
 
 def _bootstrap(values: Sequence[float], resamples: int, seed: int) -> Difference:
-    """The mean of `values` and its 95% interval; see `paired_bootstrap`."""
+    """Returns the mean of `values` and its 95% interval; see `paired_bootstrap`."""
     sample, n = np.array(values, dtype=np.float64), len(values)
     if n < 2:
         raise ValueError(f"losses_a has {n} clips, and must have at least 2")
@@ -224,7 +224,7 @@ def _bootstrap(values: Sequence[float], resamples: int, seed: int) -> Difference
 
 
 def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
-    """The mean of each bootstrap sample of `values`."""
+    """Returns the mean of each bootstrap sample of `values`."""
     counts = _counts(len(values), resamples, seed)
     rows = max(1, CHUNK // len(values))
     parts = [counts[start : start + rows] @ values for start in range(0, resamples, rows)]
@@ -234,7 +234,7 @@ def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
 
 @lru_cache(maxsize=1)
 def _counts(n: int, resamples: int, seed: int) -> npt.NDArray[np.uint8]:
-    """How often each bootstrap sample has each of `n` values, shape (resamples, n)."""
+    """Returns how often each bootstrap sample has each of `n` values, shape (resamples, n)."""
     random, rows = np.random.default_rng(seed), max(1, CHUNK // n)
     counts = np.empty((resamples, n), dtype=np.uint8)
     for start in range(0, resamples, rows):

@@ -40,10 +40,10 @@ class RungCorrelation:
     def conclusion(self) -> Conclusion:
         """What it says of the rung.
 
-        "too short": the whole interval lies below `USEFUL`. Of orders that do agree by 0.5 (0.8 before the best third
-        was selected) that is said in 2.5% (1.5%) of searches, whatever the number of trials; a bound on the
-        correlation itself, such as 0.3, would alarm in every fourth of the latter with 6 trials. "agrees": the whole
-        interval is above 0. "unclear": neither. "too few": there is no correlation.
+        "too short": the whole interval lies below `USEFUL`. Where orders do agree by 0.5 (0.8 before the best third was
+        selected), 2.5% (1.5%) of searches say that, whatever the number of trials. A bound on the correlation itself,
+        such as 0.3, would alarm in every fourth of the latter with 6 trials. It says "agrees" where the whole interval
+        is above 0, and "unclear" where neither holds. It says "too few" where there is no correlation.
         """
         if self.spearman is None or self.low is None or self.high is None:
             return "too few"
@@ -53,15 +53,15 @@ class RungCorrelation:
 
 
 def rung_correlation(scores: Mapping[float, Mapping[str, float]]) -> list[RungCorrelation]:
-    """Spearman's rank correlation of the scores at each rung with those at the deepest one.
+    """Computes Spearman's rank correlation of the scores at each rung with those at the deepest one.
 
     It is that of the trials which got so far. They were selected by these very rungs, which narrows the range of their
-    scores, so it is biased towards zero for all trials: 0.8 between rungs is about 0.5 among the best third. A high
+    scores. So it is biased towards zero for all trials: 0.8 between rungs is about 0.5 among the best third. A high
     value can be trusted; a low one may be the selection's.
 
-    The interval is Fisher's z with the variance of Bonett and Wright (2000), (1 + rho^2 / 2) / (n - 3). Simulated
-    with 5 to 30 trials and correlations up to 0.9 it holds 93 to 99%, where a bootstrap over trials falls to 75% at 5.
-    A perfect order counts as half way to the one next to it, as z would be infinite, and its interval ends at 1.
+    The interval is Fisher's z with the variance of Bonett and Wright (2000), (1 + rho^2 / 2) / (n - 3). Simulated with
+    5 to 30 trials and correlations up to 0.9 it holds 93 to 99%. A bootstrap over trials falls to 75% at 5. A perfect
+    order counts as half way to the one next to it, as z would be infinite, and its interval ends at 1.
 
     Args:
         scores: by rung and trial, lower is better; what is not finite is left out.
@@ -93,7 +93,7 @@ def _spearman(a: list[float], b: list[float]) -> float | None:
 
 
 def _ranks(values: list[float]) -> npt.NDArray[np.float64]:
-    """1 for the lowest; equal values share the mean of their ranks."""
+    """Ranks values, 1 for the lowest; equal values share the mean of their ranks."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: npt.NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
     return ranks

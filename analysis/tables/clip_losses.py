@@ -9,7 +9,7 @@ from analysis.errors import RunError
 
 
 def read_clip_losses(path: Path) -> dict[str, float]:
-    """The loss by clip in the file `path`, in its order.
+    """Reads the loss by clip in the file `path`, in its order.
 
     Raises:
         RunError: it cannot be read, lacks a column, or has a clip twice.

@@ -13,7 +13,7 @@ from analysis.tables.trials import AGAINST_WINNER
 
 
 def searched(run: Run) -> pd.DataFrame:
-    """What the trials tried of each searched parameter, and what the winner had.
+    """Returns what the trials tried of each searched parameter, and what the winner had.
 
     Returns:
         Indexed by parameter: `scale`, `tried` (as text: the ends of the range, or the categories), `winner` (NaN where
@@ -24,7 +24,7 @@ def searched(run: Run) -> pd.DataFrame:
 
 
 def paired_against_best(run: Run) -> pd.DataFrame:
-    """Each trial beside the winner, clip by clip, at the deepest rung that both reached: as the summary has it.
+    """Returns each trial beside the winner, clip by clip, at the deepest rung that both reached: as the summary has it.
 
     Each interval stands alone: of 20 trials equal to the winner, one is expected to look different.
 
@@ -40,7 +40,7 @@ def paired_against_best(run: Run) -> pd.DataFrame:
 
 
 def rung_correlations(run: Run) -> pd.DataFrame:
-    """How far the order of the trials at each rung is that at the deepest one.
+    """Returns how far the order of the trials at each rung is that at the deepest one.
 
     Returns:
         One row a rung, ascending: `rung`, `deepest`, `trials`, `spearman`, `low`, `high` (NaN where there are too few)

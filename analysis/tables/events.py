@@ -21,7 +21,7 @@ EVENT_TYPES = {
 
 
 def event_table(events: Iterable[Event]) -> pd.DataFrame:
-    """One row an event, in order; a field that an event does not have is missing.
+    """Returns one row an event, in order; a field that an event does not have is missing.
 
     Returns:
         The columns of `EVENT_TYPES`: the fields of `decisions.jsonl`, but for the hyperparameters of trials.

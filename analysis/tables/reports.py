@@ -42,7 +42,7 @@ COLUMNS = ("trial", *NUMBERS, "status", "time")
 
 
 def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
-    """The reports in the file `path`, one row a trial and point of its training.
+    """Reads the reports in the file `path`, one row a trial and point of its training.
 
     Of reports repeated after a restart the last one counts. A last line that was cut off is left out with a warning.
 
@@ -62,7 +62,7 @@ def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -
 
 
 def as_table(reports: list[dict[str, Any]]) -> pd.DataFrame:
-    """Reports as a table of the columns and types that `read_reports` promises; none give an empty one."""
+    """Returns reports as a table of the columns and types that `read_reports` promises; none give an empty one."""
     names = dict.fromkeys([*COLUMNS, *(name for report in reports for name in report)])
     table = pd.DataFrame(reports).reindex(columns=list(names))
     table = table.astype({**dict.fromkeys(NUMBERS, "float64"), "trial": "str", "status": "str"})

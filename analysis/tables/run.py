@@ -48,7 +48,7 @@ class Run:
     final: pd.DataFrame
 
     def __repr__(self) -> str:
-        """A line: whose run it is, how many trials it had and which won."""
+        """Returns a line: which run it is, how many trials it had and which won."""
         return f"Run({str(self.directory.path)!r}: {len(self.trials)} trials, best {self.best})"
 
     @property
@@ -148,7 +148,7 @@ def load(run: str | Path) -> Run:
 
 
 def latest_run(root: str | Path | None = None) -> Path:
-    """The newest run directory with a summary in `root`; by default in `runs/` here or in a folder above.
+    """Returns the newest run directory with a summary in `root`; by default in `runs/` here or in a folder above.
 
     Raises:
         RunError: there is none.

@@ -33,7 +33,7 @@ RUNG_CORRELATION = ("rung", "deepest", "trials", "spearman", "low", "high")
 
 
 def read_summary(directory: RunDirectory) -> dict[str, Any]:
-    """The summary of a search that is over.
+    """Reads the summary of a search that is over.
 
     Raises:
         RunError: it is of another format, broken, or lacks a field.

@@ -42,7 +42,7 @@ TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
 
 
 def trial_table(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
-    """One row a trial, T2 before T10; see `analysis.tables.run.Run` for the columns.
+    """Returns one row a trial, T2 before T10; see `analysis.tables.run.Run` for the columns.
 
     Raises:
         RunError: a trial lacks a field, or a value is no number.
@@ -77,6 +77,6 @@ def _trial_row(trial: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts_where_set(rows: list[dict[str, Any]], parameter: str) -> bool:
-    """Whether a parameter is a whole number in some rows and missing in others, which pandas would make a float."""
+    """Says whether a parameter is a whole number in some rows and missing in others: pandas would make it a float."""
     values = [row[parameter] for row in rows if parameter in row]
     return 0 < len(values) < len(rows) and all(type(value) is int for value in values)

@@ -18,35 +18,35 @@ class Method(Protocol):
     compared: tuple[float, ...]  # where trials are compared
 
     def next_job(self) -> Job | None:
-        """The next job."""
+        """Returns the next job."""
 
     def on_job(self, trial: str, milestone: float) -> None:
-        """A trial is on its way."""
+        """Is told that a trial is on its way."""
 
     def on_trial_result(self, trial: str, resource: float, score: float) -> None:
-        """A running trial reports."""
+        """Is told that a running trial reports."""
 
     def on_trial_end(self, trial: str) -> None:
-        """A running trial is lost."""
+        """Is told that a running trial is lost."""
 
     def prunable(self) -> list[str]:
-        """Paused trials that will never go on."""
+        """Returns the paused trials that will never go on."""
 
     def on_trial_prune(self, trial: str) -> None:
-        """A trial that was prunable has been given up."""
+        """Is told that a trial that was prunable has been given up."""
 
 
 class Suggestions(Protocol):
     """Who names the configuration of a new trial."""
 
     def start(self, trial: str) -> int:
-        """The index in the pool of the configuration that this trial gets; none is given twice."""
+        """Returns the index in the pool of the configuration that this trial gets; none is given twice."""
 
     def report(self, trial: str, rung: float, score: float) -> None:
-        """A trial has come to a rung."""
+        """Is told that a trial has come to a rung."""
 
     def end(self, trial: str, state: TrialState, score: float) -> None:
-        """A trial has ended."""
+        """Is told that a trial has ended."""
 
 
 @dataclass(order=True)
@@ -63,7 +63,7 @@ class _Stretch:
     to: int = field(compare=False)
 
     def steps_by(self, now: float) -> float:
-        """Steps of this stretch that are done at a time."""
+        """Returns the steps of this stretch that are done at a time."""
         return (self.stop - self.begin) * (now - self.begun_at) / (self.done_at - self.begun_at)
 
 
@@ -92,7 +92,8 @@ def replay(method: Method, suggestions: Suggestions, pool: Pool, workers: int, s
     """Runs a search until no worker has anything to do.
 
     Whenever a stretch ends, its trial reports, and all free workers ask for the next job. A trial that diverges ends
-    itself at that step. The recommendation is the product's: who came to the deepest rung, and there the best score.
+    itself at that step. The recommendation is the product's: the best score among the trials that came to the deepest
+    rung.
 
     Args:
         method: decides which trial goes on.
@@ -147,6 +148,6 @@ def replay(method: Method, suggestions: Suggestions, pool: Pool, workers: int, s
 
 
 def _first_lost(values: Array) -> Array:
-    """The first step, from 1 on, at which a trial has no value; infinite where it always has one."""
+    """Returns the first step, from 1 on, at which a trial has no value; infinite where it always has one."""
     lost = ~np.isfinite(values[:, 1:])
     return np.where(lost.any(1), lost.argmax(1) + 1, np.iinfo(np.int32).max).astype(np.float64)

@@ -1,8 +1,8 @@
 """Learning curves in parquet files, and the pools of trials that a replay draws from.
 
-Curves: a row for each evaluation, with the columns task, config, seed, step, value (lower is better; not finite from
-where a trial diverged) and, where known, cost (seconds of the training since the evaluation before). Configurations: a
-row each, with the column config and one numeric column a hyperparameter.
+Curves: a row for each evaluation, with the columns task, config, seed, step, value and, where known, cost. A lower
+value is better; it is not finite from where a trial diverged. The cost is the seconds of the training since the
+evaluation before. Configurations: a row each, with the column config and one numeric column a hyperparameter.
 """
 
 from dataclasses import dataclass
@@ -38,18 +38,18 @@ class Pool:
         return len(self.ends)
 
     def rank(self, end: float) -> float:
-        """The share of the pool that is better than `end`."""
+        """Returns the share of the pool that is better than `end`."""
         return float(np.mean(self.ends < end))
 
     def regret(self, end: float) -> float:
-        """How far `end` is from the best on the scale on which the median is 1; 1 for all that is worse than that."""
+        """Returns how far `end` is from the best on the scale on which the median is 1; 1 for all that is worse."""
         finite = self.ends[np.isfinite(self.ends)]
         best, median = float(finite.min()), float(np.median(finite))
         return min(1.0, (end - best) / (median - best))
 
 
 def read(curves: Path, full: int, configs: Path | None = None) -> list[Pool]:
-    """The pools of a file, one a task, up to `full` steps."""
+    """Reads the pools of a file, one a task, up to `full` steps."""
     table = pd.read_parquet(curves)
     table = table[table["step"] <= full]
     hyperparameters = pd.read_parquet(configs).set_index("config").sort_index() if configs else None

@@ -39,7 +39,7 @@ class Table:
 
 
 def tabulate(replays: list[tuple[Pool, Replay]], most: int) -> Table:
-    """The figures of each replay; the budgets are 0 to `most` steps."""
+    """Returns the figures of each replay; the budgets are 0 to `most` steps."""
     ranks, regrets = np.empty((2, len(replays), most + 1))
     for row, (pool, one) in enumerate(replays):
         worth = {end: _worth(pool, end) for end in set(one.recommended)}
@@ -61,7 +61,7 @@ def _worth(pool: Pool, end: float) -> tuple[float, float]:
 
 
 def resamples(tasks: int, repetitions: int) -> NDArray[np.intp]:
-    """(1 + resamples, rows) how often each row is drawn; the first row draws each once."""
+    """Counts how often each row is drawn, shape (1 + resamples, rows); the first row draws each once."""
     random = np.random.default_rng(0)
     drawn = random.multinomial(repetitions, np.full(repetitions, 1 / repetitions), size=(RESAMPLES, tasks))
     rows = np.ones((1 + RESAMPLES, tasks * repetitions), np.intp)
@@ -70,7 +70,7 @@ def resamples(tasks: int, repetitions: int) -> NDArray[np.intp]:
 
 
 def interquartile_mean(values: Array, counts: NDArray[np.intp]) -> Array:
-    """The mean of the middle half.
+    """Returns the mean of the middle half.
 
     Args:
         values: (rows, ...).
@@ -93,18 +93,18 @@ def interquartile_mean(values: Array, counts: NDArray[np.intp]) -> Array:
 
 
 def interval(samples: Array) -> Interval:
-    """The figure and its interval, from the samples that `counts` gave; the first one is the figure."""
+    """Returns the figure and its interval, from the samples that `counts` gave; the first one is the figure."""
     low, high = np.quantile(samples[1:], (0.025, 0.975), method="nearest")
     return float(samples[0]), float(low), float(high)
 
 
 def mean_difference(first: Array, second: Array, counts: NDArray[np.intp]) -> Interval:
-    """The mean of the differences, repetition by repetition; not interquartile, for many of them are exactly 0."""
+    """Averages the differences, repetition by repetition; not interquartile, for many of them are exactly 0."""
     return interval(counts @ (first - second) / counts.sum(1))
 
 
 def summarise(table: Table, references: dict[str, Table], counts: NDArray[np.intp]) -> dict[str, object]:
-    """The figures of a method, alone and against each reference."""
+    """Returns the figures of a method, alone and against each reference."""
     ends = interquartile_mean(np.stack([table.ranks[:, -1], table.regrets[:, -1]], axis=1), counts)
     spent = interquartile_mean(np.stack([table.epochs, table.makespan, table.finished], axis=1), counts)
     summary: dict[str, object] = {

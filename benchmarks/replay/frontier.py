@@ -20,7 +20,7 @@ TARGETS = (12, 16, 24, 32)  # those of the reference's searches whose regret the
 
 
 def epochs_to(target: Array, regrets: Array, epochs: Array) -> Array:
-    """The epochs of a search as large as it must be to end at the target.
+    """Returns the epochs of a search as large as it must be to end at the target.
 
     Args:
         target: (resamples,) regret.
@@ -48,7 +48,7 @@ def summarise(
     sizes: Sequence[int] = SIZES,
     targets: Sequence[int] = TARGETS,
 ) -> dict[str, dict[str, Interval]]:
-    """What share of the epochs of the reference's search each method spends to end where that one ended.
+    """Returns what share of the epochs of the reference's search each method spends to end where that one ended.
 
     Args:
         methods: by name and size, the repetitions.
@@ -81,7 +81,7 @@ def summarise(
 
 
 def markdown(rows: Mapping[str, Mapping[str, Interval]], reference: str) -> str:
-    """Two tables of the methods: where searches of each size end, and the shares of the reference's epochs."""
+    """Returns two tables of the methods: where searches of each size end, and the shares of the reference's epochs."""
     ends = [
         (
             name,

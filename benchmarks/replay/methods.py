@@ -36,7 +36,7 @@ class Contender:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The constants have these values."""
+        """Gives the constants these values."""
         before = [(module, name, getattr(module, name)) for module, name, _ in self.constants]
         for module, name, value in self.constants:
             setattr(module, name, value)
@@ -69,22 +69,22 @@ class Interleaved(FreezeThaw):
 
 
 def rungs(name: Literal["freeze_thaw", "asha", "none"], full: int, first: int = 1) -> tuple[float, ...]:
-    """The rungs that a search has whose trials are evaluated after every step."""
+    """Returns the rungs of a search that evaluates its trials after every step."""
     return Schedule(scheduler=name, epochs=full, first_rung=first, reports=full).rung_points()
 
 
 def thaw(trials: int, full: int, keep: int | None = None, kind: type[FreezeThaw] = FreezeThaw) -> Scheduler:
-    """Freeze-thaw at the rungs that a search gives it."""
+    """Makes a freeze-thaw scheduler at the rungs that a search gives it."""
     return kind(rungs("freeze_thaw", full), trials, keep=keep)
 
 
 def asha(trials: int, full: int, first: int) -> Scheduler:
-    """ASHA with promotions, at the rungs that a search gives it."""
+    """Makes ASHA with promotions, at the rungs that a search gives it."""
     return Asha(rungs("asha", full, first), trials)
 
 
 def to_the_end(trials: int, full: int) -> Scheduler:
-    """No schedule: all trials at full length."""
+    """Makes a scheduler that trains all trials at full length."""
     return FullLength(rungs("none", full), trials)
 
 
@@ -126,7 +126,7 @@ LEARNING = {
 
 
 def _varied() -> dict[str, Contender]:
-    """Freeze-thaw with each constant halved and doubled."""
+    """Makes freeze-thaw with each constant halved and doubled."""
     varied: dict[str, Contender] = {}
     for module, name in (
         *((freeze_thaw, name) for name in ("HEAVY_TAILS", "WORTHWHILE", "HOPELESS", "REFIT_AFTER", "OUTLIER")),
@@ -152,7 +152,7 @@ ALL = CONTENDERS | LEARNING | SENSITIVITY
 
 
 def installed() -> dict[str, Contender]:
-    """The contenders whose packages are there."""
+    """Returns the contenders that have their packages here."""
     try:
         release = version("syne-tune")
     except PackageNotFoundError:

@@ -17,15 +17,15 @@ def _peer(kind: type[NativeScheduler], trials: int, full: int, grace: int, eta: 
 
 
 def ray_asha(trials: int, full: int, grace: int, eta: int = 3) -> Method:
-    """Ray's ASHA, which stops trials."""
+    """Makes Ray's ASHA, which stops trials."""
     return _peer(AshaStop, trials, full, grace, eta)
 
 
 def ray_median(trials: int, full: int, grace: int) -> Method:
-    """Ray's median stopping rule."""
+    """Makes Ray's median stopping rule."""
     return _peer(AllWait, trials, full, grace)
 
 
 def ray_hyperband(trials: int, full: int, eta: int = 3) -> Method:
-    """Ray's HyperBand."""
+    """Makes Ray's HyperBand."""
     return _peer(HyperBand, trials, full, 1, eta)

@@ -21,22 +21,22 @@ HEADER = (
 
 
 def describe() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Returns what the figures were measured on."""
     return {"machine": machine(), "date": date.today().isoformat(), "ray": ray.__version__, "numpy": numpy.__version__}
 
 
 def markdown(rows: dict[str, Any]) -> str:
-    """A table of the methods; "Ray's" is its ASHA with a grace of 3."""
+    """Returns a table of the methods; "Ray's" is its ASHA with a grace of 3."""
     return table(HEADER, [_cells(name, row) for name, row in rows.items()])
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Returns a table in Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *lines))
 
 
 def with_interval(figure: Interval, form: str) -> str:
-    """A figure and its interval, formatted; "more" stands for infinite."""
+    """Returns a figure and its interval, formatted; "more" stands for infinite."""
     value, low, high = (format(number, form) if math.isfinite(number) else "more" for number in figure)
     return value if value == low == high else f"{value} ({low} to {high})"
 

@@ -12,7 +12,7 @@ from salt_tune.space.parameters import Range
 
 
 class InOrder:
-    """Gives the same configurations in the same order to whoever asks.
+    """Gives the same configurations in the same order to every method.
 
     Args:
         order: indices in the pool.
@@ -33,10 +33,10 @@ class InOrder:
 
 
 class Learned:
-    """The product's searcher, whose suggestions are mapped to the nearest configuration that is not used yet.
+    """The product's searcher; its suggestions are mapped to the nearest configuration that is not used yet.
 
-    Each hyperparameter is searched on the scale of its ranks in the pool, from 0 to 1, which for values that were drawn
-    uniformly in the logarithm is the logarithm. The searcher learns from the configuration that was trained.
+    Each hyperparameter is searched on the scale of its ranks in the pool, from 0 to 1. For values that were drawn
+    uniformly in the logarithm, that is the logarithm. The searcher learns from the configuration that was trained.
 
     Args:
         searcher: its name.

@@ -97,7 +97,7 @@ class SynePeer:
         """See `clock.Method`."""
 
     def _forget_a_start(self) -> None:
-        """A new trial that was suggested but cannot be started is asked for anew: by now there may be a promotion."""
+        """Forgets a suggested trial that cannot be started: it is asked for anew; by now there may be a promotion."""
         if self._suggestion is not None and self._suggestion.spawn_new_trial_id:
             self._suggestion = None
             self._passed_over += 1

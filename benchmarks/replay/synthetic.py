@@ -22,10 +22,12 @@ WEIGHTS = np.array([1.0, 0.5, 0.25, 0.1])
 def draw(kind: Kind, steps: int, *, configs: int = 1000, seeds: int = 4, seed: int = 0) -> tuple[Array, Array]:
     """Draws curves of one kind.
 
-    "easy": the order is that of the ends from the first step on. "power", "exponential": decays whose rates are drawn
-    apart from their ends, so fast ones lead at first and many pairs cross once. "crossing": up to step 6 the order of
-    all trials is the reverse of that of their ends. "noisy": "easy", with an evaluation's noise a third as large as the
-    spread of the ends. "diverging": "power", where three in ten are lost in the first half.
+    - "easy": the order is that of the ends from the first step on.
+    - "power", "exponential": decays at rates drawn apart from their ends, so fast ones lead at first and many pairs
+      cross once.
+    - "crossing": up to step 6 the order of all trials is the reverse of that of their ends.
+    - "noisy": "easy", with an evaluation's noise a third as large as the spread of the ends.
+    - "diverging": "power", where three in ten are lost in the first half.
 
     Args:
         kind: see above.

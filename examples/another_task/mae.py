@@ -71,7 +71,7 @@ class Autoencoder(nn.Module):
         self.positions = nn.Parameter(sincos_positions(dim, view.grid), requires_grad=False)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of each clip, shape (clips,)."""
+        """Computes the loss of each clip, shape (clips,)."""
         seen = self.encoder(self.embed(batch.pixels / 255 - 0.5) + self.positions[batch.visible])
         asked = self.decoder(torch.cat([seen, self.mask + self.positions[batch.masked]], dim=1))[:, seen.shape[1] :]
         target = batch.targets.float()

@@ -12,32 +12,32 @@ Report = Mapping[str, Any]  # as a worker gave it, numbers that are not finite i
 class Callback(Protocol):
     """Is told what happens in a search, in this order; a trial and the trials are to be read, never changed.
 
-    A callback of the registry `CALLBACKS` is made by `Class(run, space, **settings)`: the run directory, what is
-    searched, and what the command line says of this callback. It must bear that what it writes to is broken: an error
-    that it raises ends the search.
+    A callback of the registry `CALLBACKS` is made by `Class(run, space, **settings)`. It gets the run directory, what
+    is searched, and what the command line says of this callback. It must bear that what it writes to is broken: an
+    error that it raises ends the search.
     """
 
     def on_search_start(self, trials: Trials) -> None:
-        """Trials will run from now on.
+        """Is told that trials will run from now on.
 
         Args:
             trials: all that is known already, of a search that is resumed; what comes later is added to it.
         """
 
     def on_trial_start(self, trial: Trial) -> None:
-        """A trial starts, or goes on after a pause or a process that died."""
+        """Is told that a trial starts, or goes on after a pause or a process that died."""
 
     def on_trial_result(self, trial: Trial, report: Report) -> None:
-        """A trial has reported; `trial` knows the report already."""
+        """Is told that a trial has reported; `trial` knows the report already."""
 
     def on_trial_pause(self, trial: Trial) -> None:
-        """A trial has paused, and its worker is free for another."""
+        """Is told that a trial has paused, and its worker is free for another."""
 
     def on_trial_end(self, trial: Trial) -> None:
-        """A trial has ended, see its state; pruned ones end while they are paused."""
+        """Is told that a trial has ended, see its state; pruned ones end while they are paused."""
 
     def on_search_end(self, trials: Trials, *, over: bool) -> None:
-        """This process leaves the search; nothing more is told.
+        """Is told that this process leaves the search; nothing more is told.
 
         Args:
             trials: all that is known.

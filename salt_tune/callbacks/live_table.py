@@ -49,7 +49,7 @@ class LiveTable:
             self._live.start()
 
     def on_trial_start(self, trial: Trial) -> None:
-        """Piped, says that a trial starts or goes on; where it does so without a pause, at rungs and whole epochs."""
+        """Says, when piped, that a trial starts or goes on; without a pause before, at rungs and whole epochs."""
         told = trial.id not in self._training or self._is_told(trial.resource)
         self._training.add(trial.id)
         if not told:
@@ -63,19 +63,19 @@ class LiveTable:
         self._say(trial, f"goes on to {quantity(ahead[-1 if trial.replicate_of else 0])}")
 
     def on_trial_result(self, trial: Trial, report: Report) -> None:
-        """Piped, says what came at rungs and whole epochs."""
+        """Says, when piped, what came at rungs and whole epochs."""
         resource, reached = self._space.schedule.resource, float(report["resource"])
         if self._is_told(reached) and trial.value("val_loss") is not None:
             point = f"{UNITS[resource][0]} {quantity(reached)}"
             self._say(trial, f"{point}   {progress(report, self._shown)}")
 
     def on_trial_pause(self, trial: Trial) -> None:
-        """Piped, says where a trial has paused."""
+        """Says, when piped, where a trial has paused."""
         self._training.discard(trial.id)
         self._say(trial, f"paused at {quantity(trial.resource)}")
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Piped, says how a trial has ended."""
+        """Says, when piped, how a trial has ended."""
         self._training.discard(trial.id)
         reason = f": {trial.error}" if trial.error else ""
         self._say(trial, f"{trial.state} after {amount(trial.resource, self._space.schedule.resource)}{reason}")
@@ -109,7 +109,7 @@ class LiveTable:
         return table
 
     def _measures(self, trial: Trial) -> list[str]:
-        """How far a trial is, its objective, and its speed."""
+        """Returns how far a trial is, its objective, and its speed."""
         if not trial.metrics:
             return ["-"] * 3
         measures = (self._space.objective.value(trial.metrics), trial.value("clips_per_second"))

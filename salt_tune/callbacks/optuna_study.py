@@ -64,8 +64,8 @@ class OptunaStudy:
     trial that failed, diverged or ran out of memory is FAIL, one that is paused RUNNING.
 
     Nothing is written before the search starts: then the file is built from all that is known, replacing what is there.
-    A file that cannot be written (a reader locks it, it is gone, or the disk is full) is told in one warning, and
-    written anew some time later, and at the end. See `salt_tune.callbacks.base.Callback`.
+    One warning names a file that cannot be written: a reader locks it, it is gone, or the disk is full. It is written
+    anew some time later, and at the end. See `salt_tune.callbacks.base.Callback`.
 
     Args:
         run: the run directory; its name is that of the study.
@@ -144,7 +144,7 @@ class OptunaStudy:
         self._let_go()
 
     def _shown(self, trial: Trial) -> _Shown:
-        """A trial as the study has it, from all that is known of it."""
+        """Returns a trial as the study has it, from all that is known of it."""
         params = {
             name: value
             for name, value in trial.parameters.items()
@@ -163,7 +163,7 @@ class OptunaStudy:
         return shown
 
     def _rungs_of(self, trial: Trial) -> list[float]:
-        """The rungs at which a trial has a score to show; replicates, which no rung compares, show none."""
+        """Returns the rungs at which a trial has a score to show; replicates, which no rung compares, show none."""
         if trial.replicate_of is not None:
             return []
         return [point for point in self._rungs if math.isfinite(trial.scores.get(point, math.inf))]

@@ -50,7 +50,7 @@ def check_wandb(mode: Mode) -> None:
 
 
 def plain_name(name: str) -> str:
-    """The name as W&B takes it: itself, or what is left of it and a hash, which tells it from others."""
+    """Returns the name as W&B takes it: itself, or what is left of it and a hash, which tells it from others."""
     if PLAIN.fullmatch(name):
         return name
     left = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[: PLAIN_LENGTH - 9].strip("-")

@@ -108,7 +108,7 @@ class Controller:
     # --- what is next
 
     def next(self) -> Trial | None:
-        """The trial to run next, new or paused; None where there is none, as long as nothing else happens."""
+        """Returns the trial to run next, new or paused; None where there is none, as long as nothing else happens."""
         if self.draining:
             return None
         if self._again:
@@ -123,7 +123,7 @@ class Controller:
         return trial
 
     def _choose(self) -> JobStarted | None:
-        """The next job, whose trial is added where it is a new one."""
+        """Returns the next job; adds its trial where it is a new one."""
         job = self.scheduler.next_job()
         if job is None:
             replicate = None if self.scheduler.running else self._next_replicate()
@@ -150,7 +150,7 @@ class Controller:
         return JobStarted(trial, self.trials[trial].resource, milestone, reason)
 
     def _next_replicate(self) -> TrialAdded | str | None:
-        """The replicate to run, by its id where it has been added; None where all have run."""
+        """Returns the replicate to run, by its id where it has been added; None where all have run."""
         if not self.settings.replicates:
             return None
         waiting = (name for name, trial in self.trials.items() if trial.state is TrialState.WAITING)
@@ -173,7 +173,7 @@ class Controller:
         return self.scheduler.allowed
 
     def _exhausted(self, trials: int) -> None:
-        """All configurations of the space are or will be tried; the scheduler goes on with those."""
+        """Lets the scheduler go on with these trials: all configurations of the space are or will be tried."""
         self._decide(TrialsAllowed(trials, total=True))
 
     # --- what happens to a trial
@@ -263,7 +263,7 @@ class Controller:
         self._apply(event)
 
     def _apply(self, event: Event) -> None:
-        """What follows from an event: for the trials, then for scheduler and searcher."""
+        """Does what follows from an event: for the trials, then for scheduler and searcher."""
         trial = self.trials.apply(event)
         match event:
             case TrialsAllowed():

@@ -15,5 +15,5 @@ class Decision(Enum):
 
     @classmethod
     def of(cls, trial: Trial) -> "Decision":
-        """What the state of a trial means for its worker."""
+        """Returns what the state of a trial means for its worker."""
         return {TrialState.RUNNING: cls.CONTINUE, TrialState.PAUSED: cls.PAUSE}.get(trial.state, cls.STOP)

@@ -15,7 +15,7 @@ from salt_tune.space.search_space import SearchSpace
 
 
 def make_scheduler(schedule: Schedule, allowed: int, keep: int | None = None) -> Scheduler:
-    """The scheduler that a space names.
+    """Returns the scheduler that a space names.
 
     Args:
         schedule: names it, and has its rungs.
@@ -32,7 +32,7 @@ def make_scheduler(schedule: Schedule, allowed: int, keep: int | None = None) ->
 
 
 def make_searcher(space: SearchSpace, seed: int) -> Searcher:
-    """The searcher that a space names.
+    """Returns the searcher that a space names.
 
     Args:
         space: names it, and has what is searched.
@@ -48,7 +48,7 @@ def make_searcher(space: SearchSpace, seed: int) -> Searcher:
 
 
 def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> Controller:
-    """The search as its journal left it; at its beginning where there is none.
+    """Returns the search as its journal left it; at its beginning where there is none.
 
     Args:
         run: the run directory; what workers left half written when they were killed is removed from it.

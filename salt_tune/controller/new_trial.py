@@ -10,7 +10,7 @@ from trainable.metrics import fields_of
 
 
 def new_trial(space: SearchSpace, name: str, parameters: Mapping[str, Any], seed: int) -> TrialAdded:
-    """A trial of `space` with these values of what is searched.
+    """Returns a trial of `space` with these values of what is searched.
 
     Its configuration may not fit: then its worker says so, and it fails.
     """
@@ -21,7 +21,7 @@ def new_trial(space: SearchSpace, name: str, parameters: Mapping[str, Any], seed
 
 
 def cost_of(trial: Trial, space: SearchSpace) -> float | None:
-    """The second objective, where there is one: lower is better."""
+    """Returns the second objective, where there is one: lower is better."""
     if space.against is None:
         return None
     return float(sum(trial.metrics[field] for field in fields_of(space.against, space.task.metrics)))

@@ -10,7 +10,7 @@ MOST_FINALISTS = 3
 
 
 def next_replicate(trials: Mapping[str, Trial], seeds: int) -> TrialAdded | None:
-    """A finalist with the next seed that it has not been trained with; None where all have been.
+    """Returns a finalist with the next seed that it has not been trained with; None where all have been.
 
     Args:
         trials: the trials, by id, replicates among them.

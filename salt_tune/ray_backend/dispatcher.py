@@ -61,7 +61,7 @@ class Dispatch:
             self.drain(0)
 
     def decide(self) -> Trial | None:
-        """The next chosen trial; chooses one where a worker is free. `take` takes it."""
+        """Returns the next chosen trial; chooses one where a worker is free. `take` takes it."""
         if self.stopping:
             return None
         if not self._chosen and self.controller.running < self._concurrent:
@@ -71,11 +71,11 @@ class Dispatch:
         return self._chosen[0] if self._chosen else None
 
     def take(self) -> None:
-        """The trial that `decide` named is Ray's now."""
+        """Takes the trial that `decide` named: it is Ray's now."""
         self._chosen.popleft()
 
     def goes_on(self, name: str) -> None:
-        """A trial trains; where it was chosen, it does not wait: its worker had died on the way into its pause."""
+        """Takes a chosen trial that trains already: its worker had died on the way into its pause."""
         if self._chosen and self._chosen[0].id == name:
             self.take()
 
@@ -101,7 +101,7 @@ class Dispatch:
         return True
 
     def begin_again(self, name: str, most: int) -> bool:
-        """A trial that Ray could not begin is chosen once more; False where that has happened so often already."""
+        """Chooses once more a trial that Ray could not begin; False where that has happened so often already."""
         self._begun[name] += 1
         if self._begun[name] > most:
             return False
@@ -110,7 +110,7 @@ class Dispatch:
         return True
 
     def over(self) -> bool:
-        """Whether the search is at its end, or leaves before it."""
+        """Returns whether the search is at its end, or leaves before it."""
         if self.stopping:
             waited_for = self.controller.running - len(self._chosen) - len(self.halted)
             return waited_for <= 0 or time.monotonic() >= self._leave_at

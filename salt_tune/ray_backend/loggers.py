@@ -20,7 +20,7 @@ class Onlooker(LoggerCallback):
         self._logger: LoggerCallback | None = logger
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles it with the experiment, which is never read again."""
+        """Leaves the logger out of what Ray pickles with the experiment, which is never read again."""
         return {"_logger": None}
 
     def log_trial_start(self, trial: Trial) -> None:
@@ -46,7 +46,7 @@ class Onlooker(LoggerCallback):
 
 
 def onlookers() -> list[LoggerCallback]:
-    """Ray's own loggers, which Tune would add itself."""
+    """Returns Ray's own loggers, which Tune would add itself."""
     tensorboard = TBXLoggerCallback()
     # Its thread may die of an error that it tells nobody: with its queue of 10, an eleventh value would wait for ever.
     tensorboard._summary_writer_cls = partial(tensorboard._summary_writer_cls, max_queue=0)

@@ -1,7 +1,7 @@
 """Ray's own schedulers behind our protocol, for comparison.
 
 They do not promote: a trial reports, and the answer is to go on, to pause or to stop. So they are asked at every
-report, not at rungs only; a search and a replay drive them as they drive ours, and a journal told again brings them
+report, not at rungs only. A search and a replay drive them as they drive ours, and a journal told again brings them
 back. Ray is imported as one is made.
 """
 
@@ -25,7 +25,7 @@ PENDING, RUNNING, PAUSED, TERMINATED = "PENDING", "RUNNING", "PAUSED", "TERMINAT
 
 @contextmanager
 def _percentiles_of_nothing() -> Iterator[None]:
-    """Of scores that are all NaN, NumPy warns; Ray's schedulers let the trial continue."""
+    """Silences NumPy's warning of scores that are all NaN; Ray's schedulers let the trial continue."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
@@ -86,7 +86,7 @@ class NativeScheduler(Scheduler):
 
     @abstractmethod
     def _make(self, first: float) -> "TrialScheduler":
-        """Ray's scheduler, by the lowest `METRIC`.
+        """Makes Ray's scheduler, by the lowest `METRIC`.
 
         Args:
             first: resource at the first rung.
@@ -179,7 +179,7 @@ class NativeScheduler(Scheduler):
         trial.last_result = {RESOURCE: self.rungs[level], REPORTS: level + 1, **self._metric(score)}
 
     def _metric(self, score: float) -> dict[str, float]:
-        """What a result says of a score; the one of a lost trial is NaN."""
+        """Returns what a result says of a score; the one of a lost trial is NaN."""
         return {} if score == math.inf else {METRIC: score}
 
     def _complete(self, trial: StandIn) -> None:
@@ -211,7 +211,7 @@ class NativeScheduler(Scheduler):
         self._trials[name] = trial
 
     def _choose(self) -> StandIn | None:
-        """The trial that Ray's scheduler would run next; one that is not there yet is new."""
+        """Returns the trial that Ray's scheduler would run next; one that is not there yet is new."""
         if not self.fills_first and self.started < self.allowed:
             return StandIn(len(self._all))
         chosen: StandIn | None = self._scheduler.choose_trial_to_run(self)
@@ -241,7 +241,7 @@ class AshaStop(NativeScheduler):
 
 
 class MedianStop(NativeScheduler):
-    """Ray's median stopping rule: a trial whose best is worse than the median of the others' means is stopped.
+    """Ray's median stopping rule: a trial is stopped where its best is worse than the median of the others' means.
 
     It stops the trials that it stops in Ray's loop. There, until three have reported, it also pauses trials while the
     worker of another has not begun yet, which hangs on how long that takes. Here it sees a trial as it starts, and
@@ -261,7 +261,7 @@ class MedianStop(NativeScheduler):
 class HyperBand(NativeScheduler):
     """Ray's HyperBand: brackets of trials, of which the best 1/reduction_factor go on at once; it counts in reports.
 
-    It decides otherwise than in Ray's loop, which adds a trial to a bracket as it starts: there, a bracket that has one
+    It decides otherwise than in Ray's loop, which adds a trial to a bracket as it starts. There, a bracket that has one
     trial is done with it, and of trials that come one by one none is ever stopped. Here brackets are filled before the
     first trial starts, as Ray's loop does with trials that all wait.
     """

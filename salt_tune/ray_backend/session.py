@@ -38,7 +38,7 @@ def machine_share(concurrent: int | Literal["auto"] | None, gpus_per_trial: floa
 
 
 def count_gpus() -> int:
-    """The GPUs that Ray will find: those of the machine that this process may see."""
+    """Counts the GPUs that Ray will find: those of the machine that this process may see."""
     set_ray_environment()
     from ray._private.accelerators import get_accelerator_manager_for_resource
 
@@ -80,7 +80,7 @@ def ray_session(resources: Resources) -> Iterator[None]:
 
 
 def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigError] | None:
-    """Which configuration's model cannot be built, and why; None where all can. See `Task.check_models`."""
+    """Returns which configuration's model cannot be built, and why; None where all can. See `Task.check_models`."""
     import ray
 
     from trainable.ray_trainable import check_models
@@ -90,7 +90,7 @@ def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigErr
 
 
 def measure_sizes(task: Task, configs: list[Config], data: Dataset) -> list[Size | None]:
-    """What each configuration's model takes; None where it cannot be built, and would be a failed trial."""
+    """Measures what each configuration's model takes; None where it cannot be built, and would be a failed trial."""
     import ray
 
     from trainable.ray_trainable import measure_models
@@ -110,7 +110,7 @@ def check_packing(task: Task, concurrent: int | Literal["auto"] | None) -> None:
 
 
 def packed(resources: Resources, space: SearchSpace, data: Dataset, seed: int) -> Resources:
-    """What each trial gets, by measuring on the first suggestions what pays; see `check_packing`."""
+    """Returns what each trial gets, by measuring on the first suggestions what pays; see `check_packing`."""
     searcher = make_searcher(space, seed)
     first = [parameters for number in range(PROBED) if (parameters := searcher.suggest(f"T{number}")) is not None]
     suggested = [space.hyperparameters(parameters, seed) for parameters in first]

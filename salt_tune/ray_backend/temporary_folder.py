@@ -26,7 +26,7 @@ LOADED = "ray._raylet"  # it reads the environment once
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """A folder for Ray's `_temp_dir`; gone at the end, and after a crash with the next search.
+    """Makes a folder for Ray's `_temp_dir`; gone at the end, and after a crash with the next search.
 
     Raises:
         UserError: no folder with a short path can be written.

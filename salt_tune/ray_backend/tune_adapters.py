@@ -29,7 +29,7 @@ class Suggesting(RaySearcher):
         self._dispatch = dispatch
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles it with the experiment; the search's memory is its journal."""
+        """Returns an empty state: Ray pickles it with the experiment; the search's memory is its journal."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -132,7 +132,7 @@ class Following(TrialProgressCallback):
         self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """See `ray.tune.Callback`; Ray gives a trial up at once whose worker dies before it has begun."""
+        """See `ray.tune.Callback`; Ray gives a trial up at once where its worker dies before it has begun."""
         self._dispatch.leaves_full_disk(_error_of(trial))
         if not (trial.should_recover() and self._dispatch.begin_again(trial.config["trial"]["id"], trial.max_failures)):
             self._dispatch.trials.setdefault(trial.config["trial"]["id"], trial)
@@ -143,7 +143,7 @@ class Following(TrialProgressCallback):
         self._dispatch.leaves_full_disk(_error_of(trial))
 
     def _forget(self, trial: RayTrial) -> bool:
-        """Ray's trial is done with; says whether that ends ours, which may start again in another."""
+        """Forgets Ray's trial; says whether that ends ours, which may start again in another."""
         name = trial.config["trial"]["id"]
         known = self._dispatch.trials.pop(name, None) is not None
         if name in self._dispatch.restarting:
@@ -163,11 +163,11 @@ def _error_of(trial: RayTrial) -> str:
 
 
 def last_line(error: object) -> str:
-    """The last line of an error's text, which names the cause; without the class, where it is meant for users."""
+    """Returns the last line of an error's text, which names the cause; without the class where meant for users."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return USER_ERROR.sub("", lines[-1].strip()) if lines else type(error).__name__
 
 
 def trial_report(result: dict[str, Any]) -> dict[str, Any]:
-    """The report within a result that Ray has flattened."""
+    """Returns the report within a result that Ray has flattened."""
     return {name.removeprefix("report/"): value for name, value in result.items() if name.startswith("report/")}

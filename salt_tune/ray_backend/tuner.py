@@ -76,7 +76,7 @@ def run_trials(run: RunDirectory, data: Dataset, controller: Controller, resourc
 
 
 def _run_spec(run: RunDirectory, space: SearchSpace, data: Dataset, resources: Resources) -> RunSpec:
-    """What all trials share."""
+    """Returns what all trials share."""
     schedule = space.schedule
     points = schedule.report_points()
     # The probe is a pass over all clips: where it decides, at every rung; elsewhere at whole epochs and at the end.

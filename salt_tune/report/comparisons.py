@@ -14,7 +14,7 @@ from trainable.metrics import Metric, fields_of
 
 
 def scores_by_seed(ranked: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, list[float]]:
-    """The scores of the seeds of each configuration that trained to the end, best first; infinite: lost.
+    """Returns the scores of the seeds of each configuration that trained to the end, best first; infinite: lost.
 
     A replicate that failed or was interrupted tells nothing of its configuration, and is left out.
 
@@ -32,7 +32,7 @@ def scores_by_seed(ranked: Sequence[Trial], trials: Sequence[Trial]) -> dict[str
 
 
 def finalists(scores: dict[str, list[float]]) -> list[Finalist]:
-    """The configurations down to the last one that has several seeds, best mean first.
+    """Returns the configurations down to the last one that has several seeds, best mean first.
 
     Those below have one score each, by which they lost; they would be compared by their luck.
 
@@ -44,7 +44,7 @@ def finalists(scores: dict[str, list[float]]) -> list[Finalist]:
 
 
 def rung_correlations(trials: Sequence[Trial], rungs: Sequence[float]) -> list[RungCorrelation]:
-    """What each rung says of the deepest one; replicates are left out, as they repeat configurations."""
+    """Returns what each rung says of the deepest one; replicates are left out, as they repeat configurations."""
     originals = [trial for trial in trials if trial.replicate_of is None]
     return rung_correlation(
         {rung: {trial.id: trial.scores[rung] for trial in originals if rung in trial.scores} for rung in rungs}
@@ -52,14 +52,14 @@ def rung_correlations(trials: Sequence[Trial], rungs: Sequence[float]) -> list[R
 
 
 def pareto(ranked: Sequence[Trial], against: str, metrics: Mapping[str, Metric]) -> list[str]:
-    """The trials that no other beats in both score and cost, of those that trained to the end; best score first."""
+    """Returns the trials that trained to the end and that no other beats in both score and cost; best score first."""
     finished = [trial for trial in ranked if trial.state is TrialState.COMPLETE]
     front = pareto_front([(trial.score, cost(trial, against, metrics)) for trial in finished])
     return [finished[index].id for index in front]
 
 
 def cost(trial: Trial, against: str, metrics: Mapping[str, Metric]) -> float:
-    """The second objective, lower is better; infinite where it is not known."""
+    """Returns the second objective, lower is better; infinite where it is not known."""
     values = [trial.value(field) for field in fields_of(against, metrics)]
     return sum(math.inf if value is None else value for value in values)
 
@@ -79,7 +79,10 @@ class AgainstWinner:
         self._losses = {rung: losses for rung, losses in found.items() if losses is not None}
 
     def __call__(self, trial: str) -> dict[str, float] | None:
-        """How far a trial is behind at the deepest rung where both have clip losses; None of the winner, or of none."""
+        """Compares a trial with the winner at the deepest rung where both have clip losses.
+
+        Returns None of the winner, and where there is no such rung.
+        """
         if trial == self._winner:
             return None
         for rung in sorted(self._losses, reverse=True):
@@ -103,7 +106,7 @@ class AgainstWinner:
         }
 
     def _read(self, trial: str, rung: float) -> dict[str, float] | None:
-        """The clip losses of a trial at a rung; None where there are none that could be compared."""
+        """Reads the clip losses of a trial at a rung; None where there are none that could be compared."""
         path = self._run.clip_losses(trial, rung)
         if not path.exists():
             return None

@@ -1,4 +1,4 @@
-"""What a summary says in words: the winner and against whom, whether rungs and seeds can be trusted, what it took.
+"""What a summary says in words: the winner and what it beat, whether rungs and seeds can be trusted, what it took.
 
 All of it follows from the content of `summary.json`. Lines about the winner are indented under its own.
 """
@@ -21,13 +21,13 @@ Summary = dict[str, Any]
 
 
 def value_of(trial: dict[str, Any], summary: Summary) -> float | None:
-    """The objective of a trial as people read it, at its last report; None where it has none."""
+    """Returns the objective of a trial as people read it, at its last report; None where it has none."""
     score: float | None = trial["score"]
     return score if score is None or summary["objective"]["mode"] == "min" else -score
 
 
 def winner_lines(summary: Summary) -> Iterator[str]:
-    """The winner, what its loss is worth, and how sure it is that it won."""
+    """Names the winner, what its loss is worth, and how sure it is that it won."""
     best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
     yield f"Winner: {best['id']}  {', '.join(f'{name} {number(value)}' for name, value in best['parameters'].items())}"
     metric, baselines, labels = summary["objective"]["metric"], summary["baselines"], _labels(summary)
@@ -45,25 +45,25 @@ def winner_lines(summary: Summary) -> Iterator[str]:
 
 
 def no_winner_lines(summary: Summary) -> Iterator[str]:
-    """That there is none, and what there would be to beat."""
+    """Says that there is none, and what there would be to beat."""
     yield "No trial finished, so there is no winner."
     if summary["baselines"]:
         yield without_learning(summary["baselines"], _labels(summary))
 
 
 def _labels(summary: Summary) -> Mapping[str, str]:
-    """What the baselines of the search are called."""
+    """Returns what the baselines of the search are called."""
     return find_task(summary["task"]).baseline_labels
 
 
 def without_learning(baselines: Mapping[str, float], labels: Mapping[str, str]) -> str:
-    """The errors of the predictors that learned nothing, in a line."""
+    """Returns the errors of the predictors that learned nothing, in a line."""
     errors = ", ".join(f"{labels.get(name, name)} {error:.4f}" for name, error in baselines.items())
     return f"Without learning: {errors}"
 
 
 def worth(val_loss: float, baselines: Mapping[str, float], labels: Mapping[str, str]) -> str:
-    """How a held-out loss stands against the best of the predictors that learned nothing."""
+    """Says how a held-out loss stands against the best of the predictors that learned nothing."""
     name = min(baselines, key=baselines.__getitem__)
     best = baselines[name]
     if val_loss < best and (share := f"{1 - val_loss / best:.1%}") != "0.0%":
@@ -85,7 +85,7 @@ def _explained(val_r2: float | None) -> str:
 
 
 def _beside_probes(best: dict[str, Any], summary: Summary) -> Iterator[str]:
-    """That the loss and the probe do not agree, where they do not."""
+    """Says that the loss and the probe do not agree, where they do not."""
     probed = [trial for trial in summary["trials"] if trial.get("probe_top1") is not None]
     other = max(probed, key=lambda trial: float(trial["probe_top1"]), default=best)
     if best.get("probe_top1") is not None and other["probe_top1"] > best["probe_top1"]:
@@ -93,7 +93,7 @@ def _beside_probes(best: dict[str, Any], summary: Summary) -> Iterator[str]:
 
 
 def _against_rivals(summary: Summary) -> Iterator[str]:
-    """The winner beside those that came closest to it, clip by clip; the losses of clips are always val_loss."""
+    """Compares the winner with those that came closest, clip by clip; the losses of clips are always val_loss."""
     compared = [trial for trial in summary["trials"] if trial["against_winner"] and not trial["replicate_of"]]
     compared.sort(key=lambda trial: (-trial["against_winner"]["rung"], trial["against_winner"]["difference"]))
     measure = "" if summary["objective"]["metric"] == "val_loss" else "in val_loss, "
@@ -108,7 +108,7 @@ def _against_rivals(summary: Summary) -> Iterator[str]:
 
 
 def _over_seeds(summary: Summary) -> Iterator[str]:
-    """The winner beside the other finalists, over their seeds."""
+    """Compares the winner with the other finalists, over their seeds."""
     best, *others = summary["finalists"] or [None]
     if best is None or best["mean"] is None:
         return
@@ -128,7 +128,7 @@ def _over_seeds(summary: Summary) -> Iterator[str]:
 
 
 def _comparison(rival: str, difference: float, low: float, high: float, everywhere: str) -> str:
-    """The winner beside a rival that is `difference` behind, with the ends of its interval.
+    """Compares the winner with a rival that is `difference` behind, with the ends of its interval.
 
     Args:
         rival: its name.
@@ -156,7 +156,7 @@ def _digits(value: float, decimals: int = DECIMALS) -> str:
 
 
 def pareto_table(summary: Summary) -> Table:
-    """The trials that none beats in both objectives, best objective first."""
+    """Tabulates the trials that none beats in both objectives, best objective first."""
     trials = {trial["id"]: trial for trial in summary["trials"]}
     metric, against = summary["objective"]["metric"], summary["objective"]["against"]
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -174,7 +174,7 @@ def _cost(trial: dict[str, Any], summary: Summary) -> str:
 
 
 def reliability_lines(summary: Summary) -> Iterator[str]:
-    """Whether what a rung says of trials holds to the end, and what seeds alone make of a score."""
+    """Says whether what a rung says of trials holds to the end, and what seeds alone make of a score."""
     from analysis.statistics.rung_correlation import (  # with pandas, which takes most of a second
         FEWEST,
         RungCorrelation,
@@ -209,7 +209,7 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
 
 
 def cost_lines(summary: Summary, concurrent: int | None) -> Iterator[str]:
-    """What the search took, beside what it would have taken without pruning.
+    """Says what the search took, beside what it would have taken without pruning.
 
     Args:
         summary: of the search.

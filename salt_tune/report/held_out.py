@@ -20,12 +20,12 @@ QUANTILE = 1.96  # of a normal distribution, two-sided 95%
 
 
 def tellable_difference(clips: int) -> float:
-    """The largest difference of two probes' accuracies that may be chance on so many clips (95%); 1 at most."""
+    """Returns the largest difference of two probes' accuracies that may be chance on so many clips (95%); 1 at most."""
     return min(1.0, QUANTILE * math.sqrt(1 / (2 * clips)))
 
 
 def few_clips(clips: int) -> str | None:
-    """A line that warns of too few held-out clips to tell trials apart; None where there are enough."""
+    """Returns a line that warns of too few held-out clips to tell trials apart; None where there are enough."""
     if clips >= ENOUGH:
         return None
     points, wider = 100 * tellable_difference(clips), math.sqrt(ENOUGH / clips)

@@ -49,7 +49,7 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
 
 
 def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
-    """The table, and the columns that the terminal had no room for."""
+    """Returns the table, and the columns that the terminal had no room for."""
     metrics = find_task(summary["task"]).metrics
     columns = [*computed(among=metrics)]
     left_out: list[str] = []
@@ -66,7 +66,7 @@ def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
 
 
 def _table(summary: dict[str, Any], columns: Sequence[str], metrics: Mapping[str, Metric]) -> Table:
-    """All trials: best first, replicates below what they repeat, then those that have no rank."""
+    """Tabulates all trials: best first, replicates below what they repeat, then those that have no rank."""
     parameters, metric, unit = summary["parameters"], summary["objective"]["metric"], UNITS[summary["resource"]][1]
     named = () if metric in columns else (metric,)
     erring = {name: metric.error_of for name, metric in metrics.items() if metric.error_of}
@@ -90,5 +90,5 @@ def _table(summary: dict[str, Any], columns: Sequence[str], metrics: Mapping[str
 
 
 def _shown(name: str, metrics: Mapping[str, Metric]) -> str:
-    """What stands above a metric's column."""
+    """Returns what stands above a metric's column."""
     return "+-" if metrics[name].error_of else name

@@ -96,7 +96,7 @@ def write_card(
 
 
 def code(text: str) -> str:
-    """Text as Markdown shows it letter by letter, whatever it holds."""
+    """Returns text as Markdown shows it letter by letter, whatever it holds."""
     shown = printable(text)
     fence = "`" * (1 + max((len(run) for run in _BACKTICKS.findall(shown)), default=0))
     room = " " if shown[:1] in ("", "`", " ") or shown[-1:] in ("`", " ") else ""
@@ -104,5 +104,5 @@ def code(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value as a cell of a table, which a bar would end even within code."""
+    """Returns a value as a cell of a table, which a bar would end even within code."""
     return code(value).replace("|", r"\|") if isinstance(value, str) else str(value)

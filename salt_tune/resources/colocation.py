@@ -74,7 +74,7 @@ def run_side_by_side(tasks: Sequence[dict[str, Any]]) -> list[Pace]:
 
 
 def _window(trainings: "list[_Training]") -> tuple[float, float] | None:
-    """From when to when all of them trained, where that is long enough."""
+    """Returns from when to when all of them trained, where that is long enough."""
     for training in trainings:
         training.check()
     if not all(training.lines for training in trainings):
@@ -125,7 +125,7 @@ class _Training:
         raise UserError(self._said.get("error") or f"a training to measure with failed: {(written or ['?'])[-1]}")
 
     def steps(self, moment: float) -> float:
-        """Steps made by `moment`, with the share of the one in progress."""
+        """Returns the steps made by `moment`, with the share of the one in progress."""
         lines = self.lines[:]
         after = next((number for number, line in enumerate(lines) if line["time"] >= moment), len(lines) - 1)
         if after == 0:
@@ -135,7 +135,7 @@ class _Training:
         return float(one["step"] + share * (other["step"] - one["step"]))
 
     def pace(self, start: float, end: float) -> Pace:
-        """How it got on between two moments."""
+        """Returns how it got on between two moments."""
         last = self.lines[-1]
         clips = (self.steps(end) - self.steps(start)) * last["clips"]
         gpu = {name: last[name] for name in ("used", "at_start", "total") if name in last}
@@ -143,7 +143,7 @@ class _Training:
 
 
 def available_ram() -> float:
-    """Bytes that processes may still ask for, of the machine and of the container; infinite where nobody says so."""
+    """Returns the bytes that processes may still ask for, of machine and container; infinite where neither says."""
     limits = [math.inf]
     if MEMINFO.exists():
         fields = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines())

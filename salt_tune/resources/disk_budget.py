@@ -49,9 +49,9 @@ class DiskBound:
 
 
 def most_paused(space: SearchSpace, trials: int, keep: int | None = None) -> int:
-    """How many paused trials may have a checkpoint at once.
+    """Returns how many paused trials may have a checkpoint at once.
 
-    It is `keep` where the scheduler limits them. Another one that pauses trials may need all: ASHA gives a checkpoint
+    It is `keep` where the scheduler limits them. Another one that pauses trials may need all. ASHA gives a checkpoint
     up only where its trial can never be promoted, which may be nowhere before the end.
     """
     scheduler = SCHEDULERS[space.schedule.scheduler]
@@ -71,7 +71,7 @@ def disk_bound(
     keep: int | None = None,
     replicates: int = 0,
 ) -> DiskBound:
-    """What a search may use at most, without Weights & Biases' files.
+    """Returns what a search may use at most, without Weights & Biases' files.
 
     Args:
         space: what is searched.
@@ -99,7 +99,7 @@ def disk_bound(
 
 
 def keep_for_limit(bound: DiskBound, limit: float) -> int:
-    """How many paused trials may keep their checkpoints, so that a search stays within `limit` bytes.
+    """Returns how many paused trials may keep their checkpoints, so that a search stays within `limit` bytes.
 
     Args:
         bound: of the search, whatever it keeps.
@@ -146,7 +146,7 @@ def _what_helps(bound: DiskBound, limit: float) -> str:
 
 
 def folder_bytes(path: Path) -> int:
-    """What the files in a folder take on the disk, without those that go meanwhile; 0 where it is not there."""
+    """Returns what the files in a folder take on the disk, without those that go meanwhile; 0 where it is not there."""
     total = 0
     for file in path.rglob("*"):
         try:

@@ -1,9 +1,9 @@
 """`--concurrent auto`: how many trials share this machine best, measured before a search.
 
-Throw-away trainings run side by side, in a process each: one, two, three... at a time. How fast all of them are
-together is the sum of their speeds, each relative to the same training alone (the weighted speedup of Snavely and
-Tullsen, 2000), so that trainings of different sizes can be added up. It ends where more of them do not pay, do not fit
-into memory, or are more than there are trials or cores.
+Throw-away trainings run side by side, in a process each: one, two, three... at a time. Their joint speed is the sum of
+their speeds, each relative to the same training alone (the weighted speedup of Snavely and Tullsen, 2000). So trainings
+of different sizes can be added up. It ends where more of them do not pay, do not fit into memory, or are more than
+there are trials or cores.
 """
 
 import math
@@ -106,7 +106,7 @@ def measure_packing(
 
 
 def by_demand(hyperparameters: Sequence[dict[str, Any]], sizes: Sequence[ModelSize]) -> list[dict[str, Any]]:
-    """The configurations whose steps differ, each once: what costs most, what is largest, the middle, then the rest."""
+    """Returns the configurations with different steps, each once: the costliest, the largest, the middle, the rest."""
     distinct: dict[tuple[Any, ...], tuple[ModelSize, dict[str, Any]]] = {}
     for values, size in zip(hyperparameters, sizes, strict=True):
         distinct[size, *(values.get(name) for name in COSTS)] = size, values
@@ -119,7 +119,7 @@ def by_demand(hyperparameters: Sequence[dict[str, Any]], sizes: Sequence[ModelSi
 def best_count(
     speedup: Callable[[int], float], refusal: Callable[[int], str | None], limit: int, limited: str
 ) -> tuple[int, str]:
-    """How many trainings at a time, and why.
+    """Returns how many trainings run best at a time, and why.
 
     Args:
         speedup: measures so many together, relative to one; may raise `OutOfMemory` or `TooSlow`.
@@ -169,7 +169,7 @@ class _Machine:
         self._ram = available_ram()
 
     def fill(self, candidates: list[dict[str, Any]], limit: int, limited: str) -> tuple[int, str]:
-        """How many at a time, and why."""
+        """Returns how many run at a time, and why."""
         try:
             lost = self._run_alone(candidates)
         except TooSlow:
@@ -219,15 +219,15 @@ class _Machine:
         return Row(count, round(speedup, 3), round(speedup * rate, 2), round(memory / GB, 3), self._threads(count))
 
     def _on_gpu(self, pace: Pace, count: int = 1) -> float:
-        """Bytes of the GPU that each of `count` trainings has."""
+        """Returns the bytes of the GPU that each of `count` trainings has."""
         return (pace.used - self._of_others()) / count
 
     def _of_others(self) -> int:
-        """Bytes of the GPU that other programs have."""
+        """Returns the bytes of the GPU that other programs have."""
         return min(max(0, alone.at_start - MOST_CONTEXT) for _, alone in self._alone)
 
     def _refusal(self, count: int) -> str | None:
-        """Why so many do not fit into memory, if they do not."""
+        """Returns why so many do not fit into memory, if they do not."""
         alone = [pace for _, pace in self._alone]
         ram = max(pace.ram for pace in alone)
         if count * max(1, self._gpus) * ram > MEMORY_SHARE * self._ram:

@@ -31,7 +31,7 @@ STARTING = "this run is being started by another process ({holder}); wait for it
 
 
 def new_run(runs: Path, name: str | None, space: SearchSpace) -> RunDirectory:
-    """The directory of a run to be begun, which is not there yet.
+    """Returns the directory of a run to be begun, which is not there yet.
 
     Args:
         runs: folder of the runs.
@@ -132,7 +132,7 @@ def created(
 
 
 def _version(package: str) -> str | None:
-    """Which one is installed; None where it is only found, as in a checkout."""
+    """Returns which one is installed; None where it is only found, as in a checkout."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -140,5 +140,5 @@ def _version(package: str) -> str | None:
 
 
 def space_hash(space: SearchSpace) -> str:
-    """The same for the same space, whatever its file looks like."""
+    """Returns the same hash for the same space, whatever its file looks like."""
     return hashlib.sha256(json.dumps(space.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()

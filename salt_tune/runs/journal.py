@@ -1,7 +1,7 @@
 """Writes the journal of a search: what was decided, in order, one JSON object a line.
 
 It is the search's memory. Everything else that a search knows (rungs, paused trials, the next suggestion) is a function
-of these lines and of the reports, so a search that died is taken up by reading them again: `analysis.run_directory` has
+of these lines and of the reports. So a search that died is taken up by reading them again: `analysis.run_directory` has
 the events and reads them. Each line is on the disk before anything follows from it, and has the same size whether ten
 trials came before it or ten thousand.
 """

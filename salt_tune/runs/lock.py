@@ -19,7 +19,7 @@ LOCK = "lock"  # the file in a folder of `locked_folder`
 def locked(path: Path, busy: str = SEARCHES, *, of: Path | None = None, remove: bool = False) -> Iterator[None]:
     """Holds a lock.
 
-    The file has the process id of its holder, or of the last one: a file that nobody holds is no lock.
+    The file has the process id of its holder, or of the last one: a file without a holder is no lock.
 
     Args:
         path: the lock's file.
@@ -42,7 +42,7 @@ def locked(path: Path, busy: str = SEARCHES, *, of: Path | None = None, remove: 
 
 
 def _holder(path: Path) -> str:
-    """What the file says of the process that holds it; "?" where that has just left."""
+    """Returns what the file says of the process that holds it; "?" where that has just left."""
     try:
         return path.read_bytes()[:20].decode(errors="replace").strip() or "?"
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def _holder(path: Path) -> str:
 
 
 def _take(path: Path) -> int | None:
-    """A descriptor that holds the lock for as long as it is open; None where another process has it."""
+    """Returns a descriptor that holds the lock for as long as it is open; None where another process has it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -67,7 +67,7 @@ def _take(path: Path) -> int | None:
 
 @contextmanager
 def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder for this user alone, with a lock in it; it is removed at the end.
+    """Makes a new folder for this user alone, with a lock in it; it is removed at the end.
 
     A process that is killed leaves it behind; `sweep` takes such folders away.
     """

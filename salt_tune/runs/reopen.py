@@ -14,7 +14,7 @@ from trainable.worker import Dataset
 
 
 def reopen(run: RunDirectory, moved_to: Path | None = None) -> tuple[dict[str, Any], SearchSpace, Dataset]:
-    """A run that was begun before: run.json, its space, its data.
+    """Reopens a run that was begun before: run.json, its space, its data.
 
     Args:
         run: the run.
@@ -33,7 +33,7 @@ def reopen(run: RunDirectory, moved_to: Path | None = None) -> tuple[dict[str, A
 
 
 def remember_data(run: RunDirectory, manifest: dict[str, Any], data: Dataset) -> dict[str, Any]:
-    """run.json, with the place where the data lie now."""
+    """Returns run.json, with the place where the data lie now."""
     if manifest["store"] != (facts := data.facts()):
         manifest = {**manifest, "store": facts}
         write_json(run.manifest, manifest)

@@ -10,7 +10,7 @@ from trainable.worker import Dataset
 
 
 def reopen_data(run: RunDirectory, task: Task, facts: dict[str, Any], moved_to: Path | None) -> Dataset:
-    """What a run was begun on.
+    """Opens what a run was begun on.
 
     Args:
         run: the run.

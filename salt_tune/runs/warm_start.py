@@ -64,7 +64,7 @@ def earlier_trials(run_dir: Path, facts: dict[str, Any], space: SearchSpace) -> 
 
 
 def check_comparable(run_dir: Path, space: SearchSpace, facts: dict[str, Any] | None = None) -> None:
-    """Refuses a run whose scores mean something else; see `earlier_trials`.
+    """Refuses a run with scores that mean something else; see `earlier_trials`.
 
     Args:
         run_dir: its directory.
@@ -83,7 +83,7 @@ def check_comparable(run_dir: Path, space: SearchSpace, facts: dict[str, Any] | 
 
 
 def _meaning(facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
-    """What the scores of a search depend on, beside the configurations."""
+    """Returns what the scores of a search depend on, beside the configurations."""
     evaluation = {f"evaluation.{name}": value for name, value in space.evaluation.items()}
     return {
         "task": space.task.name,
@@ -96,7 +96,7 @@ def _meaning(facts: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
 
 
 def _at_rungs(scores: dict[float, float], space: SearchSpace) -> dict[float, float]:
-    """The scores at the rungs of this search; one that is infinite counts here as it does in a search of its own."""
+    """Returns the scores at the rungs of this search; an infinite one counts as it does in a search of its own."""
     near = SAME_POINT * space.schedule.full
     return {
         rung: score
@@ -107,7 +107,7 @@ def _at_rungs(scores: dict[float, float], space: SearchSpace) -> dict[float, flo
 
 
 def _parameters(hyperparameters: dict[str, Any], space: SearchSpace) -> tuple[dict[str, Any], str | None]:
-    """The values of what `space` varies, and why the configuration is none of its own, where it is not."""
+    """Returns the values of what `space` varies, and why the configuration is none of its own, where it is not."""
     values = space.conditions.fill({}, hyperparameters.get)
     for name, value in values.items():
         if not fits(space.parameters[name].distribution(), value):
@@ -125,7 +125,7 @@ def comparable_runs(runs: tuple[Path, ...], space: SearchSpace) -> None:
 
 
 def warm_trials(runs: tuple[Path, ...], space: SearchSpace, data: Dataset) -> list[Trial]:
-    """The trials of earlier runs that this search may learn from, and a line on the console for each run."""
+    """Returns the trials of earlier runs that this search may learn from, and a line on the console for each run."""
     trials = []
     for path in runs:
         earlier = earlier_trials(path, data.facts(), space)
@@ -136,7 +136,7 @@ def warm_trials(runs: tuple[Path, ...], space: SearchSpace, data: Dataset) -> li
 
 
 def remember_trial(trial: Trial) -> dict[str, Any]:
-    """What run.json keeps of an earlier trial, so that a resumed search learns the same."""
+    """Returns what run.json keeps of an earlier trial, so that a resumed search learns the same."""
     scores = {str(rung): score if math.isfinite(score) else None for rung, score in trial.scores.items()}
     return {
         "id": trial.id,
@@ -149,7 +149,7 @@ def remember_trial(trial: Trial) -> dict[str, Any]:
 
 
 def remembered_trials(manifest: Mapping[str, Any]) -> list[Trial]:
-    """The earlier trials that run.json keeps; see `remember_trial`."""
+    """Returns the earlier trials that run.json keeps; see `remember_trial`."""
     return [
         Trial(
             entry["id"],

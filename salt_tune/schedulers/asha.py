@@ -13,9 +13,9 @@ Entry = tuple[float, int, str]  # score, how many had been started before, trial
 class Asha(Scheduler):
     """ASHA (Li et al., 2020) as its paper has it: trials pause at rungs, and the best 1/eta of each goes on.
 
-    A promotion from the deepest rung comes first; a new trial starts only where nothing can be promoted. When all have
-    been started and none has been trained to the end, the best of the deepest rung goes on all the same, so that no
-    search ends without a complete trial. Equal scores are settled by which trial was started first.
+    A promotion from the deepest rung comes first; a new trial starts only where nothing can be promoted. Where all have
+    been started and none has been trained to the end, the best of the deepest rung goes on all the same. So no search
+    ends without a complete trial. Equal scores are settled by which trial was started first.
 
     Args:
         rungs: see `Scheduler`.
@@ -72,7 +72,7 @@ class Asha(Scheduler):
         self._leave(trial)
 
     def _leave(self, trial: str) -> None:
-        """It does not wait any more, where it did."""
+        """Lets it wait no more, where it did."""
         if trial in self._waiting:
             level, entry = self._waiting.pop(trial)
             del self._paused[level][bisect_left(self._paused[level], entry)]

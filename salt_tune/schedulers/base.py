@@ -1,8 +1,8 @@
 """The interface of a scheduler: it decides which trial trains next, and how far.
 
-Nothing here knows Ray, a clock or a process: a scheduler is told what happened, in the order in which it happened, and
-what it decides is a function of that alone. So a search that was killed is resumed by telling it again, and a
-benchmark replays curves through the very class that a search uses.
+Nothing here knows Ray, a clock or a process. A scheduler is told what happened, in the order in which it happened; what
+it decides is a function of that alone. So a search that was killed is resumed by telling it again, and a benchmark
+replays curves through the very class that a search uses.
 """
 
 import math
@@ -73,7 +73,7 @@ class Scheduler(ABC):
 
     @staticmethod
     def rung_points(first: float, full: float, reduction_factor: float) -> tuple[float, ...]:
-        """The rungs where a space names none: the first, and each next one a factor above.
+        """Returns the rungs where a space names none: the first, and each next one a factor above.
 
         Args:
             first: resource at the first rung, above 0.
@@ -92,19 +92,19 @@ class Scheduler(ABC):
 
     @abstractmethod
     def next_job(self) -> Job | None:
-        """The next job; None where there is none, as long as nothing else happens. Asking changes nothing."""
+        """Returns the next job; None where there is none, as long as nothing else happens. Asking changes nothing."""
 
     @abstractmethod
     def prunable(self) -> list[str]:
-        """Paused trials that will never go on: their checkpoints can be deleted. Asking changes nothing."""
+        """Returns the paused trials that will never go on: their checkpoints can be deleted. Asking changes nothing."""
 
     @abstractmethod
     def on_trial_prune(self, trial: str) -> None:
-        """A trial that was prunable has been given up."""
+        """Is told that a trial that was prunable has been given up."""
 
     @abstractmethod
     def _arrived(self, trial: str, level: int, score: float) -> None:
-        """A trial has come to the rung `level`, the last one included; `score` may be infinite."""
+        """Is told that a trial has come to the rung `level`, the last one included; `score` may be infinite."""
 
     @property
     def over(self) -> bool:
@@ -122,12 +122,12 @@ class Scheduler(ABC):
         return tuple(self._running)
 
     def on_job(self, trial: str, milestone: float) -> None:
-        """A trial is on its way to the rung `milestone`; one that was not heard of before has been started."""
+        """Is told that a trial is on its way to the rung `milestone`; one not heard of before has been started."""
         self._order.setdefault(trial, len(self._order))
         self._running[trial] = self._level[milestone]
 
     def on_trial_result(self, trial: str, resource: float, score: float) -> None:
-        """A running trial reports at a point; only that at the rung it is on its way to counts.
+        """Is told that a running trial reports at a point; only that at the rung it is on its way to counts.
 
         Args:
             trial: its id.
@@ -140,7 +140,7 @@ class Scheduler(ABC):
             self._arrived(trial, level, score if math.isfinite(score) else math.inf)
 
     def on_trial_end(self, trial: str) -> None:
-        """A trial will not report again: it failed, diverged or ran out of memory on its way."""
+        """Is told that a trial will not report again: it failed, diverged or ran out of memory on its way."""
         level = self._running.pop(trial, None)
         if level is not None:
             self._arrived(trial, level, math.inf)

@@ -1,4 +1,4 @@
-"""Freeze-thaw: all trials pause at every rung, and the one goes on whose next stretch is worth most."""
+"""Freeze-thaw: all trials pause at every rung, and the one with the most worthwhile next stretch goes on."""
 
 import math
 from bisect import insort
@@ -27,10 +27,10 @@ RUNG_FACTOR = 2**0.5  # between rungs, where a space names none
 class FreezeThaw(Scheduler):
     """Asks a model of the curves which paused trial deserves the next stretch of training.
 
-    A trial's worth is its expected improvement on the best complete trial (before there is one, on the best
-    prediction) at the end of training, over the resource to its next rung. All trials are started first.
-    A trial without a fair chance to beat the best waits, even where a worker is free: what runs may yet disappoint. The
-    search ends when a trial is complete and no other has a fair chance to beat it.
+    A trial's worth is its expected improvement at the end of training, over the resource to its next rung. The
+    improvement is on the best complete trial, or on the best prediction before there is one. All trials are started
+    first. A trial without a fair chance to beat the best waits, even where a worker is free: what runs may yet
+    disappoint. The search ends when a trial is complete and no other has a fair chance to beat it.
 
     Args:
         rungs: see `Scheduler`.
@@ -137,7 +137,7 @@ class FreezeThaw(Scheduler):
             self._ends[index] = self._model.predict(self._curves(np.array([index])), self._levels[[index]])[0]
 
     def _curves(self, trials: NDArray[np.intp]) -> Array:
-        """The trials' values, where a wild one counts as a bad one: it says nothing about the good."""
+        """Returns the trials' values, where a wild one counts as a bad one: it says nothing about the good."""
         half = len(self._first) // 2
         middle = (self._first[half] + self._first[-half - 1]) / 2
         capped: Array = np.minimum(self._values[trials], middle + OUTLIER * (middle - self._first[0]))
@@ -147,7 +147,7 @@ class FreezeThaw(Scheduler):
         return float(self._ends[self._levels == len(self.rungs) - 1].min(initial=math.inf))
 
     def _chances(self, paused: NDArray[np.intp]) -> tuple[Array, Array]:
-        """Of each paused trial: the probability that it beats the best, and by how much it is expected to."""
+        """Returns, of each paused trial, the probability that it beats the best, and by how much it is expected to."""
         if self._judged is not None:
             return self._judged
         best = self._best_complete()

@@ -39,4 +39,4 @@ class FullLength(Scheduler):
         """See `Scheduler.on_trial_prune`."""
 
     def _arrived(self, trial: str, level: int, score: float) -> None:
-        """Nothing follows from it."""
+        """Does nothing: nothing follows from it."""

@@ -1,12 +1,12 @@
 """A model of learning curves: what a trial will reach at the end, from where it is and from what the others did.
 
-The curves of a search are samples of one Gaussian process over the rungs: a mean curve that all share, and on top of it
-each trial's own offset and its own slope, which persists for a while, and the noise of an evaluation. How large these
-are, how long a slope persists and along which clock curves bend is not known, so all combinations of a small grid are
-kept, each weighed by how well it explains the curves seen so far. Everything is Gaussian and closed: no sampling,
-no fit that could fail, the same numbers for the same results.
+The curves of a search are samples of one Gaussian process over the rungs. It adds to a mean curve that all share each
+trial's own offset, its own slope and the noise of an evaluation. A slope persists for a while. How large these are, how
+long a slope persists and along which clock curves bend is not known. So all combinations of a small grid are kept, each
+weighed by how well it explains the curves seen so far. Everything is Gaussian and closed: no sampling, no fit that
+could fail, the same numbers for the same results.
 
-After freeze-thaw (Swersky, Snoek and Adams, 2014), whose curves decay exponentially; here the shape is learned.
+After freeze-thaw (Swersky, Snoek and Adams, 2014), where curves decay exponentially; here the shape is learned.
 """
 
 import itertools
@@ -81,7 +81,7 @@ class CurveModel:
         self._mix(weight / weight.sum(), mean, uncertainty, squares / count)
 
     def _moments(self, curves: Array, known: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """For each rung, sums over the trials that reached it: of the products of their values, and of the values."""
+        """Sums, by rung, over the trials that reached it: the products of their values, and the values."""
         rungs = curves.shape[1]
         values = np.where(known, (curves - self._centre) / self._scale, 0.0)
         moments, sums = np.zeros((rungs, rungs, rungs)), np.zeros((rungs, rungs))
@@ -102,7 +102,7 @@ class CurveModel:
         self.learnable[-1] = 0.0
 
     def predict(self, curves: Array, level: NDArray[np.intp]) -> Array:
-        """The expected values at the last rung.
+        """Returns the expected values at the last rung.
 
         Args:
             curves: as for `fit`.
@@ -117,7 +117,7 @@ class CurveModel:
 
 
 def _kernels(time: Array) -> tuple[Array, Array, Array]:
-    """The covariances of curves over the rungs, without noise; the noises; the covariances of the mean curve."""
+    """Computes the curves' covariances over the rungs, without noise; the noises; the covariances of the mean curve."""
     kernels, noises, means = [], [], []
     for clock, size, persistence, noise in itertools.product(CLOCKS, SLOPES, PERSISTENCES, NOISES):
         ticks = np.log(time) if clock == 0 else (1 - time**-clock) / clock
@@ -133,7 +133,7 @@ def _kernels(time: Array) -> tuple[Array, Array, Array]:
 
 
 def _conditionals(kernels: Array, covariance: Array) -> tuple[Array, Array]:
-    """For each rung, how the end follows from the values up to it: their weights, and the variance that is left."""
+    """Returns, by rung, how the end follows from the values up to it: their weights, and the variance that is left."""
     grid, rungs, _ = kernels.shape
     weights, rest = np.zeros((grid, rungs, rungs)), np.zeros((grid, rungs))
     for rung in range(rungs):

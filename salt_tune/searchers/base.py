@@ -1,6 +1,6 @@
 """The interface of a searcher: it suggests the values of the next trial.
 
-Nothing here has a state that cannot be told again: the n-th suggestion is a function of the parameters, the searcher,
+Nothing here has a state that cannot be told again. The n-th suggestion is a function of the parameters, the searcher,
 the seed, n, and what had been reported by then, in order. So a search that was killed suggests as if it had not been.
 """
 
@@ -66,7 +66,7 @@ class Searcher(ABC):
 
     @abstractmethod
     def candidates(self, number: int) -> Iterator[Values]:
-        """Configurations for the trial of this number, best first; the base passes over those that are known.
+        """Yields configurations for the trial of this number, best first; the base passes over those that are known.
 
         Asked only where there are parameters, and after the points to start from.
 
@@ -75,11 +75,11 @@ class Searcher(ABC):
         """
 
     def everything(self) -> Iterable[Values] | None:
-        """All that can be suggested beside the points; None where that has no end."""
+        """Returns all that can be suggested beside the points; None where that has no end."""
         return self._conditions.configurations({}) if self._conditions.finite else None
 
     def suggest(self, trial: str) -> Values | None:
-        """The values of the next trial, which counts as running from then on.
+        """Suggests the values of the next trial, which counts as running from then on.
 
         Asked again before that trial has reported, it answers the same, or anew where others have reported since.
 
@@ -102,7 +102,7 @@ class Searcher(ABC):
         return self._answer and dict(self._answer)
 
     def left(self, most: int) -> int:
-        """How many configurations have not been tried yet, counted up to `most`."""
+        """Counts how many configurations have not been tried yet, up to `most`."""
         everything = self.everything() if self._parameters else ()
         if everything is None:
             return most
@@ -120,14 +120,14 @@ class Searcher(ABC):
         return len(found)
 
     def on_trial_add(self, trial: str, values: Mapping[str, Any]) -> None:
-        """A trial with these values is running; told again, as of a suggestion or on resume, it changes nothing."""
+        """Is told that a trial with these values runs; told again, as of a suggestion or on resume, nothing changes."""
         if trial not in self._trials:
             self._trials[trial] = Observation(dict(values))
             self._known.add(self._key(values))
             self._changes += 1
 
     def on_trial_result(self, trial: str, rung: float, score: float, cost: float | None = None) -> None:
-        """A trial has come to a rung.
+        """Is told that a trial has come to a rung.
 
         Args:
             trial: its id; of trials that were not suggested, such as replicates, no notice is taken.
@@ -141,7 +141,7 @@ class Searcher(ABC):
             self._changes += 1
 
     def on_trial_complete(self, trial: str, state: TrialState, score: float) -> None:
-        """A trial has ended.
+        """Is told that a trial has ended.
 
         Args:
             trial: its id, see `on_trial_result`.
@@ -168,7 +168,7 @@ class Searcher(ABC):
         self._changes += 1
 
     def samples(self, number: int, point: Mapping[str, Any]) -> Iterator[Values]:
-        """`point`, with what it leaves out drawn again and again; for the trial of this number.
+        """Yields `point`, with what it leaves out drawn again and again; for the trial of this number.
 
         Each parameter is drawn uniformly on its scale.
         """
@@ -178,11 +178,11 @@ class Searcher(ABC):
                 return
 
     def units(self, number: int, redraw: int) -> Units:
-        """A draw of a place between 0 and 1 for each parameter: shape (parameters,)."""
+        """Returns a draw of a place between 0 and 1 for each parameter: shape (parameters,)."""
         return np.random.default_rng([self._seed, number, redraw]).random(len(self._parameters))
 
     def at(self, units: Units, point: Mapping[str, Any]) -> Values:
-        """`point`, with what it leaves out at these places between 0 and 1: shape (parameters,)."""
+        """Returns `point`, with what it leaves out at these places between 0 and 1: shape (parameters,)."""
         places = dict(zip(self._parameters, units.tolist(), strict=True))
         return self._conditions.fill(point, lambda name: value_at(self._distributions[name], places[name]))
 
@@ -192,7 +192,7 @@ class Searcher(ABC):
         return [*self._earlier, *self._trials.values()]
 
     def _suggestions(self, number: int) -> Iterator[Values]:
-        """Configurations to try as the trial of this number, best first; some may be known."""
+        """Yields configurations to try as the trial of this number, best first; some may be known."""
         if number < len(self._points):
             yield from self.samples(number, self._points[number])
         if self._parameters:
@@ -200,11 +200,11 @@ class Searcher(ABC):
             yield from self.everything() or ()  # candidates may miss the last ones
 
     def _key(self, values: Mapping[str, Any]) -> Hashable:
-        """What two trials share exactly where their configurations are the same."""
+        """Returns what two trials share exactly where their configurations are the same."""
         return tuple(values.get(name, self._conditions.constants.get(name)) for name in self._names)
 
     def _distinct(self, points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The points without those that repeat another one wholly; what leaves something to be drawn may come twice."""
+        """Drops the points that repeat another one wholly; what leaves something to be drawn may come twice."""
         distinct: dict[Any, Mapping[str, Any]] = {}
         for number, point in enumerate(points):
             drawn: list[str] = []

@@ -45,7 +45,7 @@ class Grid(Searcher):
 class Points:
     """All combinations of some values of each parameter.
 
-    Whole numbers and choices have all their values, unless a whole number has more than `MOST_VALUES`; it and ranges
+    Whole numbers and choices have all their values, unless a whole number has more than `MOST_VALUES`. It and ranges
     have evenly spaced ones on their scale, ends included: the fewest with which the grid has `trials` points.
 
     Args:
@@ -59,7 +59,7 @@ class Points:
 
     def __init__(self, conditions: Conditions, trials: int, seed: int) -> None:
         def first(number: int, count: int) -> list[Values]:
-            """So many points of the grid with `count` values of each range."""
+            """Returns so many points of the grid with `count` values of each range."""
             self._values = {name: _some_values(each, count) for name, each in conditions.parameters.items()}
             return list(itertools.islice(conditions.walk(self._values.__getitem__, {}), number))
 
@@ -70,7 +70,7 @@ class Points:
         self.points = [points[place] for place in order] if len(points) <= MOST_LISTED else None
 
     def draw(self, units: Units) -> Values:
-        """A point of the grid: of each parameter, the value at a place between 0 and 1, whether it is set or not."""
+        """Draws a point of the grid: of each parameter, set or not, the value at a place between 0 and 1."""
         pairs = zip(self._values.items(), units, strict=True)
         return {name: values[int(unit * len(values))] for (name, values), unit in pairs}
 

@@ -36,14 +36,14 @@ class Observation:
         return math.inf in self.scores
 
     def add(self, rung: float, score: float) -> None:
-        """It has come to a rung."""
+        """Notes that it has come to a rung."""
         if math.isfinite(score):
             self.scores[rung] = score
         else:
             self.lost = True
 
     def end(self, state: TrialState, score: float | None) -> None:
-        """It has ended in a state, with this score as its last; None: it has none."""
+        """Notes that it has ended in a state, with this score as its last; None: it has none."""
         self.ended = True
         self.lost |= state.lost
         if state is TrialState.COMPLETE and score is not None:

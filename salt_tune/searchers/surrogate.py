@@ -1,6 +1,6 @@
 """What models of the scores have in common: how long they draw, what they are shown of a search, how they are asked.
 
-A trial that paused at a rung teaches as well as one that was trained to its end, but a score after little training must
+A trial that paused at a rung teaches as well as one that was trained to its end. But a score after little training must
 not stand beside one after much. So each model is shown trials in a way of its own.
 """
 
@@ -28,8 +28,8 @@ FEWEST_AT_RUNG = 4
 class Surrogate(Searcher):
     """Suggests what one of Optuna's models proposes.
 
-    It draws until 10 trials have reported (Optuna's default), or a third of `trials` where that is less: of a small
-    search most would be drawn otherwise, and a third is what BOHB (Falkner et al., 2018) draws at random all along.
+    It draws until 10 trials have reported (Optuna's default), or a third of `trials` where that is less. Of a small
+    search most would be drawn otherwise. A third is what BOHB (Falkner et al., 2018) draws at random all along.
     """
 
     def __init__(self, conditions: Conditions, **options: Any) -> None:
@@ -39,11 +39,11 @@ class Surrogate(Searcher):
 
     @abstractmethod
     def _sampler(self, seed: int) -> BaseSampler:
-        """The model, for one suggestion."""
+        """Makes the model, for one suggestion."""
 
     @abstractmethod
     def _shown(self, observations: Sequence[Observation]) -> list[FrozenTrial] | None:
-        """What the model is shown of all trials, in order; None where there is too little to learn from."""
+        """Returns what the model is shown of all trials, in order; None where there is too little to learn from."""
 
     def candidates(self, number: int) -> Iterator[Values]:
         """See `Searcher.candidates`."""
@@ -67,7 +67,7 @@ class Surrogate(Searcher):
         return self._conditions.fill({}, lambda name: _suggest(trial, name, self._distributions[name]))
 
     def _rung(self, observations: Sequence[Observation]) -> float | None:
-        """The deepest rung that enough trials have a score at."""
+        """Returns the deepest rung that enough trials have a score at."""
         fewest = max(FEWEST_AT_RUNG, len(self._distributions) + 1)
         for rung in sorted({rung for trial in observations for rung in trial.scores}, reverse=True):
             if sum(self._scored(trial, rung) is not None for trial in observations) >= fewest:
@@ -75,7 +75,7 @@ class Surrogate(Searcher):
         return None
 
     def _scored(self, trial: Observation, rung: float) -> list[float] | None:
-        """The objectives of a trial at a rung; None where it has not come there, or is lost."""
+        """Returns the objectives of a trial at a rung; None where it has not come there, or is lost."""
         if trial.lost or rung not in trial.scores or self._params(trial) is None:
             return None
         if self._objectives == 1:
@@ -83,7 +83,7 @@ class Surrogate(Searcher):
         return None if trial.cost is None else [trial.scores[rung], trial.cost]
 
     def _params(self, trial: Observation) -> Mapping[str, Any] | None:
-        """Its values as Optuna may see them; None where one lies outside its range, as of a point to start from."""
+        """Returns its values as Optuna may see them; None where one lies out of range, as of a point to start from."""
         params = {name: value for name, value in trial.values.items() if name in self._distributions}
         return params if all(fits(self._distributions[name], value) for name, value in params.items()) else None
 
@@ -94,7 +94,7 @@ class Surrogate(Searcher):
         values: list[float] | None = None,
         reached: dict[int, float] | None = None,
     ) -> list[FrozenTrial]:
-        """A trial as the model sees it, in a list of one; none where it may not see it."""
+        """Returns a trial as the model sees it, in a list of one; none where it may not see it."""
         params = self._params(trial)
         if params is None:
             return []

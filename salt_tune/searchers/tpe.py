@@ -14,7 +14,7 @@ class Tpe(Surrogate):
     """TPE (Bergstra et al., 2011; with joint densities: Falkner et al., 2018); it only asks what trials are the best.
 
     It is shown all: complete ones first, then by the deepest rung they came to, then by score there. Lost ones are the
-    worst; running ones count as bad as long as nothing is known of them, so that their neighbours are not tried at the
+    worst. Running ones count as bad as long as nothing is known of them, so that their neighbours are not tried at the
     same time. Of conditional parameters, those that are set together are modelled together.
 
     With two objectives there is no order of rungs. It is then shown one: the deepest that max(4, parameters + 1) trials
@@ -29,7 +29,7 @@ class Tpe(Surrogate):
         return self._sorted(observations) if self._objectives == 1 else self._at_one_rung(observations)
 
     def _sorted(self, observations: Sequence[Observation]) -> list[FrozenTrial]:
-        """All trials, as TPE sorts them: complete by value, pruned by step and value, then those without a value."""
+        """Sorts all trials as TPE does: complete by value, pruned by step and value, then those without a value."""
         rungs = sorted({rung for trial in observations for rung in trial.scores})
         steps = {rung: step for step, rung in enumerate(rungs)}
         shown: list[FrozenTrial] = []

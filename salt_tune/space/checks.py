@@ -57,7 +57,7 @@ def _check_conditions(path: Path, space: SearchSpace) -> None:
 
 
 def _about_condition(space: SearchSpace, name: str, other: str, allowed: tuple[Scalar, ...]) -> str | None:
-    """What is wrong with the condition that parameter `name` is set where `other` has one of the `allowed` values."""
+    """Says what is wrong with a condition that sets parameter `name` where `other` has one of the `allowed` values."""
     if other not in space.task.defaults:
         return f": unknown hyperparameter; {nearest(other, tuple(space.task.defaults))}"
     if other in ELSEWHERE:
@@ -95,7 +95,7 @@ def check_corners(path: Path, space: SearchSpace, check: Callable[[Config], None
 
 
 def blame(space: SearchSpace, place: str, values: Mapping[str, Any], error: ConfigError) -> str:
-    """An error of a configuration, with where in the space the value stands that it complains of.
+    """Returns an error of a configuration, with where in the space the value stands that it complains of.
 
     Args:
         space: what is searched.

@@ -1,6 +1,6 @@
 """`Conditions`: the one walk over values of parameters, some of which are set only where others have certain values.
 
-A parameter whose `when` does not hold is not set, and stays at its fixed or default value.
+A parameter is not set where its `when` does not hold, and stays at its fixed or default value.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ class Conditions:
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     def hold(self, name: str, values: Mapping[str, Any]) -> bool:
-        """Whether a parameter is set.
+        """Returns whether a parameter is set.
 
         Args:
             name: the parameter.
@@ -44,7 +44,7 @@ class Conditions:
         values: Mapping[str, Any],
         names: Sequence[str] | None = None,
     ) -> Iterator[Values]:
-        """All combinations of some values of each parameter, without those that are not set.
+        """Yields all combinations of some values of each parameter, without those that are not set.
 
         Args:
             options: the values of a parameter to go through; asked in order, and only where it is set. None at all
@@ -64,7 +64,7 @@ class Conditions:
             yield from self.walk(options, {**values, name: value}, rest)
 
     def fill(self, point: Mapping[str, Any], draw: Callable[[str], Any]) -> Values:
-        """The values of a trial: those of `point`, and the rest drawn, in order, where they are set.
+        """Returns the values of a trial: those of `point`, and the rest drawn, in order, where they are set.
 
         Args:
             point: values to keep, but of parameters that are not set.
@@ -73,19 +73,19 @@ class Conditions:
         return next(self.walk(lambda name: (point[name] if name in point else draw(name),), self.unsearched(point)))
 
     def configurations(self, point: Mapping[str, Any]) -> Iterator[Values]:
-        """All configurations that have what a point names; of ranges, which have no end, the ends."""
+        """Yields all configurations that have what a point names; of ranges, which have no end, the ends."""
         return self.walk(
             lambda name: (point[name],) if name in point else self.parameters[name].every_value(),
             self.unsearched(point),
         )
 
     def active(self, values: Mapping[str, Any]) -> set[str]:
-        """The parameters among `values` that are set."""
+        """Returns the parameters among `values` that are set."""
         kept = next(self.walk(lambda name: (values[name],) if name in values else (), self.unsearched(values)))
         return self.parameters.keys() & kept.keys()
 
     def unsearched(self, values: Mapping[str, Any]) -> Values:
-        """Those of `values` that are of no parameter."""
+        """Returns those of `values` that are of no parameter."""
         return {name: value for name, value in values.items() if name not in self.parameters}
 
     @property

@@ -15,10 +15,10 @@ MOST_TOGETHER = 2000  # combinations of parameters that are checked against each
 
 
 def corners(space: SearchSpace) -> Iterator[tuple[str, Values]]:
-    """Values to try as configurations before a search, as far as conditions hold.
+    """Yields values to try as configurations before a search, as far as conditions hold.
 
     Each value of each parameter is among them; of wide ranges some are, and the ends. So is each combination of values
-    that are checked against each other, and each point to start from, with all that could be drawn beside it.
+    that are checked against each other. So is each point to start from, with all that could be drawn beside it.
 
     Yields:
         Where the values stand ("parameters" or "start_from[2]"), and the values.
@@ -36,7 +36,7 @@ def corners(space: SearchSpace) -> Iterator[tuple[str, Values]]:
 
 
 def largest(space: SearchSpace) -> Iterator[Values]:
-    """Values with which the models of a search are largest: of each that is named, and wherever conditions part them.
+    """Yields values that make a search's models largest: of each that is named, and wherever conditions part them.
 
     A hyperparameter that decides on sizes by a text names a model, and all of its values are tried.
     """
@@ -62,13 +62,13 @@ def _fill(space: SearchSpace, point: Mapping[str, Any]) -> Values:
 
 
 def _touches(space: SearchSpace, point: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether a point has to do with some parameters: names one of them, or what their conditions name."""
+    """Returns whether a point has to do with some parameters: names one of them, or what their conditions name."""
     conditions = (space.parameters[name].when for name in names if name in space.parameters)
     return not point.keys().isdisjoint([*names, *itertools.chain(*conditions)])
 
 
 def _needed(space: SearchSpace, names: Sequence[str]) -> list[str]:
-    """The parameters among `names`, and those that their conditions need, in order."""
+    """Returns the parameters among `names`, and those that their conditions need, in order."""
     needed = {name for name in names if name in space.parameters}
     for name in reversed(space.parameters):  # conditions name parameters that stand before
         if name in needed:
@@ -79,7 +79,7 @@ def _needed(space: SearchSpace, names: Sequence[str]) -> list[str]:
 def _options(
     space: SearchSpace, point: Mapping[str, Any], name: str, needed: Iterable[str], *, whole: bool
 ) -> list[Any]:
-    """The values of a parameter to walk over: all, or the largest of those that conditions do not tell apart."""
+    """Returns a parameter's values to walk over: all, or the largest of those that conditions do not tell apart."""
     if name in point:
         return [point[name]]
     conditions = [allowed for other in needed if (allowed := space.parameters[other].when.get(name))]
@@ -94,7 +94,7 @@ def _options(
 
 
 def _is_named(space: SearchSpace, name: str) -> bool:
-    """Whether a hyperparameter that sizes depend on is a text."""
+    """Returns whether a hyperparameter that sizes depend on is a text."""
     return name in space.task.sized_by and any(isinstance(value, str) for value in space.parameters[name].corners())
 
 

@@ -7,7 +7,7 @@ from trainable.metrics import fields_of
 
 
 def describe(space: SearchSpace) -> dict[str, Any]:
-    """What is searched, by which objective and over which lengths; docs/run-directory.md has the fields."""
+    """Describes what is searched, by which objective and over which lengths; docs/run-directory.md has the fields."""
     objective, schedule, metrics = space.objective, space.schedule, space.task.metrics
     return {
         "space": space.name,

@@ -54,14 +54,14 @@ def check_models(path: Path, space: SearchSpace, first_wrong: Callable[[list[Con
 
 
 def largest_models(space: SearchSpace, seed: int) -> list[Config]:
-    """Configurations of the space whose models may be the largest, see `Task.largest`."""
+    """Returns the configurations of the space that may have the largest models, see `Task.largest`."""
     return space.task.largest(_fitting(space, largest(space), seed)) or space.task.largest(
         _fitting(space, (values for _, values in corners(space)), seed)
     )
 
 
 def _fitting(space: SearchSpace, points: Iterator[Values], seed: int) -> Iterator[Config]:
-    """The configurations of points, without those that will be failed trials, should they be proposed."""
+    """Yields the configurations of points, without those that will be failed trials, should they be proposed."""
     for values in points:
         with contextlib.suppress(ConfigError):
             yield space.config(values, seed)

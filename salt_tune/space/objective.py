@@ -23,7 +23,7 @@ class Objective:
 
     @classmethod
     def parse(cls, entry: Any, among: Mapping[str, Metric] = METRICS) -> "Objective":
-        """From an entry of a search-space file: the name of a metric, or a mapping of two metrics to weights.
+        """Reads an entry of a search-space file: the name of a metric, or a mapping of two metrics to weights.
 
         Args:
             entry: as it stands there.
@@ -42,7 +42,7 @@ class Objective:
         return cls(tuple(weights.items()), among)
 
     def plain(self) -> str | dict[str, float]:
-        """As it stands in a search-space file."""
+        """Returns it as it stands in a search-space file."""
         return dict(self.weights) if self.is_pair else self.metrics[0]
 
     @property
@@ -75,14 +75,14 @@ class Objective:
         return any(self.among[metric].at == "probe" for metric in self.metrics)
 
     def value(self, report: Mapping[str, Any]) -> float | None:
-        """The metric as it was reported, or the pair's sum; None where a metric is missing or not finite."""
+        """Returns the metric as it was reported, or the pair's sum; None where a metric is missing or not finite."""
         score = self.score(report)
         if not math.isfinite(score):
             return None
         return score if self.mode == "min" else -score
 
     def score(self, report: Mapping[str, Any]) -> float:
-        """The number to rank by: lower is better, and infinite where a metric is missing or not finite."""
+        """Returns the number to rank by: lower is better, and infinite where a metric is missing or not finite."""
         total = 0.0
         for metric, weight in self.weights:
             value = value_in(report, metric, self.among)

@@ -25,7 +25,7 @@ def _listed(allowed: Any) -> Any:
 
 
 def _some(conditions: Any) -> Any:
-    """`when:` with nothing behind it is as if it were not there."""
+    """Takes `when:` with nothing behind it as if it were not there."""
     return {} if conditions is None else conditions
 
 
@@ -75,15 +75,15 @@ class Range(_Parameter):
         return False
 
     def every_value(self) -> Sequence[Scalar]:
-        """Its values; as they have no end, the two ends."""
+        """Returns its values; as they have no end, the two ends."""
         return self.corners()
 
     def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
+        """Returns it as Optuna knows it."""
         return FloatDistribution(self.low, self.high, log=self.type == "log_uniform")
 
     def corners(self) -> list[Scalar]:
-        """The values to try before the search."""
+        """Returns the values to try before the search."""
         return [self.low, self.high]
 
 
@@ -109,7 +109,7 @@ class Int(_Parameter):
         return log
 
     def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
+        """Returns it as Optuna knows it."""
         return IntDistribution(self.low, self.every_value()[-1], log=self.log, step=self.step)
 
     @property
@@ -118,15 +118,15 @@ class Int(_Parameter):
         return True
 
     def every_value(self) -> range:
-        """Its values."""
+        """Returns its values."""
         return range(self.low, self.high + 1, self.step)
 
     def can_be(self, value: Scalar) -> bool:
-        """Whether a condition on it may ask for this value."""
+        """Returns whether a condition on it may ask for this value."""
         return value in self.every_value()
 
     def corners(self) -> list[Scalar]:
-        """The values to try before the search."""
+        """Returns the values to try before the search."""
         values = self.every_value()
         apart = -(-(len(values) - 1) // (MOST_TRIED - 1))
         return [*values] if len(values) <= MOST_TRIED else [*values[:-1:apart], values[-1]]
@@ -146,7 +146,7 @@ class Choice(_Parameter):
         return values
 
     def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
+        """Returns it as Optuna knows it."""
         return CategoricalDistribution(self.values)
 
     @property
@@ -155,15 +155,15 @@ class Choice(_Parameter):
         return True
 
     def every_value(self) -> Sequence[Scalar]:
-        """Its values."""
+        """Returns its values."""
         return self.values
 
     def can_be(self, value: Scalar) -> bool:
-        """Whether a condition on it may ask for this value."""
+        """Returns whether a condition on it may ask for this value."""
         return value in self.values
 
     def corners(self) -> list[Scalar]:
-        """The values to try before the search."""
+        """Returns the values to try before the search."""
         return [*self.values]
 
 

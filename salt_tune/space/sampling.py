@@ -11,7 +11,7 @@ Units = npt.NDArray[np.float64]
 
 
 def value_at(distribution: BaseDistribution, unit: float) -> Any:
-    """The value at a place between 0 and 1 on the scale of a distribution."""
+    """Returns the value at a place between 0 and 1 on the scale of a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(unit * len(distribution.choices)), len(distribution.choices) - 1)]
     low, high = distribution.low, distribution.high
@@ -29,7 +29,7 @@ def value_at(distribution: BaseDistribution, unit: float) -> Any:
 
 
 def fits(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value is one that the distribution could have given."""
+    """Returns whether a value is one that the distribution could have given."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     if isinstance(value, bool) or not isinstance(value, int | float):

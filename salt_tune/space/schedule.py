@@ -102,7 +102,7 @@ class Schedule(BaseModel):
         return next(unit for unit in UNITS if getattr(self, unit) is not None)
 
     def rung_points(self) -> tuple[float, ...]:
-        """Where trials are compared, ascending; the last one is the full trial."""
+        """Returns where trials are compared, ascending; the last one is the full trial."""
         scheduler = SCHEDULERS[self.scheduler]
         if self.rungs is None or not scheduler.compares_early:
             first = self.first_rung or self.full / self.reports
@@ -112,7 +112,7 @@ class Schedule(BaseModel):
         return (*(rung for rung in rungs if rung < self.full * (1 - SAME_POINT)), self.full)
 
     def report_points(self) -> tuple[float, ...]:
-        """Where a trial is evaluated, ascending: evenly over the trial, and at the rungs."""
+        """Returns where a trial is evaluated, ascending: evenly over the trial, and at the rungs."""
         rungs = self.rung_points()
         even = (number * self.full / self.reports for number in range(1, self.reports + 1))
         return tuple(sorted([*rungs, *_apart(even, rungs, SAME_POINT * self.full)]))
@@ -125,5 +125,5 @@ def _check_within(point: float, info: ValidationInfo) -> None:
 
 
 def _apart(points: Iterable[float], others: tuple[float, ...], distance: float) -> Iterator[float]:
-    """The `points` that lie further than `distance` from all `others`."""
+    """Yields the `points` that lie further than `distance` from all `others`."""
     return (point for point in points if all(abs(point - other) > distance for other in others))

@@ -44,7 +44,7 @@ class _Model(BaseModel):
 
 
 def _task(entry: Any) -> Task:
-    """From the entry `task` of a search-space file."""
+    """Reads the entry `task` of a search-space file."""
     if isinstance(entry, Task):
         return entry
     try:
@@ -54,12 +54,12 @@ def _task(entry: Any) -> Task:
 
 
 def _objective(entry: Any, info: ValidationInfo) -> Objective:
-    """From the entry `objective` of a search-space file."""
+    """Reads the entry `objective` of a search-space file."""
     return Objective.parse(entry, _metrics(info))
 
 
 def _evaluation(entry: Any, info: ValidationInfo) -> dict[str, Any]:
-    """From the entry `evaluation` of a search-space file."""
+    """Reads the entry `evaluation` of a search-space file."""
     if not isinstance(entry, Mapping):
         raise ValueError("must be a mapping with entries such as `clips` and `masking`")
     task = info.data.get("task")
@@ -70,7 +70,7 @@ def _evaluation(entry: Any, info: ValidationInfo) -> dict[str, Any]:
 
 
 def _metrics(info: ValidationInfo) -> Mapping[str, Metric]:
-    """Those of the task; where it is none, that is what the user is told of."""
+    """Returns those of the task; where it is none, that is what the user is told of."""
     task = info.data.get("task")
     return task.metrics if task else METRICS
 
@@ -123,7 +123,7 @@ class SearchSpace(_Model):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_sections(cls, entries: Any) -> Any:
-        """A section with nothing in it is as if it were not there."""
+        """Drops a section with nothing in it, as if it were not there."""
         if not isinstance(entries, dict):
             return entries
         return {name: entry for name, entry in entries.items() if entry is not None or name not in SECTIONS}
@@ -169,12 +169,12 @@ class SearchSpace(_Model):
 
     @model_serializer(mode="wrap")
     def _without_the_default_task(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A space that names no task says none, so that its hash stays what it was."""
+        """Leaves the task out of a space that names none, so that its hash stays what it was."""
         entries: dict[str, Any] = serialize(self)
         return {name: entry for name, entry in entries.items() if (name, entry) != ("task", DEFAULT_TASK)}
 
     def config(self, values: Mapping[str, Any], seed: int) -> Config:
-        """The configuration of a trial with these values; those whose conditions do not hold are left out.
+        """Returns the configuration of a trial with these values, without those where a condition does not hold.
 
         Epochs are the schedule's where it counts in epochs. Otherwise they follow from what a step of the trial costs,
         which its process knows, and stay at their default here.
@@ -185,7 +185,7 @@ class SearchSpace(_Model):
         return self.task.config(self._hyperparameters(values, seed))
 
     def hyperparameters(self, values: Mapping[str, Any], seed: int) -> Config:
-        """All fields of `config`, even where they do not fit: then as they stand in the space."""
+        """Returns all fields of `config`, even where they do not fit: then as they stand in the space."""
         try:
             return self.config(values, seed)
         except ConfigError:
@@ -203,11 +203,11 @@ class SearchSpace(_Model):
         return Conditions(self.parameters, {**self.task.defaults, **self.fixed})
 
     def constant(self, name: str) -> Any:
-        """The value of a hyperparameter that is not searched: fixed, or the default."""
+        """Returns the value of a hyperparameter that is not searched: fixed, or the default."""
         return self.conditions.constants.get(name)
 
     def searched(self) -> dict[str, Literal["linear", "log", "category"]]:
-        """The hyperparameters that differ between trials, and the scale to plot them on."""
+        """Returns the hyperparameters that differ between trials, and the scale to plot them on."""
         scales: dict[str, Literal["linear", "log", "category"]] = {}
         for name, parameter in self.parameters.items():
             if isinstance(parameter, Choice):

@@ -49,7 +49,7 @@ def load_space(name: str, overrides: Mapping[str, Any]) -> SearchSpace:
 
 
 def reload_space(path: Path) -> SearchSpace:
-    """The space of a run that was begun with it.
+    """Returns the space of a run that was begun with it.
 
     Its values are not tried again: the run has trials to show, whatever this version thinks of those to come.
 
@@ -60,7 +60,7 @@ def reload_space(path: Path) -> SearchSpace:
 
 
 def dump_space(space: SearchSpace) -> str:
-    """The file of a space, which reads the same again."""
+    """Returns the file of a space, which reads the same again."""
     return yaml12.dump(space.model_dump(mode="json"))
 
 
@@ -72,7 +72,7 @@ def _validated(path: Path, content: dict[str, Any]) -> SearchSpace:
 
 
 def read_yaml(path: Path, entries: str) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Reads the mapping in a YAML file.
 
     Args:
         path: the file.
@@ -95,7 +95,7 @@ def read_yaml(path: Path, entries: str) -> dict[str, Any]:
 
 
 def find_space(name: str) -> Path:
-    """The file called `name`, or the one of that name that comes with the package."""
+    """Finds the file called `name`, or the one of that name that comes with the package."""
     if (path := Path(name)).is_file():
         return path
     shipped = {
@@ -107,7 +107,7 @@ def find_space(name: str) -> Path:
 
 
 def parse_value(text: str) -> Any:
-    """A value as it would stand in a space file.
+    """Reads a value as it would stand in a space file.
 
     Raises:
         SpaceError: not YAML, or a key that stands twice.
@@ -119,7 +119,7 @@ def parse_value(text: str) -> Any:
 
 
 def _hyperparameters(path: Path, task: Any) -> tuple[str, ...]:
-    """The names of the hyperparameters of a task."""
+    """Returns the names of the hyperparameters of a task."""
     try:
         return tuple(find_task(task).defaults)
     except ConfigError as error:
@@ -129,7 +129,7 @@ def _hyperparameters(path: Path, task: Any) -> tuple[str, ...]:
 def _override(
     path: Path, content: dict[str, Any], key: str, value: Any, hyperparameters: tuple[str, ...]
 ) -> dict[str, Any]:
-    """`content` with one entry replaced; `content` itself stays as it is."""
+    """Returns `content` with one entry replaced; `content` itself stays as it is."""
     first, _, rest = key.partition(".")
     if first in hyperparameters and not rest:
         return _fix(content, first, value)
@@ -141,7 +141,7 @@ def _override(
 
 
 def _fix(content: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """`content` with a hyperparameter fixed: neither searched any more nor named by a point to start from."""
+    """Returns `content` with a hyperparameter fixed: neither searched any more nor named by a point to start from."""
 
     def without(entries: Any) -> Any:
         if isinstance(entries, list):
@@ -156,7 +156,7 @@ def _fix(content: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
 
 
 def _replace(path: Path, content: dict[str, Any], key: str, within: str, value: Any) -> dict[str, Any]:
-    """`content` with the entry replaced that `within`, the rest of the dotted `key`, names."""
+    """Returns `content` with the entry replaced that `within`, the rest of the dotted `key`, names."""
     first, _, rest = within.partition(".")
     if not rest:
         return {**content, first: value}
@@ -167,13 +167,13 @@ def _replace(path: Path, content: dict[str, Any], key: str, within: str, value: 
 
 
 def _section(content: dict[str, Any], name: str) -> Any:
-    """The entries under a name; none where nothing stands behind it."""
+    """Returns the entries under a name; none where nothing stands behind it."""
     entries = content.get(name)
     return {} if entries is None else entries
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    """The first complaint as one line: file, field, value, and what would be right."""
+    """Says the first complaint in one line: file, field, value, and what would be right."""
     first = error.errors()[0]
     tags = {"uniform", "log_uniform", "int", "choice"}
     place = [str(part) for part in first["loc"]]
@@ -218,7 +218,7 @@ def _bound(number: float) -> str:
 
 
 def _siblings(location: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The entries that are known where an unknown one stands."""
+    """Returns the entries that are known where an unknown one stands."""
     models: dict[Any, type[BaseModel]] = {
         "schedule": Schedule,
         "promotion": Promotion,

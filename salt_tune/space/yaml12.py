@@ -1,7 +1,7 @@
 """YAML as version 1.2 has it (its core schema), where no key stands twice, and what is written is read as it was.
 
-PyYAML reads version 1.1, in which 010 is eight, 1:30 is ninety, yes is true and 3e-4 a text; and of a key that stands
-twice it takes the last without a word.
+PyYAML reads version 1.1, in which 010 is eight, 1:30 is ninety, yes is true and 3e-4 a text. Of a key that stands
+twice, it takes the last without a warning.
 """
 
 import itertools
@@ -37,7 +37,7 @@ class YamlError(ValueError):
 
 
 def load(text: str) -> Any:
-    """The value that a text holds.
+    """Returns the value that a text holds.
 
     Raises:
         YamlError: it holds none, or a mapping in it has a key twice.
@@ -59,7 +59,7 @@ def load(text: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """A text that holds the value; other readers of YAML, of version 1.1 too, find the same in it."""
+    """Returns a text that holds the value; other readers of YAML, of version 1.1 too, find the same in it."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=math.inf)
 
 
@@ -100,7 +100,7 @@ def _constructor(kind: str, convert: Any) -> None:
 
 
 def _whole(text: str) -> int:
-    """Leading zeros mean nothing: 010 is ten."""
+    """Reads a whole number; leading zeros mean nothing: 010 is ten."""
     bases = {"0o": 8, "0x": 16}
     return int(text[2:], bases[text[:2]]) if text[:2] in bases else int(text)
 
@@ -116,7 +116,7 @@ _constructor("float", _number)
 
 
 def _repeated(node: yaml.Node, place: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    """Complaints about keys that stand more than once in a mapping."""
+    """Yields complaints about keys that stand more than once in a mapping."""
     if id(node) in seen:  # an alias; it may hold itself
         return
     seen.add(id(node))
@@ -136,14 +136,14 @@ def _repeated(node: yaml.Node, place: tuple[str, ...], seen: set[int]) -> Iterat
 
 
 def _times(lines: list[int]) -> str:
-    """How often a key stands in a mapping, and in which lines."""
+    """Says how often a key stands in a mapping, and in which lines."""
     often = "twice" if len(lines) == 2 else f"{len(lines)} times"
     *others, last = (str(line) for line, _ in itertools.groupby(lines))
     return f"{often} (lines {', '.join(others)} and {last})" if others else f"{often} (line {last})"
 
 
 def _at(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, and where."""
+    """Says what is wrong, and where."""
     mark = error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     problem = error.problem or error.context or ""

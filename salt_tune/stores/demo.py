@@ -14,7 +14,7 @@ DEMO_STORE: Final = Path("stores/demo")
 
 
 def find_store(path: Path | None) -> Path:
-    """The store to search on; prepares the embedded default where it is meant and not there yet.
+    """Finds the store to search on; prepares the embedded default where it is meant and not there yet.
 
     Args:
         path: of the store; None: the embedded default.

@@ -51,7 +51,7 @@ def inspect_store(path: Path) -> None:
 
 
 def sample_latents(store: ClipStore) -> Floats:
-    """Held-out latents, the same at every call: up to 64 tokens of up to 256 clips, shape (tokens, width)."""
+    """Returns held-out latents, the same at every call: up to 64 tokens of up to 256 clips, shape (tokens, width)."""
     chosen = draw_clips(store.val, SAMPLED_CLIPS, seed=0)
     draws = uniforms(0, DRAW, store.val.keys[chosen], store.view.tokens)
     tokens = np.sort(np.argsort(draws, axis=1, kind="stable")[:, :SAMPLED_TOKENS], axis=1)
@@ -60,7 +60,7 @@ def sample_latents(store: ClipStore) -> Floats:
 
 
 def bytes_by_part(store: ClipStore) -> dict[str, int]:
-    """Bytes on the disk of the pixels, the latents with their scales, the teacher, and all else but the pictures."""
+    """Counts the bytes on disk of the pixels, the latents with scales, the teacher, and all else but the pictures."""
     sizes = dict.fromkeys(("pixels", "latents", "teacher", "index and manifest"), 0)
     parts = {"pixels.npy": "pixels", "latents.npy": "latents", "scales.npy": "latents"}
     for file in store.path.rglob("*"):

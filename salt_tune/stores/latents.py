@@ -43,11 +43,11 @@ class Teaching(Protocol):
     overlaps: bool
 
     def describe(self) -> dict[str, Any]:
-        """What decides the latents, as plain JSON."""
+        """Returns what decides the latents, as plain JSON."""
         ...
 
     def seconds(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
-        """About how long each stage will take beside decoding, tried on some rows of pixels."""
+        """Estimates how long each stage will take beside decoding, tried on some rows of pixels."""
         ...
 
     def fill(self, builder: StoreBuilder, decoders: Decoders) -> ClipStore:
@@ -56,7 +56,7 @@ class Teaching(Protocol):
 
 
 def choose_teacher(flags: TeacherFlags, view: View, training_clips: int) -> Teaching:
-    """The way that the flags ask for.
+    """Chooses the way that the flags ask for.
 
     Args:
         flags: from the command line.
@@ -193,7 +193,7 @@ class Given:
 
 
 class ImportedLatents:
-    """Latents that somebody has on disk already.
+    """Takes latents that are on disk already.
 
     Args:
         folder: holds them.
@@ -251,7 +251,7 @@ def say_skipped(skipped: Iterable[dict[str, str]]) -> None:
 
 
 def _time(work: Callable[[], object]) -> float:
-    """Seconds of one call: the shortest of some, as the first ones warm up."""
+    """Measures the seconds of one call: the shortest of some, as the first ones warm up."""
     seconds: list[float] = []
     while len(seconds) < 3 or (sum(seconds) < TRIAL_SECONDS and len(seconds) < 10):
         started = time.perf_counter()

@@ -130,7 +130,7 @@ def _verify(store: ClipStore, decoders: Decoders) -> list[BadRow]:
 
 
 def _teacher_of(store: ClipStore, weights: Path | None) -> FrozenTeacher:
-    """The teacher that a store's latents were computed by."""
+    """Returns the teacher that a store's latents were computed by."""
     name = store.teacher.name
     if store.teacher.imported:
         raise UserError(f"{store.path}: its latents were imported, not computed by a teacher: give --latents-from")

@@ -55,7 +55,7 @@ def draw_pictures(store: ClipStore, shares: Floats) -> Iterator[Path]:
 
 
 def spread_over_classes(clips: Clips, count: int) -> list[int]:
-    """`count` clips drawn by the hash of their names, of as many classes as there are."""
+    """Draws `count` clips by the hash of their names, of as many classes as there are."""
     order = np.argsort(uniforms(0, DRAW, clips.keys, 1)[:, 0], kind="stable")
     _, first = np.unique(clips.labels[order], return_index=True)
     others = np.setdiff1d(np.arange(len(order)), first)
@@ -64,7 +64,7 @@ def spread_over_classes(clips: Clips, count: int) -> list[int]:
 
 
 def _teacher(reports: Path) -> Figure | None:
-    """The teacher's curve; None where it was not trained for this store."""
+    """Draws the teacher's curve; None where it was not trained for this store."""
     if not reports.exists():
         return None
     curve = [json.loads(line) for line in reports.read_text(encoding="utf-8").splitlines()]
@@ -89,7 +89,7 @@ def _contact_sheet(store: ClipStore) -> Figure:
 
 
 def _masked_clip(store: ClipStore, masks: Masks, clips: Clips, clip: int, times: npt.NDArray[np.int64]) -> ShownClip:
-    """A clip with its mask of the first epoch."""
+    """Returns a clip with its mask of the first epoch."""
     hidden = np.zeros(store.view.tokens, dtype=np.bool_)
     hidden[masks.draw(0, clips.keys[[clip]]).masked[0]] = True
     role = "training" if clips.split == "train" else "held-out"
@@ -101,7 +101,7 @@ def _masked_clip(store: ClipStore, masks: Masks, clips: Clips, clip: int, times:
 
 
 def _short(name: str) -> str:
-    """A name of which the other one leaves some room in a caption."""
+    """Shortens a name, so that the other one has some room in a caption."""
     return shortened(printable(name), NAME_LETTERS)
 
 

@@ -35,7 +35,7 @@ class Split:
 
 
 def find_clips(videos: Path, split: Split) -> Source:
-    """The labelled videos of a folder; says how many groups are held out, where there are any.
+    """Finds the labelled videos of a folder; says how many groups are held out, where there are any.
 
     Raises:
         UserError: see `Grouping` and `find_source`.
@@ -54,7 +54,7 @@ def find_clips(videos: Path, split: Split) -> Source:
 
 
 def find_more_clips(videos: Path, path: Path, split: Split) -> Source:
-    """The labelled videos of a folder, grouped like those of the store `path` and on the sides of their groups there.
+    """Finds the labelled videos of a folder, in the groups of the store `path` and on the sides of their groups there.
 
     Raises:
         UserError: no such store, or it is grouped otherwise; see also `find_clips`.

@@ -1,4 +1,4 @@
-"""From the flags that say whose latents a store gets to a teacher, or to what one is trained with."""
+"""Turns the flags that name the latents of a store into a teacher, or into what one is trained with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from trainable.registry import TEACHERS
 
 @dataclass(frozen=True)
 class TeacherFlags:
-    """The flags of `prepare` that say whose latents the store gets.
+    """The flags of `prepare` that say which latents the store gets.
 
     Attributes:
         teacher: a name in `trainable.registry.TEACHERS`.

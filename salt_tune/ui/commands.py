@@ -41,7 +41,7 @@ class Choice(click.Choice[str]):
 
 
 class Command(OneLineErrors):
-    """A command whose flags stand under headings, and whose help ends with an example.
+    """A command with its flags under headings, and an example at the end of its help.
 
     Args:
         example: command lines, as they are typed.
@@ -100,7 +100,7 @@ class Group(Command, click.Group):
 
 
 class DefaultGroup(Group):
-    """A group whose default command is meant where the first word names none of the others.
+    """A group with a default command, which is meant where the first word names none of the others.
 
     Args:
         default: the command.

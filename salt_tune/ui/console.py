@@ -55,7 +55,7 @@ class PlainConsole(Console):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it where it waits
 
     def last_words(self, text: str) -> None:
-        """Prints how to go on, for whoever is still there to read it."""
+        """Prints how to go on; on the standard error where the output has no reader."""
         if self.deserted:
             print(text, file=sys.stderr)
         else:
@@ -70,7 +70,7 @@ def _to_nowhere() -> None:
 
 
 def _closed_streams() -> tuple[str, ...]:
-    """The standard streams that the command was started without; in their place, what is written goes nowhere.
+    """Replaces the standard streams that the command was started without; what is written to them goes nowhere.
 
     Otherwise the next file that is opened would be the standard output of all that the command starts.
     """
@@ -96,7 +96,7 @@ def fail(message: str) -> NoReturn:
 
 
 def _parting(number: int) -> str:
-    """What is said when a signal, or a reader that has left, ends a command."""
+    """Returns what is said when a signal, or a reader that has left, ends a command."""
     deserted = ", as its output is read no more; the same command goes on" if console.deserted else ""
     return f"{WORDS[signal.Signals(number)]}{deserted}"
 
@@ -108,7 +108,7 @@ def _leave(number: int) -> NoReturn:
 
 
 class OneLineErrors(click.Command):
-    """A click command whose errors are one line, without usage or traceback."""
+    """A click command with errors of one line, without usage or traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command; exits with 2 after a user error, 130 after Ctrl-C, 143 after SIGTERM."""
@@ -137,7 +137,7 @@ class OneLineErrors(click.Command):
         sys.exit(result if isinstance(result, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the body of the command; see `click.Command`, whose `main` adds an empty line to a KeyboardInterrupt."""
+        """Runs the body of the command; see `click.Command`: its `main` adds an empty line to a KeyboardInterrupt."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:

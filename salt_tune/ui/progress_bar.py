@@ -33,7 +33,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(what: str, total: int, done: int = 0, unit: str = "clips") -> Iterator[Callable[[int], None]]:
-    """A bar with clips/s and time left on a terminal; when piped, a line a minute and one at the end.
+    """Shows a bar with clips/s and time left on a terminal; when piped, a line a minute and one at the end.
 
     Args:
         what: what is being done, in a word.

@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM end a command within a second, whatever it is doing.
 
-A handler in Python runs only between two steps of the interpreter, and so not within a long call into torch, an import,
-or a wait for a thread. So the command is asked to end by an exception, and a thread ends it where that does not help.
-What a command writes is whole at any moment, so nothing is lost either way.
+A handler in Python runs only between two steps of the interpreter. So it does not run within a long call into torch, an
+import, or a wait for a thread. The command is asked to end by an exception, and a thread ends it where that does not
+help. What a command writes is whole at any moment, so nothing is lost either way.
 """
 
 import os

@@ -36,7 +36,7 @@ class Baselines:
         training_mean: of the mean of all training latents at every token: what `val_r2` is measured against.
         position_mean: of the mean of the training latents at the token's position in the grid.
         nearest_visible: of the latent, which no student is given, of the visible token that is nearest in the grid of
-            (time slot, row, column), a token being one unit long in each; of several as near, that of the smallest
+            (time slot, row, column). A token is one unit long in each; of several as near, that of the smallest
             index.
     """
 
@@ -51,12 +51,12 @@ class Baselines:
         return min(errors, key=errors.__getitem__)
 
     def to_dict(self) -> dict[str, float]:
-        """All fields as plain JSON values."""
+        """Returns all fields as plain JSON values."""
         return asdict(self)
 
 
 def baseline_losses(store: ClipStore, config: EvaluationConfig) -> Baselines:
-    """The baselines on exactly the clips and masked tokens that `config` judges on, whatever trials train with.
+    """Computes the baselines on exactly the clips and masked tokens of `config`, whatever trials train with.
 
     Reads the latents of those clips once, one clip at a time.
 
@@ -82,7 +82,7 @@ def baseline_losses(store: ClipStore, config: EvaluationConfig) -> Baselines:
 
 
 def _masked_tokens(masks: Masks, keys: UInts) -> Iterator[tuple[Indices, Indices]]:
-    """Of each clip its masked tokens, and the visible token nearest to each: both of shape (masked tokens,)."""
+    """Returns each clip's masked tokens, and the visible token nearest to each: both of shape (masked tokens,)."""
     for start in range(0, len(keys), CLIPS_AT_ONCE):
         visible, masked = masks.draw(0, keys[start : start + CLIPS_AT_ONCE])
         nearest = np.take_along_axis(nearest_visible(visible, masks.view.grid), masked, axis=1)
@@ -90,7 +90,7 @@ def _masked_tokens(masks: Masks, keys: UInts) -> Iterator[tuple[Indices, Indices
 
 
 def nearest_visible(visible: Indices, grid: tuple[int, int, int]) -> Indices:
-    """The visible token nearest to each token, by Euclidean distance in the grid; of several, the smallest index.
+    """Finds the nearest visible token of each token, by Euclidean distance in the grid; of several, the smallest index.
 
     Exact and separable: squared distances are sums over the axes, so the minimum is taken along one axis after the
     other. The distance in the upper digits and the index in the lower make one number, so that ties settle themselves.
@@ -117,5 +117,5 @@ def nearest_visible(visible: Indices, grid: tuple[int, int, int]) -> Indices:
 
 
 def _mean_square(errors: Latents) -> float:
-    """The mean of the squares of (tokens, width): summed in float32 within a token, in float64 over tokens."""
+    """Returns the mean of the squares of (tokens, width): summed in float32 within a token, in float64 over tokens."""
     return float(np.einsum("td,td->t", errors, errors).sum(dtype=np.float64) / errors.size)

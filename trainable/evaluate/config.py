@@ -44,12 +44,12 @@ class EvaluationConfig:
                 raise ConfigError(name, getattr(self, name), "must be at least 2")
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
+        """Returns all fields as plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "EvaluationConfig":
-        """The configuration with `values`, and defaults for the rest.
+        """Returns the configuration with `values`, and defaults for the rest.
 
         Raises:
             ConfigError: an unknown field, or one that does not fit.

@@ -58,12 +58,12 @@ class Evaluator:
             loader.close()
 
     def judge(self, model: Judgeable) -> Judged:
-        """The model as it stands, for `measure`."""
+        """Returns the model as it stands, for `measure`."""
         return Judged(model, self._on)
 
 
 def measure(judged: Judged, at: When) -> dict[str, float | None]:
-    """The metrics of a judged model, by name.
+    """Returns the metrics of a judged model, by name.
 
     Args:
         judged: the model.

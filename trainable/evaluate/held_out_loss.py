@@ -11,12 +11,12 @@ from trainable.evaluate.judged import Judged
 
 
 def val_loss(judged: Judged) -> float:
-    """Mean squared error over all clips, masked tokens and dimensions."""
+    """Computes the mean squared error over all clips, masked tokens and dimensions."""
     return float(judged.clip_losses.mean())
 
 
 def val_loss_se(judged: Judged) -> float:
-    """The standard error of `val_loss` over the clips; 0 where there is one clip, or the loss is not finite."""
+    """Returns the standard error of `val_loss` over the clips; 0 where there is one clip, or the loss is not finite."""
     losses = judged.clip_losses
     if len(losses) < 2 or not math.isfinite(losses.mean()):
         return 0.0
@@ -24,14 +24,14 @@ def val_loss_se(judged: Judged) -> float:
 
 
 def val_r2(judged: Judged) -> float:
-    """1 - `val_loss` / the error of always predicting the mean of the training targets."""
+    """Returns 1 - `val_loss` / the error of always predicting the mean of the training targets."""
     baseline = judged.on.once("error of the mean", lambda: _error_of_the_mean(judged))
     return 1 - val_loss(judged) / baseline if baseline else 0.0
 
 
 @torch.no_grad()
 def _error_of_the_mean(judged: Judged) -> float:
-    """The loss of always predicting the mean of the training targets, per dimension."""
+    """Returns the loss of always predicting the mean of the training targets, per dimension."""
     model, on = judged.model, judged.on
     if on.target == "latents":
         mean = torch.tensor(on.store.teacher.mean, dtype=torch.float32, device=model.device)

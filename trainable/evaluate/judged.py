@@ -30,11 +30,11 @@ class Judgeable(Protocol):
     device: torch.device
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision that forward passes run in."""
+        """Returns the precision that forward passes run in."""
         ...
 
     def targets(self, batch: Batch) -> torch.Tensor:
-        """A batch's targets in float32, shape (clips, masked tokens, width)."""
+        """Returns a batch's targets in float32, shape (clips, masked tokens, width)."""
         ...
 
 
@@ -61,7 +61,7 @@ class JudgedOn:
     known: dict[str, float] = field(default_factory=dict)
 
     def once(self, name: str, compute: Callable[[], float]) -> float:
-        """What `compute` gave when it was first asked for under this name."""
+        """Returns what `compute` gave when it was first asked for under this name."""
         if name not in self.known:
             self.known[name] = compute()
         return self.known[name]

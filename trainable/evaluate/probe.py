@@ -10,7 +10,7 @@ from trainable.evaluate.judged import Floats, Judged
 
 
 def probe_top1(judged: Judged) -> float | None:
-    """Accuracy on the held-out clips of a ridge regression on features pooled per time slot.
+    """Measures the accuracy on the held-out clips of a ridge regression on features pooled per time slot.
 
     None where the training clips have fewer than two classes.
     """
@@ -28,12 +28,12 @@ def probe_top1(judged: Judged) -> float | None:
 
 
 def effective_rank(judged: Judged) -> float:
-    """How many directions the held-out features take up, see `rank_of`."""
+    """Measures how many directions the held-out features take up, see `rank_of`."""
     return rank_of(judged.held_out_features.mean(axis=1))
 
 
 def rank_of(features: Floats) -> float:
-    """exp(entropy of the normalised singular values) of centred features (Roy and Vetterli, 2007).
+    """Computes exp(entropy of the normalised singular values) of centred features (Roy and Vetterli, 2007).
 
     Args:
         features: shape (clips, width).
@@ -51,8 +51,8 @@ def rank_of(features: Floats) -> float:
 def ridge_scores(train: Floats, labels: npt.NDArray[np.int64], held_out: Floats, classes: int) -> Floats:
     """Class scores of held-out clips from a ridge regression in closed form.
 
-    Features are standardised; the penalty is the one with the smallest leave-one-out error on the training clips, which
-    the eigenvectors of the Gram matrix give for every penalty at once.
+    Features are standardised. The penalty is the one with the smallest leave-one-out error on the training clips. The
+    eigenvectors of the Gram matrix give that error for every penalty at once.
 
     Args:
         train: features to fit, shape (n, width).

@@ -1,13 +1,13 @@
 """Masks: which tokens of a clip the student sees, and which it has to predict.
 
-A mask is a function of (seed, epoch, clip) alone: not of the batch a clip happens to lie in, nor of the order, the
-number of threads, or where a run was resumed. The random numbers are therefore hashed from those three (SplitMix64)
-for all clips of a batch at once. Every strategy masks exactly the same number of tokens in each clip, so that no
-batch has to be truncated: V-JEPA's collator cuts all clips to the batch's minimum and throws away the last frames'
-tokens with it.
+A mask is a function of (seed, epoch, clip) alone. It does not depend on the batch a clip happens to lie in, the order,
+the number of threads, or where a run was resumed. The random numbers are therefore hashed from those three (SplitMix64)
+for all clips of a batch at once. Every strategy masks exactly the same number of tokens in each clip, so that no batch
+has to be truncated. V-JEPA's collator cuts all clips to the batch's minimum and throws away the last frames' tokens
+with it.
 
-A strategy is a function from random numbers to the order in which tokens are hidden, in a module of this folder, and a
-line in `trainable.registry`.
+A strategy is a function from random numbers to the order in which tokens are hidden. It has a module in this folder and
+a line in `trainable.registry`.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Ordering(Protocol):
     """A masking strategy."""
 
     def __call__(self, view: View, draws: Draws) -> Floats:
-        """The order in which tokens are hidden, the smallest first.
+        """Returns the order in which tokens are hidden, the smallest first.
 
         Args:
             view: geometry of the clips.
@@ -81,7 +81,7 @@ class Masks:
         return self.masked_per_slot * self.view.grid[0]
 
     def draw(self, epoch: int, keys: UInts) -> Mask:
-        """The masks of the clips with these keys (see `ClipStore.keys`), shape (clips,), in this epoch."""
+        """Draws the masks of the clips with these keys (see `ClipStore.keys`), shape (clips,), in this epoch."""
         order = self._order(self.view, partial(uniforms, self.seed, epoch, keys))
         if order.shape[1] == self.view.tokens:
             hidden = _smallest(order, self.masked_tokens)

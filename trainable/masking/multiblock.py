@@ -1,7 +1,7 @@
 """`multiblock`: blocks of 15% of a frame, aspect ratio 0.75 to 1.5, over the full length in time.
 
-V-JEPA's short-range masks, whose eight blocks hide 73% of a frame on average. Blocks are laid down until the mask ratio
-is reached and the last one is trimmed to it, along one edge, in all time slots alike. What no block covered goes last.
+V-JEPA's short-range masks: their eight blocks hide 73% of a frame on average. Blocks are laid down until the mask ratio
+is reached. The last one is trimmed to it, along one edge, in all time slots alike. What no block covered goes last.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ BLOCKS = 64  # ample: about 30 cover 99% of a frame
 
 
 def order(view: View, draws: Draws) -> Floats:
-    """The order in which blocks hide the patches of a frame: shape (clips, rows * columns), distinct in a row."""
+    """Orders the patches of a frame as blocks hide them: shape (clips, rows * columns), distinct in a row."""
     _, rows, columns = view.grid
     numbers = draws(BLOCKS * 4 + rows * columns)
     clips = len(numbers)

@@ -6,5 +6,5 @@ from trainable.masking.masks import Draws
 
 
 def order(view: View, draws: Draws) -> Floats:
-    """The order in which the tokens of a clip are hidden: shape (clips, tokens)."""
+    """Returns the order in which the tokens of a clip are hidden: shape (clips, tokens)."""
     return draws(view.tokens)

@@ -6,6 +6,6 @@ from trainable.masking.masks import Draws
 
 
 def order(view: View, draws: Draws) -> Floats:
-    """The order in which the patches of a frame are hidden: shape (clips, rows * columns)."""
+    """Returns the order in which the patches of a frame are hidden: shape (clips, rows * columns)."""
     _, rows, columns = view.grid
     return draws(rows * columns)

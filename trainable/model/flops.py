@@ -2,8 +2,8 @@
 
 PyTorch's counter watches a forward and a backward pass on the meta device, where tensors have shapes only. It counts
 the matrix products, a multiplication and an addition as two, and leaves out what is far less: norms, activations, the
-loss, the optimiser. Attention takes its plain path there: the fused kernels' backward computes the scores again, and
-how fast a step is done must not change what it is worth. Checkpointed activations do not count twice either.
+loss, the optimiser. Attention takes its plain path there: the fused kernels' backward computes the scores again. How
+fast a step is done must not change what it is worth. Checkpointed activations do not count twice either.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ FIXED_BYTES = 32 * 1024  # of a checkpoint, at most: state of the random numbers
 
 
 def measure_model(config: TrialConfig, view: View, target_dim: int) -> ModelSize:
-    """Parameters, operations of a step and bytes of a checkpoint; takes no memory to speak of.
+    """Measures parameters, operations of a step and bytes of a checkpoint; takes no memory to speak of.
 
     Raises:
         ConfigError: timm cannot build the student.
@@ -39,7 +39,7 @@ def measure_model(config: TrialConfig, view: View, target_dim: int) -> ModelSize
 
 @lru_cache
 def _measure(config: TrialConfig, view: View, target_dim: int) -> ModelSize:
-    """The size of a model that is trained on one clip a step."""
+    """Measures the size of a model that is trained on one clip a step."""
     masked = config.masked_per_slot(view) * view.grid[0]
     visible = view.tokens - masked
     with torch.device("meta"):

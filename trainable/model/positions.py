@@ -7,9 +7,9 @@ from torch import nn
 
 
 def sincos_positions(dim: int, grid: tuple[int, int, int]) -> torch.Tensor:
-    """Position embedding of each token: a third of the width for time, row and column each.
+    """Computes the position embedding of each token: a third of the width for time, row and column each.
 
-    The mean over the grid is taken out: on a grid of few tokens most cosines stay near 1, a constant that drowns the
+    The mean over the grid is taken out. On a grid of few tokens most cosines stay near 1, a constant that drowns the
     content of narrow features.
 
     Args:
@@ -43,11 +43,11 @@ def init_transformer(blocks: nn.ModuleList) -> None:
 
 
 def init_linear(module: nn.Linear) -> None:
-    """Normal weights cut at two standard deviations, no bias at the start.
+    """Starts with normal weights cut at two standard deviations, and no bias.
 
-    The standard deviation is V-JEPA's 0.02 at ViT-Base's width of 768, and scales as 1 / sqrt(inputs) elsewhere: 0.02
-    everywhere starves them (a predictor 64 wide needs three times the steps to overfit a batch), which would make a
-    search over the width a search over the initialisation.
+    The standard deviation is V-JEPA's 0.02 at ViT-Base's width of 768, and scales as 1 / sqrt(inputs) elsewhere. With
+    0.02 everywhere they starve: a predictor 64 wide needs three times the steps to overfit a batch. A search over the
+    width would then be a search over the initialisation.
     """
     std = 0.02 * math.sqrt(768 / module.in_features)
     nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)

@@ -72,7 +72,7 @@ class Student(nn.Module):
         return cast(torch.Tensor, self.norm(run_blocks(self.blocks, x, self.grad_checkpointing and self.training)))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels of tokens (..., token_values) in float32, with ImageNet's mean and standard deviation."""
+        """Normalises tokens' uint8 pixels (..., token_values) to float32, by ImageNet's mean and standard deviation."""
         return pixels * cast(torch.Tensor, self.scale) + cast(torch.Tensor, self.shift)
 
 
@@ -94,7 +94,7 @@ def check_student(config: TrialConfig) -> None:
 
 
 def _timm_model(config: TrialConfig) -> VisionTransformer:
-    """The timm model that lends its blocks."""
+    """Builds the timm model that lends its blocks."""
     width, heads = _sizes(config.student)
     width = config.student_dim or width
     heads = config.student_heads or (config.student_dim // HEAD_WIDTH if config.student_dim else heads)
@@ -113,7 +113,7 @@ def _timm_model(config: TrialConfig) -> VisionTransformer:
 
 @cache
 def _sizes(name: str) -> tuple[int, int]:
-    """Width and heads of a timm model, where that is a plain Vision Transformer."""
+    """Returns width and heads of a timm model, where that is a plain Vision Transformer."""
     if not timm.is_model(name):
         raise ConfigError("student", name, f"is no timm model; {_nearest(name, timm.list_models('vit_*'))}")
     architecture, _, tag = name.partition(".")

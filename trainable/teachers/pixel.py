@@ -85,7 +85,7 @@ class PixelTeacher(FrozenTeacher):
         *,
         compile: bool = False,  # noqa: ARG003  small as it is
     ) -> "PixelTeacher":
-        """The teacher in a folder, or in that of a store that was prepared with one; see `FrozenTeacher.load`."""
+        """Loads the teacher in a folder, or in that of a store that was prepared with one; see `FrozenTeacher.load`."""
         if weights.is_file():
             raise UserError(
                 f"{weights}: is a file; say whose weights it holds by --teacher, or name a pixel teacher's folder"

@@ -1,6 +1,6 @@
 """VideoMAE and VideoMAEv2 as frozen teachers, from the weights their authors released.
 
-The encoder is a pre-norm Vision Transformer without class token; its latents are the residual stream after the last
+The encoder is a pre-norm Vision Transformer without class token. Its latents are the residual stream after the last
 block, before the norm and the head, which were trained for other ends. Files are read in two namings, the authors' and
 transformers', under any wrapper and prefix seen in released files. No object but tensors is unpickled, and every
 tensor is either used, known to be of no use here, or refused by name.
@@ -93,7 +93,7 @@ class VideoMaeTeacher(FrozenTeacher):
 
     @torch.no_grad()
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The residual stream of every token after the last block.
+        """Computes the residual stream of every token after the last block.
 
         Args:
             pixels: uint8 pixels of whole clips, shape (clips, tokens, token values), as `View.to_tokens` lays them out
@@ -124,7 +124,7 @@ class _Encoder(nn.Module):
         self.register_buffer("positions", _sinusoids(view.tokens, size.dim), persistent=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels (clips, tokens, token values) to the residual stream (clips, tokens, dim)."""
+        """Encodes uint8 pixels (clips, tokens, token values) to the residual stream (clips, tokens, dim)."""
         x = self.embed(pixels * cast(torch.Tensor, self.scale) + cast(torch.Tensor, self.shift))
         x = x + cast(torch.Tensor, self.positions)
         for block in self.blocks:
@@ -133,7 +133,7 @@ class _Encoder(nn.Module):
 
 
 def _sinusoids(tokens: int, dim: int) -> torch.Tensor:
-    """The authors' positions: sin and cos in turn of the token's index, shape (tokens, dim), float32."""
+    """Returns the authors' positions: sin and cos in turn of the token's index, shape (tokens, dim), float32."""
     frequencies = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
     angles = torch.arange(tokens, dtype=torch.float64)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
@@ -145,7 +145,7 @@ class _Stored(NamedTuple):
 
 
 def _encoder_weights(name: str, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of `_Encoder` in float32, from a file of weights of the teacher `name`."""
+    """Returns the state dict of `_Encoder` in float32, from a file of weights of the teacher `name`."""
     stored = _known_tensors(path)
     transformers = any(bare.startswith(("layer.", "embeddings.")) for bare in stored)
     if problem := _problem(stored, name, transformers):
@@ -163,7 +163,7 @@ def _encoder_weights(name: str, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _known_tensors(path: Path) -> dict[str, _Stored]:
-    """The tensors of a file by their names without prefixes; those of no use here are left out."""
+    """Returns the tensors of a file by their names without prefixes; those of no use here are left out."""
     saved = _read(path)
     while isinstance(saved, Mapping) and (inner := _wrapped(saved)) is not None:
         saved = inner
@@ -182,12 +182,12 @@ def _known_tensors(path: Path) -> dict[str, _Stored]:
 
 
 def _wrapped(saved: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
-    """The mapping under the first of the known wrappers."""
+    """Returns the mapping under the first of the known wrappers."""
     return next((saved[key] for key in WRAPPERS if isinstance(saved.get(key), Mapping)), None)
 
 
 def _read(path: Path) -> object:
-    """What a file holds, without running anything that it names."""
+    """Reads what a file holds, without running anything that it names."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file of weights")
     try:
@@ -217,7 +217,7 @@ class _Inert:
 
 
 def _problem(stored: Mapping[str, _Stored], name: str, transformers: bool) -> str | None:
-    """The first thing that keeps the tensors from being those of the teacher `name`."""
+    """Returns the first thing that keeps the tensors from being those of the teacher `name`."""
     required, optional = tensor_shapes(name, transformers=transformers)
     for bare, (key, tensor) in stored.items():
         expected = required.get(bare) or optional.get(bare)
@@ -232,7 +232,7 @@ def _problem(stored: Mapping[str, _Stored], name: str, transformers: bool) -> st
 
 
 def _bad_values(stored: Mapping[str, _Stored], name: str) -> str | None:
-    """The first tensor of the right shape whose values cannot be those of a trained teacher."""
+    """Finds the first tensor of the right shape with values that cannot be those of a trained teacher."""
     for bare, (key, tensor) in stored.items():
         if not tensor.isfinite().all():
             return f"{key} holds values that are not finite"
@@ -248,7 +248,7 @@ def _bad_values(stored: Mapping[str, _Stored], name: str) -> str | None:
 
 
 def _to_encoder(tensors: Mapping[str, torch.Tensor], depth: int, transformers: bool) -> dict[str, torch.Tensor]:
-    """The state dict of `_Encoder` in float32; no tensor shares memory with the file."""
+    """Returns the state dict of `_Encoder` in float32; no tensor shares memory with the file."""
 
     def take(name: str) -> torch.Tensor:
         return tensors[transformers_name(name) if transformers else name].to(torch.float32, copy=True)

@@ -66,7 +66,7 @@ _TRANSFORMERS = (
 
 
 def teacher_size(name: str) -> Size:
-    """The size of a teacher.
+    """Returns the size of a teacher.
 
     Raises:
         ConfigError: there is no such teacher.
@@ -77,7 +77,7 @@ def teacher_size(name: str) -> Size:
 
 
 def teacher_view(name: str) -> View:
-    """The view that a teacher was trained with: 16 frames of 224 x 224 pixels, in tubelets of 2.
+    """Returns the view that a teacher was trained with: 16 frames of 224 x 224 pixels, in tubelets of 2.
 
     Raises:
         ConfigError: there is no such teacher.
@@ -86,7 +86,7 @@ def teacher_view(name: str) -> View:
 
 
 def check_view(name: str, view: View) -> None:
-    """Refuses the view of a store whose tokens are not those of the teacher.
+    """Refuses the view of a store that gives other tokens than the teacher's.
 
     Args:
         name: of the teacher.
@@ -103,7 +103,7 @@ def check_view(name: str, view: View) -> None:
 
 
 def tensor_shapes(name: str, *, transformers: bool) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """The tensors of a teacher's encoder, as files name them behind their prefixes.
+    """Lists the tensors of a teacher's encoder, as files name them behind their prefixes.
 
     Args:
         name: of the teacher.
@@ -137,7 +137,7 @@ def tensor_shapes(name: str, *, transformers: bool) -> tuple[dict[str, Shape], d
 
 
 def transformers_name(name: str) -> str:
-    """The name that transformers gives to the tensor that the authors call `name`."""
+    """Returns the name that transformers gives to the tensor that the authors call `name`."""
     for authors, theirs in _TRANSFORMERS:
         name = name.replace(authors, theirs)
     return name

@@ -15,7 +15,7 @@ class Training(Protocol):
     """What has a state to be saved; `trainable.train.training.Training` is one."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that goes on from here needs: `tensors` by name, and `numbers` that are plain JSON."""
+        """Returns all that goes on from here needs: `tensors` by name, and `numbers` that are plain JSON."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ def save_checkpoint(path: Path, training: Training, note: dict[str, Any] | None 
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """The note that was saved with the checkpoint in `path`, without loading the rest.
+    """Reads the note that was saved with the checkpoint in `path`, without loading the rest.
 
     Raises:
         CheckpointError: the file is damaged, or has none.

@@ -9,12 +9,12 @@ import torch.nn.functional as F  # noqa: N812
 
 
 def mse(prediction: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean squared error."""
+    """Computes the mean squared error."""
     return F.mse_loss(prediction, targets)
 
 
 def l1(prediction: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error (V-JEPA)."""
+    """Computes the mean absolute error (V-JEPA)."""
     return F.l1_loss(prediction, targets)
 
 

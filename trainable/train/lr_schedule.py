@@ -6,7 +6,7 @@ from trainable.config import TrialConfig
 
 
 def learning_rate(config: TrialConfig, share: float) -> float:
-    """Linear warm-up from 0 to `lr` over the share `warmup`, then a cosine down to the floor.
+    """Computes a linear warm-up from 0 to `lr` over the share `warmup`, then a cosine down to the floor.
 
     Args:
         config: `lr`, `floor_lr` and `warmup` are used.
@@ -18,10 +18,10 @@ def learning_rate(config: TrialConfig, share: float) -> float:
 
 
 def weight_decay(config: TrialConfig, share: float) -> float:
-    """A cosine from `weight_decay` to `weight_decay_end` over the whole run."""
+    """Computes a cosine from `weight_decay` to `weight_decay_end` over the whole run."""
     return cosine(config.weight_decay, config.weight_decay_end, share)
 
 
 def cosine(start: float, end: float, share: float) -> float:
-    """Half a cosine from `start` at share 0 to `end` at share 1 (and beyond)."""
+    """Computes half a cosine from `start` at share 0 to `end` at share 1 (and beyond)."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))

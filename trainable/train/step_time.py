@@ -1,4 +1,4 @@
-"""How long a training step takes here: measured, for trials whose resource is time."""
+"""How long a training step takes here: measured, for trials with time as their resource."""
 
 from itertools import pairwise
 from statistics import median
@@ -15,7 +15,7 @@ HARMLESS_LR = 1e-12  # the steps must not diverge
 
 
 def measure_step_seconds(config: TrialConfig, store: ClipStore, device: torch.device | str | None = None) -> float:
-    """Seconds of a step with everything but evaluation, from some steps of a training that is thrown away.
+    """Measures the seconds of a step with everything but evaluation, from some steps of a training that is thrown away.
 
     The median of the means of a few groups of steps; each group waits for the device once.
     """

@@ -4,8 +4,8 @@ Design choices:
     - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
     - All state follows from weights, optimiser and step: order and masks are functions of (seed, epoch, clip),
       schedules of the share of the run. A run stopped anywhere and resumed is the same run.
-    - Nothing waits for the GPU in a step: sums of loss, gradient norm and clipped steps stay on the device and are read
-      at a report; a non-finite loss or gradient is looked for every `CHECK_EVERY` steps.
+    - Nothing waits for the GPU in a step. Sums of loss, gradient norm and clipped steps stay on the device and are read
+      at a report. A non-finite loss or gradient is looked for every `CHECK_EVERY` steps.
     - A report's rate counts everything between two reports but the evaluation: waiting for data, forward, backward,
       optimiser.
 """
@@ -106,12 +106,12 @@ class Training:
         self._loader.close()
 
     def autocast(self) -> torch.autocast:
-        """The precision that forward passes run in."""
+        """Returns the precision that forward passes run in."""
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and self.device.type == "cuda")
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
 
     def targets(self, batch: Batch) -> torch.Tensor:
-        """A batch's targets in float32: latents as the store has them, pixels normalised like the student's input."""
+        """Returns a batch's targets in float32: latents as stored, pixels normalised like the student's input."""
         if self.target == "pixels":
             return self.model.student.normalise(batch.targets)
         return decode(batch.targets, batch.scales if batch.targets.dtype == torch.int8 else None)
@@ -166,7 +166,7 @@ class Training:
         self._device_sums = torch.zeros(4, device=self.device)  # loss, gradient norm, clipped steps, steps
 
     def collect(self) -> dict[str, float]:
-        """The means since the last call, and starts new ones.
+        """Returns the means since the last call, and starts new ones.
 
         Returns:
             `train_loss`, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last
@@ -188,7 +188,7 @@ class Training:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs: `tensors` by name, and `numbers` that are plain JSON."""
+        """Returns everything that a resumed run needs: `tensors` by name, and `numbers` that are plain JSON."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -207,7 +207,7 @@ class Training:
         return {"tensors": tensors, "numbers": numbers}
 
     def _identity(self) -> dict[str, Any]:
-        """What decides the run; a checkpoint of another one is refused."""
+        """Returns what decides the run; a checkpoint of another one is refused."""
         teacher = None if self.target == "pixels" else self.store.teacher.sha256
         clips = len(self.store.train)
         return {**self.config.to_dict(), "view_hash": self.store.view.hash, "train_clips": clips, "target": self.target,
@@ -246,7 +246,7 @@ class Training:
 
 
 def _parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms and the mask token do not (V-JEPA)."""
+    """Groups the parameters: matrices decay; biases, norms and the mask token do not (V-JEPA)."""
     parameters = list(model.parameters())
     return [
         {"params": [p for p in parameters if p.ndim >= 2], "decays": True},

@@ -95,6 +95,6 @@ def run_to_end(
 
 
 def report_steps(steps_per_epoch: int, total_steps: int, reports_per_epoch: int) -> list[int]:
-    """The steps at which a run reports: evenly in each epoch, always at the end of the run, each step once."""
+    """Returns the steps at which a run reports: evenly in each epoch, always at the end of the run, each step once."""
     parts = range(1, math.ceil(total_steps / steps_per_epoch * reports_per_epoch))
     return sorted({max(1, round(part * steps_per_epoch / reports_per_epoch)) for part in parts} | {total_steps})

@@ -1,4 +1,4 @@
-"""A trial from point to point, for tasks whose training has no needs of its own: each report is given exactly once."""
+"""A trial from point to point, for tasks with no needs of their own in training: each report is given exactly once."""
 
 import math
 from abc import ABC, abstractmethod
@@ -50,7 +50,7 @@ class PointTrial(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that goes on from here needs: `tensors` by name, and `numbers` that are plain JSON."""
+        """Returns all that goes on from here needs: `tensors` by name, and `numbers` that are plain JSON."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:

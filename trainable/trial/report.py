@@ -65,14 +65,14 @@ def train_and_report(
 
 
 def report_out_of_memory(last: dict[str, Any], device: torch.device, size: ModelSize) -> dict[str, Any]:
-    """The report of a trial that ran out of memory: it got no further than its `last` report, {} before the first."""
+    """Reports that a trial ran out of memory: it got no further than its `last` report, {} before the first."""
     start = {"epoch": 0.0, "step": 0, "training_seconds": 0.0, "step_seconds": math.nan, "tflop": 0.0}
     reached = {name: last.get(name, value) for name, value in start.items()}
     return {**reached, "status": "out_of_memory", **_lost(), **_now(device, size)}
 
 
 def _lost() -> dict[str, float | None]:
-    """The metrics of a model that cannot be judged."""
+    """Returns the metrics of a model that cannot be judged."""
     return dict.fromkeys(computed("report"), math.nan)
 
 
@@ -86,7 +86,7 @@ def _now(device: torch.device, size: ModelSize) -> dict[str, Any]:
 
 
 def memory(device: torch.device) -> dict[str, float]:
-    """Peak memory of this process in GB: `peak_rss_gb`, and `peak_gpu_gb` on CUDA."""
+    """Measures the peak memory of this process in GB: `peak_rss_gb`, and `peak_gpu_gb` on CUDA."""
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in kilobytes on Linux
     peaks = {"peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
     if device.type == "cuda":

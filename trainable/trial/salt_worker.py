@@ -26,7 +26,7 @@ class SaltWorker:
         return SaltTrial(trial, self._run, self._store, self._evaluator)
 
     def _evaluator(self) -> Evaluator:
-        """Made with the first report: memory that runs out then is a matter of that trial's, not of the worker's."""
+        """Makes it with the first report: memory that runs out then is that trial's matter, not the worker's."""
         if self._judge is None:
             config = EvaluationConfig(**self._run.evaluation)
             self._judge = Evaluator(self._store, config, device=self._run.device)

@@ -1,13 +1,19 @@
 """`python -m trainable.trial.throughput_probe TASK`: trains a throw-away model while its lines are read.
 
-Several of these side by side show how much trials take from each other on one machine, and one alone how much memory a
-trial takes. A process each, like a trial's: contexts on the GPU and memory are real, and given back when it is killed.
+Several of these side by side show how much trials take from each other on one machine. One alone shows how much memory
+a trial takes. A process each, like a trial's: contexts on the GPU and memory are real, and go back when it is killed.
 
 The task is JSON: `hyperparameters`, `store`, `device`, `threads`, `cores` (how many of the machine's it may run on),
-and `evaluation` (fields of `EvaluationConfig`), or null where nothing is to be judged. After the warm-up, each line of
-the output is JSON too: `time` (of the system-wide monotonic clock), `step` (made by then), `clips` (a step), `ram`
-(most bytes of its own so far), and on CUDA `used` and `total` (bytes of the GPU, whoever has them) and `at_start` (used
-when this process had not yet asked for any). A line with `out_of_memory` or `error` is the last one.
+and `evaluation`. The last has fields of `EvaluationConfig`, or is null where nothing is to be judged. After the
+warm-up, each line of the output is JSON too:
+- `time`: of the system-wide monotonic clock;
+- `step`: made by then;
+- `clips`: a step;
+- `ram`: most bytes of its own so far;
+- `used` and `total`, on CUDA: bytes of the GPU, whichever process has them;
+- `at_start`, on CUDA: used when this process had not yet asked for any.
+
+A line with `out_of_memory` or `error` is the last one.
 """
 
 import json
@@ -35,7 +41,7 @@ STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
-    """Trains until it is killed, or until nobody reads any more."""
+    """Trains until it is killed, or until nothing reads any more."""
     output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes elsewhere
     try:
@@ -98,7 +104,7 @@ def _judge(training: Training, evaluation: dict[str, Any]) -> None:
 
 
 def _gpu_memory(device: torch.device) -> tuple[int, int]:
-    """Bytes used by anybody, and bytes there are; nothing without a GPU."""
+    """Returns the bytes used by any process, and the bytes there are; nothing without a GPU."""
     if device.type != "cuda":
         return 0, 0
     free, total = torch.cuda.mem_get_info(device)
@@ -106,7 +112,7 @@ def _gpu_memory(device: torch.device) -> tuple[int, int]:
 
 
 def own_peak() -> int:
-    """The most memory that this process had at once, in bytes; on Linux without what it shares, such as the store."""
+    """Returns this process's peak memory in bytes; on Linux without what it shares, such as the store."""
     try:
         fields = dict(line.split(":", 1) for line in STATUS.read_text(encoding="utf-8").splitlines())
         peak, shared = (int(fields[name].split()[0]) * 1024 for name in ("VmHWM", "RssFile"))

@@ -37,7 +37,7 @@ from trainable.worker import RunSpec, TrialSpec
 class SaltTrial:
     """Reports of one trial, one after the other; nothing is read or built before the first is asked for.
 
-    What a step costs is settled once, when the trial starts, and kept in its checkpoint with the report: the number of
+    What a step costs is settled once, when the trial starts, and kept in its checkpoint with the report. The number of
     steps never changes, and the schedules stretch over all of them.
 
     Args:
@@ -62,9 +62,9 @@ class SaltTrial:
         self._training: Training | None = None
 
     def next_report(self) -> dict[str, Any]:
-        """The report of the next resource point, after training to it where that is yet to be done.
+        """Returns the report of the next resource point, after training to it where that is yet to be done.
 
-        A trial that runs out of memory says so by a report of its own, at the point it had reached; it, and one that
+        A trial that runs out of memory says so by a report of its own, at the point it had reached. It, and one that
         has finished or diverged, gives its last report again if asked.
 
         Raises:
@@ -134,7 +134,7 @@ class SaltTrial:
         return measure_model(self._config, self._store.view, self._store.teacher.dim)
 
     def _measure_cost(self) -> float:
-        """What a step costs in the unit of the budget."""
+        """Measures what a step costs in the unit of the budget."""
         if self._budget.kind == "tflop":
             return self._size.tflop_per_step
         if self._budget.kind == "epoch":
@@ -149,7 +149,7 @@ class SaltTrial:
         return len(self._store.train) // self._config.batch_size
 
     def _start(self, cost: float) -> Training:
-        """The training, of as many epochs as the budget pays for, from where its checkpoint left it."""
+        """Starts the training, of as many epochs as the budget pays for, from where its checkpoint left it."""
         epochs = self._budget.total_steps(cost) / self._steps_per_epoch
         training = Training(self._config.replace(epochs=epochs), self._store, device=self._device)
         if self._last:
@@ -161,7 +161,7 @@ class SaltTrial:
         return training
 
     def _report_again(self, training: Training, point: float, probe: bool) -> dict[str, Any]:
-        """The last report for another point on the same step."""
+        """Gives the last report for another point on the same step."""
         report = {name: value for name, value in self._last.items() if name != "resource"}
         if probe and not computed("probe").keys() <= report.keys():
             report |= measure(self._evaluator().judge(training), "probe")

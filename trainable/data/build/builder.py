@@ -1,8 +1,8 @@
 """Builds a clip store: decode, latents, finish.
 
 Everything is made in `STORE.partial` beside the store, shard by shard, and takes the store's name when it is whole.
-Each file is written atomically, and its entry in `shards/` after it, so that a preparation that was stopped anywhere
-goes on with the first shard that is missing.
+Each file is written atomically, and its entry in `shards/` after it. A preparation that was stopped anywhere
+therefore goes on with the first shard that is missing.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ class StoreBuilder:
         self.completed = CompletedShards(self._staged.partial.completed, (name for name, _ in plan.shards()))
 
     def written(self, half: Half = "pixels") -> int:
-        """Source clips whose shards, or whose latents, are finished: left by an earlier run that was stopped."""
+        """Counts source clips with finished shards or latents, which an earlier run that was stopped left."""
         if self._staged.partial.stale:
             return 0
         return sum(len(clips) for name, clips in self.plan.shards() if self.completed.has(name, half))
@@ -95,7 +95,7 @@ class StoreBuilder:
             raise StoreError(f"no {'training' if split == 'train' else 'held-out'} clip could be prepared: {first}")
 
     def open_pixels(self) -> ClipStore:
-        """The store as it stands after `write` without latents, for a teacher to be trained on."""
+        """Opens the store as it stands after `write` without latents, for a teacher to be trained on."""
         return ClipStore.open(self.partial)
 
     def add_latents(self, teacher: FrozenTeacher, decoders: Decoders, advance: Advance) -> None:

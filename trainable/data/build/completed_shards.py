@@ -34,21 +34,21 @@ class CompletedShards:
         write_json(self._file(name, "latents"), facts)
 
     def has(self, name: str, half: Half = "pixels") -> bool:
-        """Whether a shard, or its latents, are whole."""
+        """Says whether a shard, or its latents, are whole."""
         return self._file(name, half).exists()
 
     def shards(self) -> Iterator[tuple[str, list[Row]]]:
-        """Names and rows of the shards that hold any."""
+        """Yields the names and rows of the shards that hold any."""
         for name in self._names:
             if rows := self._read(name)["rows"]:
                 yield name, rows
 
     def skipped(self) -> list[dict[str, str]]:
-        """Clips that could not be prepared: `id`, `split`, `reason`, and as `log` what the decoder said."""
+        """Returns the clips that could not be prepared: `id`, `split`, `reason`, and as `log` what the decoder said."""
         return [clip for name in self._names for clip in self._read(name)["skipped"]]
 
     def index(self, *, latents: bool) -> pa.Table:
-        """The index: one row a stored view; without the latents' checksums, where there are no latents yet."""
+        """Returns the index: one row a stored view; without the latents' checksums, where there are no latents yet."""
         tables = [INDEX_SCHEMA.empty_table()]
         for name, rows in self.shards():
             digests = self._read(name, "latents")["digests"] if latents else [None] * len(rows)
@@ -57,7 +57,7 @@ class CompletedShards:
         return pa.concat_tables(tables)
 
     def latent_facts(self, split: str) -> Iterator[dict[str, Any]]:
-        """What was recorded of the latents of each shard of a split."""
+        """Returns what was recorded of the latents of each shard of a split."""
         named = (name for name in self._names if name.startswith(f"{split}-"))
         return (self._read(name, "latents") for name in named if self.has(name, "latents"))
 

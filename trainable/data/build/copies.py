@@ -26,7 +26,7 @@ class Original:
     stored: bool = True
 
     def __str__(self) -> str:
-        """What is said of it."""
+        """Returns what is said of it."""
         return f"{self.id} of the store ({self.split})" if self.stored else f"{self.id} ({self.split}), new as well"
 
 
@@ -41,7 +41,7 @@ class Copies:
         self._seen = seen
 
     def leave_out(self, batches: "Iterator[Batch]") -> "Iterator[Batch]":
-        """The batches without the copies, which are skipped; `copy_of` names the clip that was there first."""
+        """Yields the batches without the copies, which are skipped; `copy_of` names the clip that was there first."""
         for batch in batches:
             kept: list[int] = []
             skipped: list[dict[str, str]] = [*batch.skipped]
@@ -80,12 +80,12 @@ class Repeated:
         return len(set(self.splits)) > 1
 
     def __str__(self) -> str:
-        """Their names, each with its side."""
+        """Lists their names, each with its side."""
         return " = ".join(f"{name} ({split})" for name, split in zip(self.ids, self.splits, strict=True))
 
 
 def repeated(store: ClipStore) -> list[Repeated]:
-    """The clips of a store that are there more than once; those on both sides of the split come first."""
+    """Returns the clips of a store that are there more than once; those on both sides of the split come first."""
     found: dict[int, list[tuple[str, Split]]] = {}
     for clips in (store.train, store.val):
         for name, checksum in zip(clips.ids, clips.digests[:, 0, 0].tolist(), strict=True):
@@ -95,5 +95,5 @@ def repeated(store: ClipStore) -> list[Repeated]:
 
 
 def originals(rows: Iterator[dict[str, Any]], *, stored: bool) -> dict[int, Original]:
-    """What rows of an index show, by the checksums of their centre crops."""
+    """Returns what rows of an index show, by the checksums of their centre crops."""
     return {row["pixels_xxh3"]: Original(row["id"], row["split"], stored) for row in rows if row["view"] == 0}

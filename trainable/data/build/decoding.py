@@ -45,12 +45,12 @@ class Decoders:
     clip_memory: int = 4 * 2**30
 
     def opening_seconds(self, path: Path) -> float:
-        """The time limit until it is known how much there is to decode."""
+        """Returns the time limit until it is known how much there is to decode."""
         size = path.stat().st_size if path.exists() else 0
         return self.clip_seconds or OPENING_SECONDS + size / READ_BYTES
 
     def decoding_seconds(self, extent: Extent) -> float | None:
-        """The time limit for the rest; None: what is left of the one before."""
+        """Returns the time limit for the rest; None: what is left of the one before."""
         if self.clip_seconds is not None:
             return None
         pixels = max(extent.packets, 1) * extent.pixels
@@ -127,7 +127,7 @@ def decode_all(
 
 
 def or_raise(result: Decoded | VideoError) -> Decoded:
-    """What became of a video.
+    """Returns what became of a video.
 
     Raises:
         VideoError: it did not decode.

@@ -65,7 +65,7 @@ def try_clips(plan: Plan, decoders: Decoders) -> Sample:
 
 
 def size_of(plan: Plan, sample: Sample, dim: int) -> Size:
-    """Bytes of the store, where every video decodes.
+    """Estimates the bytes of the store, where every video decodes.
 
     Args:
         plan: what it is to hold.

@@ -41,7 +41,7 @@ class Sums:
 
     @classmethod
     def of(cls, facts: Iterable[dict[str, Any]], dim: int) -> "Sums":
-        """The sum of what `ShardWriter.latent_facts` gave, or of `to_dict`."""
+        """Adds up what `ShardWriter.latent_facts` gave, or `to_dict`."""
         tokens, squared_error = 0, 0.0
         total, square_total = np.zeros(dim), np.zeros(dim)
         for shard in facts:
@@ -64,13 +64,13 @@ class Sums:
         return variance
 
     def to_dict(self) -> dict[str, Any]:
-        """The sums as plain JSON."""
+        """Returns the sums as plain JSON."""
         totals = {"total": self.total.tolist(), "square_total": self.square_total.tolist()}
         return {"tokens": self.tokens, **totals, "squared_error": self.squared_error}
 
 
 def stored_sums(store: ClipStore, clips: Clips, squared_error: float) -> Sums:
-    """Sums over the latents of a split as they are stored.
+    """Computes the sums over the latents of a split as they are stored.
 
     Args:
         store: the store.
@@ -87,7 +87,7 @@ def stored_sums(store: ClipStore, clips: Clips, squared_error: float) -> Sums:
 
 
 def describe_latents(latents: str, view: View, checked: str, train: Sums, val: Sums) -> dict[str, Any]:
-    """What the manifest says of the latents.
+    """Returns what the manifest says of the latents.
 
     Args:
         latents: how they are stored.
@@ -180,17 +180,17 @@ def write_manifest(
 
 
 def index_name(generation: int) -> str:
-    """The index's file: a new one for each generation, so that replacing the manifest replaces all at once."""
+    """Names the index's file: a new one for each generation, so that replacing the manifest replaces all at once."""
     return f"index-{generation}.parquet" if generation else "index.parquet"
 
 
 def position_mean_name(generation: int) -> str:
-    """The file of the means at each position; see `index_name`."""
+    """Names the file of the means at each position; see `index_name`."""
     return f"position_mean-{generation}.npy" if generation else "position_mean.npy"
 
 
 def fingerprint(index: pa.Table) -> str:
-    """SHA-256 of names, splits, labels and checksums of all clips: equal for stores of the same content."""
+    """Hashes names, splits, labels and checksums of all clips (SHA-256): equal for stores of the same content."""
     columns = ("id", "view", "split", "label", "pixels_xxh3", "latents_xxh3")
     ordered = index.sort_by([("id", "ascending"), ("view", "ascending")])
     hashed = hashlib.sha256()
@@ -200,7 +200,7 @@ def fingerprint(index: pa.Table) -> str:
 
 
 def latents_sha256(index: pa.Table) -> str:
-    """What stands for a teacher's weights where only its latents are known: SHA-256 of their checksums."""
+    """Returns what stands for a teacher's weights where only its latents are known: SHA-256 of their checksums."""
     ordered = index.sort_by([("id", "ascending"), ("view", "ascending")])
     return hashlib.sha256(repr(ordered["latents_xxh3"].to_pylist()).encode()).hexdigest()
 

@@ -29,11 +29,11 @@ class LatentSource(Protocol):
     needs_pixels: bool
 
     def describe(self) -> dict[str, Any]:
-        """What decides the latents, as plain JSON."""
+        """Returns what decides the latents, as plain JSON."""
         ...
 
     def fetch(self, clip_id: str) -> torch.Tensor | None:
-        """The latents of a clip in float32, shape (tokens, dim); None where they are computed from pixels.
+        """Returns the latents of a clip in float32, shape (tokens, dim); None where they are computed from pixels.
 
         Raises:
             VideoError: it has none of this clip, or none that can be used.
@@ -41,7 +41,7 @@ class LatentSource(Protocol):
         ...
 
     def assemble(self, fetched: Sequence[torch.Tensor | None], pixels: torch.Tensor | None) -> torch.Tensor:
-        """The latents of some rows in float32, shape (rows, tokens, dim).
+        """Returns the latents of some rows in float32, shape (rows, tokens, dim).
 
         Args:
             fetched: what `fetch` gave of each clip.
@@ -50,7 +50,7 @@ class LatentSource(Protocol):
         ...
 
     def check_joins(self, store: ClipStore) -> None:
-        """Refuses to add latents to a store whose own are of another source.
+        """Refuses to add latents to a store that has its own from another source.
 
         Raises:
             StoreError: it is another, or latents are to be imported where they were computed, or the other way round.
@@ -67,7 +67,7 @@ class FrozenTeacher(ABC):
         name: of the teacher.
         sha256: hash of its weights file.
         dim: width of its latents.
-        folder: where its weights lie, where a store has to keep them to be repaired and to grow; None: they were
+        folder: where its weights lie, where a store has to keep them to be repaired and to grow. None: they were
             released, and can be had again.
         recipe: how it is trained on the store's own clips; None: its weights must be given.
     """
@@ -83,7 +83,7 @@ class FrozenTeacher(ABC):
     def load(
         cls, name: str, weights: Path, view: View, device: torch.device | str, *, compile: bool = False
     ) -> "FrozenTeacher":
-        """A teacher that is trained already.
+        """Loads a teacher that is trained already.
 
         Args:
             name: its name in the registry.
@@ -125,7 +125,7 @@ class FrozenTeacher(ABC):
 
     @abstractmethod
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Latents in float32, shape (clips, tokens, dim), of uint8 pixels (clips, tokens, token values)."""
+        """Computes latents in float32, shape (clips, tokens, dim), of uint8 pixels (clips, tokens, token values)."""
 
     def describe(self) -> dict[str, Any]:
         """See `LatentSource.describe`."""

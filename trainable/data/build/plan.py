@@ -43,7 +43,7 @@ class Plan:
     shards_there: Mapping[str, int] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """The plan as it stands in the manifest; the videos by a hash of names, labels, splits, groups and sizes."""
+        """Describes the plan for the manifest; the videos by a hash of names, labels, splits, groups and sizes."""
         # As JSON, as names may hold whatever else would stand between two fields.
         clips = [[c.id, c.label, c.split, c.group, c.path.stat().st_size] for c in self.source.clips]
         sha256 = hashlib.sha256(json.dumps(clips).encode()).hexdigest()
@@ -60,21 +60,21 @@ class Plan:
         }
 
     def cuts(self, clip: SourceClip) -> tuple[Cut, ...]:
-        """The views of a clip."""
+        """Returns the views of a clip."""
         return cuts_of(self.view, clip.id, clip.label, clip.split)
 
     def rows(self) -> int:
-        """Rows that the store will have where every video decodes."""
+        """Counts the rows that the store will have where every video decodes."""
         return sum(self.view.views if clip.split == "train" else 1 for clip in self.source.clips)
 
     def shards(self) -> Iterator[Shard]:
-        """Names and clips of the shards, training clips first."""
+        """Returns names and clips of the shards, training clips first."""
         for split in ("train", "val"):
             clips = [clip for clip in self.source.clips if clip.split == split]
             yield from number_shards(split, clips, self.shards_there.get(split, 0))
 
 
 def number_shards(split: str, clips: Sequence[T], first: int = 0) -> Iterator[tuple[str, list[T]]]:
-    """Names and clips of the shards of one split, whose numbers begin with `first`."""
+    """Returns names and clips of the shards of one split, numbered from `first`."""
     for number, start in enumerate(range(0, len(clips), SHARD_CLIPS), first):
         yield f"{split}-{number:05d}", list(clips[start : start + SHARD_CLIPS])

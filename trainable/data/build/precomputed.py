@@ -1,4 +1,4 @@
-"""A folder of latents that somebody has on disk already: one `ID.pt` a clip, and perhaps a `metadata.json`."""
+"""A folder of latents that are on disk already: one `ID.pt` a clip, and perhaps a `metadata.json`."""
 
 import json
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _STATED = {
 
 
 class LatentFolder:
-    """A `LatentSource` of latents whose teacher is not at hand; nobody can know which frames and crop they came from.
+    """A `LatentSource` of latents without a teacher at hand; which frames and crop they came from cannot be known.
 
     Args:
         folder: holds `ID.pt` for each clip: a float tensor of shape (tokens, dim).
@@ -58,7 +58,7 @@ class LatentFolder:
         self.dim = int(self.read_one().shape[1])
 
     def describe(self) -> dict[str, Any]:
-        """What decides the latents, as plain JSON."""
+        """Returns what decides the latents, as plain JSON."""
         return {"name": self.name, "folder": str(self.folder.absolute()), "metadata": self.metadata}
 
     def check_joins(self, store: ClipStore) -> None:
@@ -77,7 +77,7 @@ class LatentFolder:
         return torch.stack([latents for latents in fetched if latents is not None])
 
     def read_one(self) -> torch.Tensor:
-        """The first latents that can be read, shape (tokens, dim).
+        """Reads the first latents that can be read, shape (tokens, dim).
 
         Raises:
             UserError: there are none.
@@ -93,7 +93,7 @@ class LatentFolder:
         )
 
     def fetch(self, clip_id: str) -> torch.Tensor:
-        """The latents of one clip in float32, shape (tokens, dim).
+        """Reads the latents of one clip in float32, shape (tokens, dim).
 
         Raises:
             VideoError: no such file, no tensor in it, another shape, or values that are not finite.

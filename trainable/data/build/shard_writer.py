@@ -15,7 +15,7 @@ from trainable.hashing import Floats, digest
 
 
 class _ArrayWriter:
-    """A .npy file whose number of rows is known when the last one is there; no row, no file."""
+    """A .npy file; its number of rows is known when the last one is there; no row, no file."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
         self._path, self._stack = path, stack
@@ -33,7 +33,7 @@ class _ArrayWriter:
         self.rows += len(rows)
 
     def _write_header(self, file: BinaryIO) -> None:
-        """Numpy pads its header so that any number of rows fits in later."""
+        """Writes the header, which Numpy pads so that any number of rows fits in later."""
         header = np.lib.format.header_data_from_array_1_0(self._row)
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (self.rows, *self._row.shape[1:])})
 
@@ -107,7 +107,7 @@ class ShardWriter:
         self._tokens += targets.latents.shape[0] * targets.latents.shape[1]
 
     def latent_facts(self) -> dict[str, Any]:
-        """Checksums and sums of the latents written, as plain JSON."""
+        """Returns checksums and sums of the latents written, as plain JSON."""
         return {
             "digests": self.latent_digests,
             "tokens": self._tokens,

@@ -84,7 +84,7 @@ def write_shards(
 def decode_batches(
     plan: Plan, shards: list[Shard], latents: LatentSource | None, decoders: Decoders
 ) -> Iterator[Batch]:
-    """What the workers decode, in batches that do not reach across shards."""
+    """Yields what the workers decode, in batches that do not reach across shards."""
     keep_pixels = latents is not None and latents.needs_pixels
     jobs = (Job(clip.path, plan.cuts(clip)) for _, clips in shards for clip in clips)
     results = decode_all(jobs, plan.view, decoders, pixels=plan.pixels, keep_pixels=keep_pixels)
@@ -118,7 +118,7 @@ def encode_batches(
 
 
 def as_targets(plan: Plan, latents: torch.Tensor) -> Targets:
-    """A teacher's latents as the plan stores them."""
+    """Encodes a teacher's latents as the plan stores them."""
     return encode(normalise(latents, plan.target_norm), plan.latents)
 
 
@@ -175,5 +175,5 @@ def _write_batch(plan: Plan, writer: ShardWriter, batch: Batch, targets: Targets
 
 
 def _below(folder: Path, file: Path) -> Path:
-    """The path of a file below a folder; as it is, where it lies elsewhere."""
+    """Returns the path of a file below a folder; as it is, where it lies elsewhere."""
     return file.relative_to(folder) if file.is_relative_to(folder) else file

@@ -1,6 +1,6 @@
 """Folders that are staged beside the store that they are to become, or to join.
 
-`plan.json` says what such a folder is to hold, so that only the same preparation goes on with it; the files in
+`plan.json` says what such a folder is to hold, so that only the same preparation goes on with it. The files in
 `shards/` (see `completed_shards.py`) say which of its shards are whole.
 """
 
@@ -70,7 +70,7 @@ class StagedFolder:
         write_json(self.folder / "plan.json", {"plan": self.plan})
 
     def remove(self) -> None:
-        """Deletes it; where that is stopped on the way, nobody takes what is left for more than that."""
+        """Deletes it; where that is stopped on the way, what is left passes for nothing more than that."""
         write_json(self.folder / "plan.json", {"plan": GIVEN_UP})
         for child in self.folder.iterdir():
             if child.is_dir():
@@ -146,7 +146,7 @@ class StagedStore:
 
 
 def plan_of(file: Path) -> dict[str, Any] | None:
-    """The plan that a manifest or a plan.json states; None where there is none to be read."""
+    """Returns the plan that a manifest or a plan.json states; None where there is none to be read."""
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))["plan"]
     except (OSError, ValueError, KeyError, TypeError):

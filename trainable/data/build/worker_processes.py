@@ -31,7 +31,7 @@ SAID_BYTES = 4096  # kept of what a process wrote on its standard error before i
 
 
 class JobLost(Exception):  # noqa: N818 - no error of the caller
-    """A job whose process did not live to its end.
+    """A job that its process did not live to finish.
 
     Attributes:
         log: what the process wrote on its standard error.
@@ -197,7 +197,7 @@ class _Process:
         self._process.join(timeout=TICK)
 
     def _death(self) -> _Died:
-        """How it died."""
+        """Returns how it died."""
         self.join()
         said = b""
         with contextlib.suppress(EOFError, OSError):
@@ -211,7 +211,7 @@ class _Process:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A process that starts inherits that Ctrl-C waits, until it ignores it: it would end with a traceback before."""
+    """Holds Ctrl-C back for a process that starts, until it ignores it: it would end with a traceback before."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -220,7 +220,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _name(code: int | None) -> str:
-    """An exit code in words."""
+    """Puts an exit code in words."""
     return f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
 
 

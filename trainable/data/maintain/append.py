@@ -1,8 +1,8 @@
 """Adds clips to a finished store; what is there is neither decoded again nor rewritten.
 
-The new shards are made in `STORE.append` beside the store, like those of any store, then moved into it, where nobody
-reads them yet. A new index and new means at each position are written under new names, and the manifest that names all
-of them is put in the place of the old one: whoever opens the store finds it as it was before, or as it is after.
+The new shards are made in `STORE.append` beside the store, like those of any store, then moved into it, where nothing
+reads them yet. A new index and new means at each position are written under new names. The manifest that names all of
+them replaces the old one: the store opens as it was before, or as it is after.
 """
 
 import re
@@ -50,8 +50,8 @@ class StoreAppender:
 
     Args:
         path: the store.
-        source: labelled videos. Clips whose id the store has are left alone, with their split; the others get the
-            split that the source gives them, or that of their group where the store has clips of it, and labels that
+        source: labelled videos. Clips with an id that the store has are left alone, with their split. The others get
+            the split that the source gives them, or that of their group where the store has clips of it. Labels that
             are new come after the store's. A clip that shows what another one shows is left out, and named.
         overwrite: start over where an append of other clips did not finish.
 
@@ -119,7 +119,7 @@ class StoreAppender:
             )
 
     def _copies(self, there: Collection[str]) -> dict[str, int]:
-        """Sizes of the videos that were left out as copies of clips that the store still has."""
+        """Returns the sizes of the videos that were left out as copies of clips that the store still has."""
         known = (clip for clip in self.store.manifest["skipped"] if clip.get("copy_of") in there)
         return {clip["id"]: clip["video_bytes"] for clip in known}
 
@@ -155,7 +155,7 @@ class StoreAppender:
         return self._commit(staged, completed)
 
     def _shown(self, plan: Plan, completed: CompletedShards) -> dict[int, Original]:
-        """What the store shows, and what the shards do that an earlier run made."""
+        """Returns what the store shows, and what the shards do that an earlier run made."""
         whole = CompletedShards(completed.folder, [name for name, _ in plan.shards() if completed.has(name)])
         shown = originals((row for _, rows in whole.shards() for row in rows), stored=False)
         columns = self._index.select(["id", "split", "view", "pixels_xxh3"])
@@ -178,7 +178,7 @@ class StoreAppender:
         )
 
     def _give_up(self, staged: StagedFolder, completed: CompletedShards) -> ClipStore:
-        """Nothing is added; that some are copies is remembered, so that they are not decoded every time."""
+        """Adds nothing; remembers that some are copies, so that they are not decoded every time."""
         skipped, old = completed.skipped(), self.store.manifest
         if any("copy_of" in clip for clip in skipped):
             told = {
@@ -198,7 +198,7 @@ class StoreAppender:
         return self.store
 
     def _commit(self, staged: StagedFolder, completed: CompletedShards) -> ClipStore:
-        """Each step can be done again, and the one before the last makes the store another."""
+        """Commits in steps that can each be done again; the one before the last makes the store another."""
         path = self.store.path
         index = pa.concat_tables([self._index, with_groups(completed.index(latents=True), self._source.clips)])
         self._write_manifest(staged, completed, index)
@@ -239,7 +239,7 @@ class StoreAppender:
         )
 
     def _skipped(self, completed: CompletedShards, there: set[str]) -> list[dict[str, Any]]:
-        """Clips that were left out, each once, by what was said last; without those that the store has by now."""
+        """Returns clips that were left out, each once, by what was said last; without those the store has by now."""
         paths = {clip.id: clip.path for clip in self._source.clips}
         now: list[dict[str, Any]] = [*completed.skipped()]
         for clip in now:

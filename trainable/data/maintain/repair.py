@@ -1,7 +1,7 @@
 """Rebuilds the damaged rows of a store, in place.
 
 Pixels are decoded again from their videos and must come out as they were. Latents are computed again from the pixels,
-in batches like those of the preparation, so that the same machine gives the same bits; other bits are taken, and the
+in batches like those of the preparation, so that the same machine gives the same bits. Other bits are taken, and the
 index gets their checksums. Whenever a repair is killed, what it has not finished is still bad for the next one.
 """
 
@@ -120,13 +120,13 @@ def refuse_rows(refused: list[str], remedy: str) -> None:
 
 
 def _named(store: ClipStore, half: Half, bad: Iterable[BadRow]) -> list[Row]:
-    """The rows of which one half is among the bad ones, in the order of their clips."""
+    """Returns the rows of which one half is among the bad ones, in the order of their clips."""
     named = {(row.split, row.clip, row.view) for row in bad if row.half == half}
     return [row for row in all_rows(store) if row[:3] in named]
 
 
 def _lost(store: ClipStore, half: Half, rows: list[Row]) -> list[Row]:
-    """The rows whose content is not there, whatever the headers of their files say."""
+    """Returns the rows that lack their content, whatever the headers of their files say."""
     return _named(
         store, half, (bad for run in by_shard(rows) for bad in check_rows(store, half, run, headers=False)[0])
     )
@@ -175,7 +175,7 @@ def _repair_latents(
 
 
 def _batches(store: ClipStore) -> tuple[list[tuple[Row, ...]], list[tuple[Row, ...]]]:
-    """The batches in which a teacher may have seen the rows: by clips beside decoding, or by rows after it.
+    """Returns the batches in which a teacher may have seen the rows: by clips beside decoding, or by rows after it.
 
     The former leave gaps for clips that were skipped; see `stages.decode_batches` and `StoreBuilder.add_latents`.
     """

@@ -1,4 +1,4 @@
-"""Reads the videos of a store again whose frames were read by random access.
+"""Reads the videos of a store again where its frames were read by random access.
 
 What differs is put into the index, under which the rows that hold other frames are damaged rows: `repair` makes them
 good. So a repair that is killed goes on as any other.

@@ -58,7 +58,7 @@ class Row(NamedTuple):
     latents: int
 
     def bad(self, half: Half, file: Path, reason: str) -> BadRow:
-        """Half of this row, as something to complain of."""
+        """Returns half of this row, as something to complain of."""
         return BadRow(self.split, self.clip, self.id, self.view, half, file, self.row, reason)
 
 
@@ -92,14 +92,14 @@ class ShardFile:
         self._file.close()
 
     def _begin_at(self, start: int) -> None:
-        """The rows begin where the header says, unless the file is as long as if they began where they were written."""
+        """Takes the header's start of the rows, unless the file is as long as if they began where they were written."""
         if start != self._start and self.path.stat().st_size == self._start + self._bytes:
             self.damage = "the file's header is damaged: it says another length of its own"
         else:
             self._start = start
 
     def span(self, row: Row) -> tuple[int, int]:
-        """Where a row begins behind the header, and its bytes."""
+        """Returns where a row begins behind the header, and its bytes."""
         return row.jpeg if self._jpegs else (row.row * self._row_bytes, self._row_bytes)
 
     def read(self, row: Row, buffer: npt.NDArray[np.uint8]) -> str:
@@ -132,7 +132,7 @@ class ShardFile:
 
 
 def all_rows(store: ClipStore) -> Iterator[Row]:
-    """All rows, those of a clip side by side."""
+    """Yields all rows, those of a clip side by side."""
     for clips in (store.train, store.val):
         jpegs, digests = clips.jpegs.tolist(), clips.digests.tolist()
         for clip, (name, shard, row) in enumerate(zip(clips.ids, clips.shards, clips.rows.tolist(), strict=True)):
@@ -143,13 +143,13 @@ def all_rows(store: ClipStore) -> Iterator[Row]:
 
 
 def by_shard(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows shard by shard, in the order in which they lie there."""
+    """Returns the rows shard by shard, in the order in which they lie there."""
     ordered = sorted(rows, key=lambda row: (row.shard, row.row))
     return [list(run) for _, run in groupby(ordered, key=lambda row: row.shard)]
 
 
 def files_of(store: ClipStore, shard: str, half: Half) -> list[ShardFile]:
-    """The files of half a shard, not open yet: latents have their scales beside them."""
+    """Returns the files of half a shard, not open yet: latents have their scales beside them."""
     return [
         ShardFile(store, shard, *part) for part in store.parts(shard) if (part[0] == "pixels") == (half == "pixels")
     ]

@@ -49,7 +49,7 @@ def subset(
         store: where the clips come from.
         path: the store to be.
         clips: how many, of both splits together.
-        seed: chooses them; a smaller subset of the same seed lies within a larger one, but for the odd clip that a
+        seed: chooses them. A smaller subset of the same seed lies within a larger one, but for the odd clip that a
             class loses to another by rounding.
         overwrite: replace a store, or an unfinished one, that was prepared otherwise.
         advance: called with a number of clips when that many more are there; at once with those of an earlier run.
@@ -179,7 +179,7 @@ def _copy_pixels(store: ClipStore, clips: Clips, clip: int, view: int, writer: S
 
 
 def _stored_targets(latents: npt.NDArray[Any], scales: npt.NDArray[np.float32] | None) -> Targets:
-    """One row as it is stored, with the sums of its values; what was rounded away is not known any more."""
+    """Returns one row as it is stored, with the sums of its values; what was rounded away is not known any more."""
     values = dequantise(latents, scales).astype(np.float64)
     return Targets(
         latents=latents[None],
@@ -215,7 +215,7 @@ def _finish(store: ClipStore, staged: StagedStore, completed: CompletedShards) -
 
 
 def _sums(store: ClipStore, completed: CompletedShards, split: Split) -> Sums:
-    """The subset's sums; of what rounding changed, its share, so that clips can be appended to it later."""
+    """Returns the subset's sums; of what rounding changed, its share, so that clips can be appended to it later."""
     all_clips = Sums.of([store.manifest["latents"]["sums"][split]], store.teacher.dim)
     sums = Sums.of(completed.latent_facts(split), store.teacher.dim)
     return replace(sums, squared_error=all_clips.squared_error * sums.tokens / all_clips.tokens)

@@ -47,7 +47,7 @@ def verify(store: ClipStore, decoders: Decoders, advance: Advance) -> list[BadRo
 
 
 def bytes_to_verify(store: ClipStore) -> int:
-    """What `verify` calls `advance` with in all; pixels that are not stored count as if they were."""
+    """Counts what `verify` calls `advance` with in all; pixels that are not stored count as if they were."""
     decoded = sum(1 for _ in all_rows(store)) if store.pixel_format == "none" else 0
     parts = (part for shard in store.manifest["shards"] for part in store.parts(shard["name"]))
     stored = sum(math.prod(shape) * np.dtype(dtype).itemsize for _, shape, dtype in parts)
@@ -97,7 +97,7 @@ def decode_rows(
 
 
 def complaint_of(row: Row, result: Decoded | VideoError) -> str:
-    """What is wrong with what a video decodes to; empty where nothing is."""
+    """Says what is wrong with what a video decodes to; empty where nothing is."""
     if isinstance(result, VideoError):
         return str(result).removeprefix(f"{row.video}: ")
     changed = "the video, or the decoder, has changed: it decodes to other pixels than when it was prepared"

@@ -65,7 +65,7 @@ class ClipStore:
 
         Args:
             path: folder of the store.
-            whole: refuse missing and truncated shards; False for who is about to repair them.
+            whole: refuse missing and truncated shards; False for a repair of them.
 
         Raises:
             StoreError: no store there, another format version, a missing or truncated file, halves of another view.
@@ -85,7 +85,7 @@ class ClipStore:
         return store
 
     def clips(self, split: Split) -> Clips:
-        """The clips of `split`."""
+        """Returns the clips of `split`."""
         return self.train if split == "train" else self.val
 
     @property
@@ -126,7 +126,7 @@ class ClipStore:
         return f"python -m salt_tune.prepare repair {shlex.quote(str(self.path))}"
 
     def check_reading(self) -> None:
-        """Refuses a store whose frames were read by random access.
+        """Refuses a store that was read by random access.
 
         Raises:
             StoreError: they were.
@@ -165,14 +165,14 @@ class ClipStore:
         return np.array(mean)
 
     def shard(self, name: str, part: Part) -> npt.NDArray[Any]:
-        """The array of one shard, memory-mapped; see the module for its shape."""
+        """Maps the array of one shard into memory; see the module for its shape."""
         if (name, part) not in self._maps:
             mapped = np.load(shard_file(self.path, name, part), mmap_mode="r", allow_pickle=False)
             self._maps[name, part] = mapped.view(np.ndarray)
         return self._maps[name, part]
 
     def pixels(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.uint8]:
-        """Pixels of a view of a clip: memory-mapped or decoded, shape (tokens, token values).
+        """Returns pixels of a view of a clip: memory-mapped or decoded, shape (tokens, token values).
 
         Raises:
             StoreError: they differ from their checksum, or the video does not decode any more.
@@ -181,7 +181,7 @@ class ClipStore:
         return decode_jpeg(stored, self.view) if self.pixel_format == "jpeg" else stored
 
     def stored_pixels(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.uint8]:
-        """Pixels as they are stored: tokens, a JPEG, or tokens decoded from the video.
+        """Returns pixels as they are stored: tokens, a JPEG, or tokens decoded from the video.
 
         Raises:
             StoreError: see `pixels`.
@@ -208,7 +208,7 @@ class ClipStore:
         return pixels
 
     def latents(self, clips: Clips, clip: int, view: int = 0) -> npt.NDArray[np.float32]:
-        """Latents of a view of a clip, shape (tokens, teacher's width).
+        """Returns latents of a view of a clip, shape (tokens, teacher's width).
 
         Raises:
             StoreError: they differ from their checksum.
@@ -218,7 +218,7 @@ class ClipStore:
     def stored_latents(
         self, clips: Clips, clip: int, view: int = 0
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None]:
-        """Latents as they are stored, memory-mapped, and their scales (tokens,), where they are int8.
+        """Returns latents as they are stored, memory-mapped, and their scales (tokens,), where they are int8.
 
         Raises:
             StoreError: see `latents`.
@@ -238,7 +238,7 @@ class ClipStore:
         seen[clip, view] = True
 
     def _complaint(self, clips: Clips, clip: int, view: int, half: Half) -> str:
-        """What is said of a row that differs from its checksum: clip, place and remedy."""
+        """Returns what is said of a row that differs from its checksum: clip, place and remedy."""
         what = f"clip {clips.ids[clip]!r}" + (f", view {view}" if view else "")
         if half == "pixels" and self.pixel_format == "none":
             changed = "decodes to other pixels than when it was prepared"
@@ -249,7 +249,7 @@ class ClipStore:
         return f"{file}: {what}, row {clips.rows[clip] + view}: {half} differ from their checksum; {remedy}"
 
     def parts(self, name: str) -> Iterator[tuple[Part, tuple[int, ...], npt.DTypeLike]]:
-        """The files of a shard: part, shape and type of each."""
+        """Lists the files of a shard: part, shape and type of each."""
         rows = self._shard_rows[name]
         if self.pixel_format == "raw":
             yield "pixels", (rows, self.view.tokens, self.view.token_values), np.uint8

@@ -19,7 +19,7 @@ JPEG_LONGEST: Final = 65500  # pixels of a side
 
 
 def encode_jpeg(tokens: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
-    """A clip (tokens, token values) as one JPEG, its frames one below the other: its bytes, shape (n,)."""
+    """Encodes a clip (tokens, token values) as one JPEG, its frames one below the other: its bytes, shape (n,)."""
     file = io.BytesIO()
     tall = view.to_frames(tokens).reshape(-1, view.size, 3)
     Image.fromarray(tall).save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
@@ -27,7 +27,7 @@ def encode_jpeg(tokens: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uin
 
 
 def decode_jpeg(data: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
-    """The inverse of `encode_jpeg`, but for what JPEG loses: (tokens, token values)."""
+    """Inverts `encode_jpeg`, but for what JPEG loses: (tokens, token values)."""
     tall = np.asarray(Image.open(io.BytesIO(data.data), formats=["JPEG"]))
     return view.to_tokens(tall.reshape(view.frames, view.size, view.size, 3))
 
@@ -43,6 +43,6 @@ def check_pixel_format(pixels: PixelFormat, view: View) -> None:
 
 
 def dequantise(latents: npt.NDArray[Any], scales: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
-    """Latents in float32 as they are stored: float16 (..., dim), or int8 (..., dim) with scales (...)."""
+    """Returns latents in float32 from what is stored: float16 (..., dim), or int8 (..., dim) with scales (...)."""
     values: npt.NDArray[np.float32] = latents.astype(np.float32)
     return values if scales is None else values * scales[..., None]

@@ -50,7 +50,7 @@ class StoreDataset:
         return self.store.view, self.store.teacher.dim
 
     def facts(self) -> dict[str, Any]:
-        """View, teacher and clips; the fingerprint covers all that is in the store."""
+        """Returns view, teacher and clips; the fingerprint covers all that is in the store."""
         store = self.store
         return {
             "path": str(store.path.absolute()),

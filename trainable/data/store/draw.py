@@ -10,6 +10,6 @@ DRAW = 2**32  # the "epoch" whose random numbers choose clips: one that no mask 
 
 
 def draw_clips(clips: Clips, most: int, seed: int, draw: int = DRAW) -> npt.NDArray[np.int64]:
-    """Up to `most` clips drawn by the hash of their names, in the store's order; another `draw`, other clips."""
+    """Draws up to `most` clips by the hash of their names, in the store's order; another `draw`, other clips."""
     order = uniforms(seed, draw, clips.keys, 1)[:, 0]
     return np.sort(np.argsort(order, kind="stable")[:most])

@@ -10,7 +10,7 @@ from trainable.errors import StoreError, UserError
 
 
 def grouping_of(store: ClipStore, given: Grouping | None) -> Grouping | None:
-    """How clips that are added to a store are grouped: as its own are.
+    """Returns how clips that are added to a store are grouped: as its own are.
 
     Args:
         store: has its clips grouped, or not.
@@ -45,7 +45,7 @@ def check_group_by(store: ClipStore, rule: dict[str, str] | None) -> None:
 
 
 def sides_of(store: ClipStore) -> dict[str, Split]:
-    """The side of the split that each group of a store stands on."""
+    """Returns the side of the split that each group of a store stands on."""
     index = pq.read_table(store.path / store.manifest["index"], columns=["group", "split"], schema=INDEX_SCHEMA)
     sides = dict(zip(index["group"].to_pylist(), index["split"].to_pylist(), strict=True))
     return {group: split for group, split in sides.items() if group is not None}

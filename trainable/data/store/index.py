@@ -38,7 +38,7 @@ INDEX_SCHEMA = pa.schema(
 
 
 def with_groups(index: pa.Table, clips: Iterable[SourceClip]) -> pa.Table:
-    """The index with the group of each of these clips; a clip of the index that is not among them has none."""
+    """Returns the index with the group of each of these clips; a clip of the index that is not among them has none."""
     groups = {clip.id: clip.group for clip in clips}
     column = pa.array([groups.get(name) for name in index["id"].to_pylist()], pa.string())
     return index.set_column(index.schema.get_field_index("group"), INDEX_SCHEMA.field("group"), column)
@@ -76,12 +76,12 @@ class Clips:
         return len(self.ids)
 
     def views_at(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The view that each clip shows in an epoch: all in turn, each clip beginning with another; shape (clips,)."""
+        """Returns each clip's view in an epoch: all in turn, each clip beginning with another; shape (clips,)."""
         return ((self.keys + np.uint64(epoch)) % np.uint64(self.views)).astype(np.int64)
 
 
 def read_index(path: Path, manifest: dict[str, Any]) -> tuple[Clips, Clips]:
-    """The training and the held-out clips of the store in folder `path`.
+    """Reads the training and the held-out clips of the store in folder `path`.
 
     Raises:
         StoreError: the index is missing, damaged, or of other shards than the manifest.
@@ -114,7 +114,7 @@ def read_index(path: Path, manifest: dict[str, Any]) -> tuple[Clips, Clips]:
 
 
 def _clips(table: pa.Table, split: Split, views: int) -> Clips | None:
-    """The clips of a split; None where the index does not hold `views` consecutive rows of each."""
+    """Returns the clips of a split; None where the index does not hold `views` consecutive rows of each."""
     table = table.sort_by([("id", "ascending"), ("view", "ascending")])
     count = len(table) // views
 

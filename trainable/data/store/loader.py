@@ -2,7 +2,7 @@
 
 Threads, not processes: gathering is memory copying, which releases the interpreter lock (so does decoding JPEGs and
 videos), and nothing has to pass through /dev/shm. Pixels stay uint8 and latents float16 or int8 until they are on the
-device. On CUDA the thread gathers into pinned buffers and starts the copy on a stream of its own, so that the transfer
+device. On CUDA the thread gathers into pinned buffers and starts the copy on a stream of its own. The transfer so
 overlaps the previous step.
 """
 
@@ -48,7 +48,7 @@ class Batch:
     scales: torch.Tensor
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """The tensors, in the order of the fields."""
+        """Returns the tensors, in the order of the fields."""
         return self.pixels, self.targets, self.visible, self.masked, self.scales
 
 
@@ -123,9 +123,9 @@ class Loader:
             self._decoders.shutdown(wait=True, cancel_futures=True)
 
     def training_epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of a training epoch: an order drawn from (seed, epoch), without the last incomplete batch.
+        """Yields the batches of a training epoch: an order drawn from (seed, epoch), without the last incomplete batch.
 
-        Each clip shows the view whose turn it is in this epoch.
+        Each clip shows the view that is due in this epoch.
 
         Args:
             seed: seed of the order.
@@ -138,14 +138,14 @@ class Loader:
         return self.batches(groups, epoch, self.clips.views_at(epoch))
 
     def in_order(self, chosen: npt.NDArray[np.int64]) -> Iterator[Batch]:
-        """Centre crops of the `chosen` clips in order, under the masks of epoch 0; the last batch may be smaller."""
+        """Yields centre crops of the `chosen` clips in order, under epoch 0's masks; the last batch may be smaller."""
         groups = np.split(chosen, range(self.batch_size, len(chosen), self.batch_size))
         return self.batches(groups, epoch=0, views=np.zeros(len(self.clips), np.int64))
 
     def batches(
         self, groups: Iterable[npt.NDArray[np.int64]], epoch: int, views: npt.NDArray[np.int64]
     ) -> Iterator[Batch]:
-        """The clips of each group as a batch; a batch holds until the next one is asked for.
+        """Yields the clips of each group as a batch; a batch holds until the next one is asked for.
 
         Args:
             groups: clips of each batch.

@@ -18,7 +18,7 @@ RANDOM_ACCESS_VERSION = 2  # whose frames were read by random access, and are no
 
 @dataclass(frozen=True)
 class TeacherRecord:
-    """The teacher whose latents a store holds.
+    """The teacher of a store's latents.
 
     Attributes:
         name: kind of teacher ("pixel", "videomaev2_base"...).
@@ -43,7 +43,7 @@ class TeacherRecord:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The content of manifest.json in the folder `path`.
+    """Reads the content of manifest.json in the folder `path`.
 
     Raises:
         StoreError: no store there, or of another format version.
@@ -73,7 +73,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_view(path: Path, manifest: dict[str, Any]) -> View:
-    """The view of the store in folder `path`, once it is certain that both halves are of it.
+    """Reads the view of the store in folder `path`, once it is certain that both halves are of it.
 
     Raises:
         StoreError: they are not.

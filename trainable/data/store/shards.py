@@ -31,7 +31,7 @@ def allow_files(count: int) -> None:
 
 
 def shard_file(folder: Path, name: str, part: Part) -> Path:
-    """The file of one shard."""
+    """Names the file of one shard."""
     return folder / f"{name}.{part}.npy"
 
 

@@ -34,14 +34,14 @@ class Targets:
 
 
 def normalise(latents: torch.Tensor, target_norm: TargetNorm) -> torch.Tensor:
-    """The targets from a teacher's latents, in float32: a LayerNorm without parameters (V-JEPA), or as they are."""
+    """Makes targets from a teacher's latents, in float32: a LayerNorm without parameters (V-JEPA), or as they are."""
     if target_norm == "none":
         return latents.float()
     return F.layer_norm(latents.float(), latents.shape[-1:])
 
 
 def encode(targets: torch.Tensor, latents: LatentFormat) -> Targets:
-    """Targets (rows, tokens, dim), float32, as float16, or as int8: rounded to 1/127 of each token's largest.
+    """Encodes float32 targets (rows, tokens, dim) as float16, or as int8: rounded to 1/127 of each token's largest.
 
     Raises:
         StoreError: values that float16 cannot hold.
@@ -64,5 +64,5 @@ def encode(targets: torch.Tensor, latents: LatentFormat) -> Targets:
 
 
 def decode(stored: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor:
-    """Stored latents (..., dim) in float32, on their device."""
+    """Decodes stored latents (..., dim) to float32, on their device."""
     return stored.float() if scales is None else stored.float() * scales[..., None]

@@ -1,8 +1,12 @@
 """Compares a video file with what its container declares: one that was cut short decodes as a shorter video.
 
-The containers say it in different ways: a size in the header (Matroska, ISO media, RIFF, ASF, MXF), a mark at the end
-(Ogg, GIF, FLV), numbered or counted packets (Ogg, IVF, RealMedia), or packets of one size (MPEG-TS) or of a stated size
-(MPEG-PS). A bare elementary stream declares nothing.
+The containers declare it in different ways:
+- a size in the header: Matroska, ISO media, RIFF, ASF, MXF;
+- a mark at the end: Ogg, GIF, FLV;
+- numbered or counted packets: Ogg, IVF, RealMedia;
+- packets of one size (MPEG-TS) or of a stated size (MPEG-PS).
+
+A bare elementary stream declares nothing.
 """
 
 import os
@@ -94,7 +98,7 @@ def _riff(file: BinaryIO, _: bytes, size: int) -> str:
 
 
 def _flv(file: BinaryIO, head: bytes, size: int) -> str:
-    """Each tag is followed by its size, the last one too; most writers note the file's size."""
+    """Walks the tags: each is followed by its size, the last one too; most writers note the file's size."""
     if (at := head.find(b"\0\x08filesize\0")) >= 0:
         (noted,) = struct.unpack(">d", head[at + 11 : at + 19])
         if size < noted < 2**63:
@@ -146,7 +150,7 @@ def _mpeg_ts(file: BinaryIO, head: bytes, size: int) -> str:
 
 
 def _ts_packet(head: bytes) -> tuple[int, int] | None:
-    """Bytes of a transport packet, and where in it the mark is: plain, with Blu-ray's time stamps, with checksums."""
+    """Returns a transport packet's bytes, and where the mark is: plain, with Blu-ray's time stamps, with checksums."""
     for packet, first in ((188, 0), (192, 4), (204, 0)):
         marks = head[first::packet]
         if len(marks) > 2 and set(marks) == {TS_MARK}:

@@ -44,12 +44,12 @@ CENTRE: Final = Cut()
 
 
 def names_direction(label: str) -> bool:
-    """Whether a label says left, right or (counter)clockwise, so that a mirrored clip would need another."""
+    """Tells whether a label says left, right or (counter)clockwise, so that a mirrored clip would need another."""
     return _DIRECTION.search(label) is not None
 
 
 def cuts_of(view: View, clip_id: str, label: str, split: Literal["train", "val"]) -> tuple[Cut, ...]:
-    """The views of a clip: the centre crop, then, of a training clip, those drawn from its name."""
+    """Returns the views of a clip: the centre crop, then, of a training clip, those drawn from its name."""
     if split == "val":
         return (CENTRE,)
     key = np.array([clip_key(clip_id)], dtype=np.uint64)

@@ -23,7 +23,7 @@ _ID_COLUMNS: Final = ("id", "video")
 
 
 def refused(spec: str, reason: str) -> UserError:
-    """What is wrong with a grouping; a pattern is shown as it was given, without backslashes doubled."""
+    """Returns what is wrong with a grouping; a pattern is shown as it was given, without backslashes doubled."""
     return UserError(f"{FLAG} = '{spec}': {reason}")
 
 
@@ -31,9 +31,9 @@ class Grouping:
     r"""Names the group of each clip, by a pattern or by a column of a table.
 
     Args:
-        spec: a regular expression, which is looked for in a clip's id: its first group, or all that it matches, names
+        spec: a regular expression, which is looked for in a clip's id. Its first group, or all that it matches, names
             the clip's group; `(v_\w+_g\d+)_c\d+` for UCF101. Or `FILE.csv:COLUMN` or `FILE.json:COLUMN`: a table with
-            a row a clip (JSON: a list of objects), which names the clip in its column `id`, else `video`, else in its
+            a row a clip (JSON: a list of objects). It names the clip in its column `id`, else `video`, else in its
             first one, by its id or by its path below the folder of videos.
 
     Attributes:
@@ -58,11 +58,11 @@ class Grouping:
             raise refused(spec, f"is no regular expression: {error}") from error
 
     def refused(self, reason: str) -> UserError:
-        """What is wrong with it."""
+        """Returns what is wrong with it."""
         return refused(self.spec, reason)
 
     def groups(self, clips: Mapping[str, Path]) -> dict[str, str]:
-        """The group of each clip.
+        """Returns the group of each clip.
 
         Args:
             clips: by their ids, where each lies below the folder of videos.
@@ -82,7 +82,7 @@ class Grouping:
         return groups
 
     def _group(self, name: str, path: Path) -> str:
-        """The group of a clip; empty where it has none."""
+        """Returns the group of a clip; empty where it has none."""
         if self._pattern is None:
             return self._table.get(name) or self._table.get(path.as_posix(), "")
         found = self._pattern.search(name)
@@ -90,7 +90,7 @@ class Grouping:
 
 
 def in_words(rule: dict[str, str] | None) -> str:
-    """How clips are grouped, as the end of a sentence."""
+    """Says how clips are grouped, as the end of a sentence."""
     if rule is None:
         return "not grouped"
     ((kind, value),) = rule.items()
@@ -98,7 +98,7 @@ def in_words(rule: dict[str, str] | None) -> str:
 
 
 def _read_table(file: Path, column: str, spec: str) -> dict[str, str]:
-    """The value of a column by what names the clip."""
+    """Reads the value of a column by what names the clip."""
     rows = _read_rows(file)
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     if column not in names:

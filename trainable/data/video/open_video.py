@@ -41,7 +41,7 @@ class Extent:
 
 
 class OpenVideo:
-    """An open video file, whose packets have been counted.
+    """An open video file with its packets counted.
 
     Attributes:
         extent: how much there is of it.
@@ -173,7 +173,7 @@ def _open(path: Path) -> InputContainer:
 
 
 def _demux(container: InputContainer) -> Iterator["av.Packet[Any]"]:
-    """All packets of the streams that the header names, each stream's end among them."""
+    """Yields all packets of the streams that the header names, each stream's end among them."""
     while True:
         try:
             yield from container.demux()
@@ -183,7 +183,7 @@ def _demux(container: InputContainer) -> Iterator["av.Packet[Any]"]:
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
-    """The stream that a player shows."""
+    """Returns the stream that a player shows."""
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or getattr(stream, "codec", None) is None:
         if container.streams.video:

@@ -1,9 +1,10 @@
 """Reads a clip out of a video file: the frames that decoding in order from the start gives.
 
-A decoder that jumps into a video gives other frames than the video's own wherever a key frame is not a clean start, or
-the container's times are no numbers of frames: AVI, MPEG-TS and PS, WMV, open groups of pictures, streams that were cut
-without decoding. So every packet is decoded, from the first key frame to the end. That costs no more than jumping where
-a clip is short or has few key frames (`python -m benchmarks.decoding`), and it finds what is damaged anywhere.
+A decoder that jumps into a video can give other frames than the video's own. It does so wherever a key frame is not a
+clean start, or the container's times are no numbers of frames. Examples are AVI, MPEG-TS and PS, WMV, open groups of
+pictures, and streams that were cut without decoding. So every packet is decoded, from the first key frame to the end.
+That costs no more than jumping where a clip is short or has few key frames (`python -m benchmarks.decoding`). It also
+finds what is damaged anywhere.
 """
 
 import itertools
@@ -76,7 +77,7 @@ def read_clip(
 
 
 def _read(video: OpenVideo, view: View, cuts: Sequence[Cut]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Nearly always there are as many frames as packets; where there are not, the second reading knows how many."""
+    """Reads a clip, a second time where there are not as many frames as packets, as seldom happens."""
     expected = video.extent.packets
     for _ in range(2):
         indices = view.frame_indices(max(expected, 1))
@@ -97,7 +98,7 @@ def _read(video: OpenVideo, view: View, cuts: Sequence[Cut]) -> tuple[npt.NDArra
 
 
 def _upright(frame: VideoFrame) -> npt.NDArray[np.uint8]:
-    """A frame in RGB, turned and mirrored as its container says, shape (height, width, 3).
+    """Returns a frame in RGB, turned and mirrored as its container says, shape (height, width, 3).
 
     Raises:
         VideoError: it is to be turned by something else than quarters.

@@ -32,11 +32,11 @@ class _Classes:
             self.trained[label] -= 1
 
     def may_hold(self, group: _Group) -> bool:
-        """Whether every class keeps a group to train on."""
+        """Says whether every class keeps a group to train on."""
         return all(self.trained[label] > 1 for label in group.clips)
 
     def cost(self, group: _Group) -> int:
-        """How much further from what is wanted the classes are with the group held out; below 0: nearer."""
+        """Returns how much further from what is wanted the classes are with the group held out; below 0: nearer."""
         return sum(
             abs(self.held[label] + count - self.wanted[label]) - abs(self.held[label] - self.wanted[label])
             for label, count in group.clips.items()
@@ -77,7 +77,7 @@ def held_out(
 def _choose(
     classes: Mapping[str, str], groups: Mapping[str, str], val_fraction: float, seed: int, sides: dict[str, str]
 ) -> set[str]:
-    """The names of the groups that are held out."""
+    """Chooses the names of the groups that are held out."""
     by_name: dict[str, _Group] = {}
     for name, group in groups.items():
         if group not in by_name:

@@ -1,9 +1,9 @@
-"""Makes labelled videos of moving shapes whose class can only be told by motion.
+"""Makes labelled videos of moving shapes that only their motion classifies.
 
-A clip has four phases: x, y, angle and size. Each is uniform in [0, 1) and wraps around: the frame is a torus,
+A clip has four phases: x, y, angle and size. Each is uniform in [0, 1) and wraps around. The frame is a torus,
 the angle is a turn, and the size begins again at one end when it reaches the other. A class says which phase
-changes and in which direction, so a single frame says nothing about the class, whichever frame it is, and a
-clip played backwards is a clip of the opposite class.
+changes and in which direction. So a single frame says nothing about the class, whichever frame it is. A clip
+played backwards is a clip of the opposite class.
 """
 
 import colorsys
@@ -74,14 +74,14 @@ class Scene:
     background: int
 
     def phases_over(self, frames: int) -> npt.NDArray[np.float64]:
-        """The phases in every frame of a clip, each in [0, 1), shape (frames, 4)."""
+        """Returns the phases in every frame of a clip, each in [0, 1), shape (frames, 4)."""
         phases = np.tile(np.array(self.phases), (frames, 1))
         moving, rising = divmod(self.label, 2)
         phases[:, moving] += (1 if rising else -1) * self.speed * np.arange(frames) / frames
         return phases % 1
 
     def reversed(self, frames: int) -> "Scene":
-        """The scene of the opposite class that shows the same `frames` frames backwards."""
+        """Returns the scene of the opposite class that shows the same `frames` frames backwards."""
         x, y, angle, size = self.phases_over(frames)[-1].tolist()
         return replace(self, label=self.label ^ 1, phases=(x, y, angle, size))
 
@@ -124,7 +124,7 @@ def render(scene: Scene, frames: int = 16, size: int = 64) -> npt.NDArray[np.uin
 
 
 def _background(seed: int, size: int) -> npt.NDArray[np.float32]:
-    """A dark, smooth field of colours with a little grain, shape (size, size, 3)."""
+    """Draws a dark, smooth field of colours with a little grain, shape (size, size, 3)."""
     rng = np.random.default_rng(seed)
     blots = Image.fromarray(rng.integers(20, 110, (3, 3, 3), dtype=np.uint8))
     field = np.asarray(blots.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
@@ -132,7 +132,7 @@ def _background(seed: int, size: int) -> npt.NDArray[np.float32]:
 
 
 def _distance(points: npt.NDArray[np.complex64], corners: tuple[complex, ...]) -> npt.NDArray[np.float32]:
-    """Signed distance of points to a polygon, negative inside."""
+    """Computes the signed distance of points to a polygon, negative inside."""
     nearest = np.full(points.shape, np.inf, dtype=np.float32)
     inside = np.zeros(points.shape, dtype=bool)
     for start, end in zip(corners, corners[1:] + corners[:1], strict=True):
@@ -161,8 +161,8 @@ def write_dataset(
 
     The videos are VP9 at 12 frames a second, named 1.webm, 2.webm and so on; each depends only on its number,
     `seed`, `frames` and `size`. Every class has as many clips as any other in `validation.json`, and as many or
-    one more in `train.json`. These two files are written last: a folder without them is unfinished, and
-    writing it again with the same arguments keeps the videos that are there and adds the rest.
+    one more in `train.json`. These two files are written last: a folder without them is unfinished.
+    Writing it again with the same arguments keeps the videos that are there and adds the rest.
 
     Args:
         folder: where to write; made if needed. It must be empty, or hold the same dataset, finished or not.
@@ -219,7 +219,7 @@ def _claim(folder: Path, recipe: dict[str, Any]) -> None:
 
 
 def _entry(id_: str, scene: Scene) -> dict[str, Any]:
-    """A clip as SSv2 lists it."""
+    """Returns a clip as SSv2 lists it."""
     template = CLASSES[scene.label]
     label = template.replace("[something]", scene.shape).lower()
     return {"id": id_, "label": label, "template": template, "placeholders": [scene.shape]}

@@ -77,15 +77,15 @@ def find_source(
 ) -> Source:
     """Finds the labelled videos of a folder.
 
-    A folder with `labels.json`, `train.json` and `validation.json` (or the official names, which begin with
-    `something-something-v2-`), in itself or in its subfolder `labels`, is read as Something-Something v2: the
-    videos are ID.webm, or of another video extension, in the folder or in its subfolder
-    `20bn-something-something-v2`, and the splits are used as given.
+    A folder with `labels.json`, `train.json` and `validation.json`, in itself or in its subfolder `labels`, is
+    read as Something-Something v2. The official names begin with `something-something-v2-`. The videos are ID.webm,
+    or of another video extension, in the folder or in its subfolder `20bn-something-something-v2`. The splits are
+    used as given.
 
     Any other folder is searched for videos at any depth, hidden files and folders left out. The class of a
-    video is the path of the folder that holds it, relative to `folder` ("signs", "surveillance/fight"); videos
+    video is the path of the folder that holds it, relative to `folder` ("signs", "surveillance/fight"). Videos
     directly in `folder` are of a class named after it. Of each class the `round(val_fraction * n)` clips with
-    the smallest hash of (seed, id) are held out, at least one and never all; a class with a single clip is
+    the smallest hash of (seed, id) are held out, at least one and never all. A class with a single clip is
     trained on. With a grouping, whole groups are held out instead; see `splitting.held_out`.
 
     Args:
@@ -173,7 +173,7 @@ def _read_ssv2(folder: Path, annotations: dict[str, Path | None]) -> Source:
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
-    """Reads {"Holding something": "0", ...}, whose values must count from 0."""
+    """Reads {"Holding something": "0", ...}; the values must count from 0."""
     indices = _read_json(path)
     if not isinstance(indices, dict):
         raise VideoError(f'{path}: must be an object of classes and their indices, {{"Holding something": "0", ...}}')
@@ -236,7 +236,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_class_folders(folder: Path) -> tuple[dict[str, Path], tuple[Path, ...]]:
-    """The videos at any depth, by their ids, and the files that are none."""
+    """Finds the videos at any depth, by their ids, and the files that are none."""
     videos: dict[str, Path] = {}
     found = _list_files(folder, deep=True)
     for path in found.videos:
@@ -261,7 +261,7 @@ class _Listing:
 
 
 def _list_files(folder: Path, *, deep: bool) -> _Listing:
-    """The files in a folder, or at any depth below it, in a fixed order; hidden ones are left out."""
+    """Lists the files in a folder, or at any depth below it, in a fixed order; hidden ones are left out."""
     found = _Listing()
 
     def refuse(error: OSError) -> NoReturn:

@@ -1,7 +1,7 @@
 """The view: which frames of a video are taken, how they are cropped and mirrored, and how they are cut into tokens.
 
-Pixels and latents belong together only when both were made from the same view, so the store keeps a
-hash of it (`View.hash`) and everything that joins the two compares hashes.
+Pixels and latents belong together only when both were made from the same view. The store therefore keeps
+a hash of it (`View.hash`), and everything that joins the two compares hashes.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ class View:
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> "View":
-        """The view that `describe()` gave.
+        """Rebuilds the view that `describe()` gave.
 
         Raises:
             ConfigError, KeyError, TypeError: it did not.
@@ -96,7 +96,7 @@ class View:
         return self.tubelet * self.patch * self.patch * 3
 
     def masked_per_slot(self, mask_ratio: float) -> int:
-        """Masked tokens of each time slot: the ratio of the slot's tokens, rounded."""
+        """Counts the masked tokens of each time slot: the ratio of the slot's tokens, rounded."""
         _, rows, columns = self.grid
         return round(mask_ratio * rows * columns)
 
@@ -118,7 +118,7 @@ class View:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides which pixels a clip has, as it stands in the store's manifest."""
+        """Returns everything that decides which pixels a clip has, as it stands in the store's manifest."""
         return {**asdict(self), "frame_rule": FRAME_RULE, "crop_rule": CROP_RULE}
 
     @cached_property
@@ -127,7 +127,7 @@ class View:
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def frame_indices(self, length: int) -> npt.NDArray[np.int64]:
-        """The frames taken of a video of `length` frames.
+        """Chooses the frames taken of a video of `length` frames.
 
         The video is cut into `frames` segments of equal length and the frame in the middle of each is
         taken. A video shorter than `frames` repeats frames by the same rule, so time still runs forward
@@ -149,7 +149,7 @@ class View:
         return np.ascontiguousarray(cut.transpose(0, 2, 4, 1, 3, 5, 6)).reshape(self.tokens, self.token_values)
 
     def to_frames(self, tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The inverse of `to_tokens`: (tokens, token_values) to (frames, size, size, 3)."""
+        """Inverts `to_tokens`: (tokens, token_values) to (frames, size, size, 3)."""
         slots, rows, columns = self.grid
         cut = tokens.reshape(slots, rows, columns, self.tubelet, self.patch, self.patch, 3)
         return np.ascontiguousarray(cut.transpose(0, 3, 1, 4, 2, 5, 6)).reshape(self.frames, self.size, self.size, 3)
