@@ -10,6 +10,7 @@ import torch
 
 from tests.trainable.small import SMALL, make_plan, prepare
 from tests.trainable.trials import Fragile, make_run, make_trial, to_the_end
+from trainable.data.build import plan
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
 from trainable.data.video.view import View
@@ -30,6 +31,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+SHARD_CLIPS = plan.SHARD_CLIPS
+
+
 @pytest.fixture(scope="session")
 def store_of(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> StoreOf:
     """Stores of `videos` in the formats asked for, with three views of 4 x 32 x 32 and latents of `Projection`."""
@@ -38,7 +42,9 @@ def store_of(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> StoreOf:
     @cache
     def make(pixels: PixelFormat, latents: LatentFormat) -> ClipStore:
         path = folder / f"{pixels}-{latents}"
-        return prepare(path, make_plan(videos, THREE_VIEWS, pixels=pixels, latents=latents))
+        with pytest.MonkeyPatch.context() as patch:  # whatever the test has changed that asks first
+            patch.setattr(plan, "SHARD_CLIPS", SHARD_CLIPS)
+            return prepare(path, make_plan(videos, THREE_VIEWS, pixels=pixels, latents=latents))
 
     return make
 

@@ -189,11 +189,16 @@ def _mxf(_: BinaryIO, head: bytes, size: int) -> str:
 
 
 def _ivf(file: BinaryIO, head: bytes, size: int) -> str:
-    """Walks the frames; their number in the header may be left open."""
-    at = int.from_bytes(head[6:8], "little")
+    """Walks the frames. The header has their number, or their duration (FFmpeg), or leaves it open."""
+    at, frames, last = int.from_bytes(head[6:8], "little"), 0, 0
     while at < size:
         file.seek(at)
-        at += 12 + int.from_bytes(file.read(4), "little")
+        length, last = int.from_bytes(file.read(4), "little"), int.from_bytes(file.read(8), "little")
+        at, frames = at + 12 + length, frames + 1
+    declared = int.from_bytes(head[24:28], "little")
+    step = last / (frames - 1) if frames > 1 else 1
+    if at <= size and declared not in UNKNOWN and frames < declared and last + step < declared - step / 2:
+        return f"is cut short: it has {frames} frames, and declares {declared}"
     return _of(size, at)
 
 
