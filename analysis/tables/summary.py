@@ -11,6 +11,7 @@ SUMMARY_FIELDS = (
     "baselines",
     "seed",
     "objective",
+    "metrics",
     "parameters",
     "scales",
     "resource",
@@ -52,6 +53,9 @@ def read_summary(directory: RunDirectory) -> dict[str, Any]:
         raise RunError(f"{path}: resource is {summary['resource']!r}, and must be one of {', '.join(RESOURCES)}")
     for number, entry in enumerate(summary["rung_correlations"]):
         require_fields(f"{path}, rung_correlations[{number}]", entry, RUNG_CORRELATION)
+    require_fields(f"{path}, metrics", summary["metrics"], ())
+    for name, metric in summary["metrics"].items():
+        require_fields(f"{path}, metrics, {name}", metric, ["fields"])
     require_fields(f"{path}, baselines", summary["baselines"], ())
     for name, value in summary["baselines"].items():
         if not is_number(value, finite=True):

@@ -9,34 +9,15 @@ from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.reports import natural
 from analysis.run_directory.trial_row import measures_of
 
-RESULT_COLUMNS = (
-    "state",
-    "rank",
-    "score",
-    "resource",
-    "epochs",
-    "tflop",
-    "val_loss",
-    "val_loss_se",
-    "val_r2",
-    "probe_top1",
-    "effective_rank",
-)
-COST_COLUMNS = (
-    "student_parameters",
-    "predictor_parameters",
-    "step_seconds",
-    "training_seconds",
-    "replicate_of",
-    "seed",
-    "error",
-)
+# Fields of metrics, which another task may not have: their columns are empty then.
+METRIC_RESULTS = ("val_loss", "val_loss_se", "val_r2", "probe_top1", "effective_rank")
+METRIC_COSTS = ("student_parameters", "predictor_parameters", "step_seconds")
+RESULT_COLUMNS = ("state", "rank", "score", "resource", "epochs", "tflop", *METRIC_RESULTS)
+COST_COLUMNS = (*METRIC_COSTS, "training_seconds", "replicate_of", "seed", "error")
 RESULTS = (*RESULT_COLUMNS, *COST_COLUMNS)
 TEXTS = ("state", "replicate_of", "error")
 COUNTS = ("rank", "seed", "student_parameters", "predictor_parameters")
 MEASURES = tuple(name for name in RESULTS if name not in (*TEXTS, *COUNTS))
-# Fields of metrics, which another task may not have: their columns are empty then.
-OF_METRICS = (*RESULT_COLUMNS[6:], *COST_COLUMNS[:3])
 AGAINST_WINNER = ("rung", "difference", "standard_error", "low", "high")
 TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
 
@@ -50,8 +31,8 @@ def trial_table(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFram
     parameters = summary["parameters"]
     for name in {*RESULTS, "trial"}.intersection(parameters):
         raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
-    reported = measures_of(summary["metrics"]) if "metrics" in summary else OF_METRICS
-    lacking = dict.fromkeys(name for name in OF_METRICS if name not in reported)
+    reported = measures_of(summary["metrics"])
+    lacking = dict.fromkeys(name for name in (*METRIC_RESULTS, *METRIC_COSTS) if name not in reported)
     trials = [{**lacking, **trial} if isinstance(trial, dict) else trial for trial in summary["trials"]]
     for number, trial in enumerate(trials):
         where = f"{directory.summary}, trials[{number}]"

@@ -11,7 +11,6 @@ from rich.table import Table
 from analysis.plots.clips import Floats, holding, spectrum
 from analysis.plots.store import SHARE
 from analysis.text import printable, shortened
-from salt_tune.stores.baselines import measure_baselines
 from salt_tune.stores.pictures import FOLDER, draw_pictures
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size
@@ -20,7 +19,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.draw import DRAW, draw_clips
 from trainable.data.store.groups import sides_of
 from trainable.data.video.grouping import in_words
-from trainable.evaluate.baselines import BASELINE_NAMES
+from trainable.evaluate.baselines import BASELINE_NAMES, baseline_losses
 from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import uniforms
 
@@ -133,7 +132,8 @@ def _latents(store: ClipStore, tokens: Floats, shares: Floats) -> Iterator[tuple
 def _print_baselines(store: ClipStore) -> None:
     config = EvaluationConfig()
     clips = min(config.clips, len(store.val))
-    baselines = measure_baselines(store, config)
+    with console.status(f"reading {clips:,} held-out clips"):
+        baselines = baseline_losses(store, config)
     console.print(f"What to beat, on {clips:,} held-out clips, {config.mask_ratio:.0%} masked, {config.masking}:")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("without learning")

@@ -68,6 +68,16 @@ def report(trial: str, point: float, val_loss: float | None, **changes: Any) -> 
     return {**fields, **probe, **changes}
 
 
+METRICS = {
+    **{
+        name: {"goal": "min" if "loss" in name else "max", "label": name.replace("_", " "), "fields": [name]}
+        for name in ("val_loss", "val_loss_se", "val_r2", "probe_top1", "effective_rank")
+    },
+    "parameters": {"goal": "min", "label": "parameters", "fields": ["student_parameters", "predictor_parameters"]},
+    "step_seconds": {"goal": "min", "label": "seconds a step", "fields": ["step_seconds"]},
+}
+
+
 def summary(**changes: Any) -> dict[str, Any]:
     """A `summary.json` of the trials `TRIALS`, won by T2."""
     scored = (name for name in TRIALS_BUT_REPLICATES if TRIALS[name][6] is not None)
@@ -89,6 +99,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "baselines": {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702},
         "seed": 0,
         "objective": {"metric": "val_loss", "mode": "min", "weights": {"val_loss": 1.0}, "against": None},
+        "metrics": METRICS,
         "parameters": ["lr", "mask_ratio", "predictor_depth", "predictor_dim"],
         "scales": {"lr": "log", "mask_ratio": "linear", "predictor_depth": "linear", "predictor_dim": "category"},
         "resource": "epoch",
