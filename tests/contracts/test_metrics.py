@@ -57,7 +57,7 @@ def evaluator(store: ClipStore) -> Iterator[Evaluator]:
 
 def report_of(training: Training, evaluator: Evaluator, *, probe: bool = True) -> dict[str, Any]:
     size = measure_model(training.config, training.store.view, training.target_dim)
-    return train_and_report(training, evaluator, max(1, training.step), size, probe=probe)[0]
+    return train_and_report(training, evaluator, training.step + 1, size, probe=probe)[0]
 
 
 @pytest.fixture(scope="module")
