@@ -133,7 +133,7 @@ def _killed(
             return kills
 
 
-def kill(process: subprocess.Popen[str], kind: str) -> bool:
+def kill(process: subprocess.Popen[Any], kind: str) -> bool:
     """Kills the driver of a search, its worker, or everything at once; False where it has ended without a worker."""
     while kind == "worker" and process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):

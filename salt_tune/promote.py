@@ -54,7 +54,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     task = space.task
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
     data = reopen_data(run, task, summary["store"], store_path)
-    final = run.final(chosen["id"], config["epochs"])
+    final, epochs = run.final(chosen["id"], config["epochs"]), f"{config['epochs']:g}"
     spec = FinalSpec(
         config=config,
         evaluation=space.evaluation,
@@ -72,12 +72,12 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             return 0
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            console.print(f"{chosen['id']} of {run.path.name}: {config['epochs']} epochs on {data.path}, from scratch")
+            console.print(f"{chosen['id']} of {run.path.name}: {epochs} epochs on {data.path}, from scratch")
             last = _train(final, task, spec, data, wandb_mode)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
-            which = ("--trial", chosen["id"], "--epochs", config["epochs"])
+            which = ("--trial", chosen["id"], "--epochs", epochs)
             command = shell_command("salt_tune.promote", run.path, *which, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
@@ -85,7 +85,7 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
     columns = computed(among=task.metrics)
     measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives(task.metrics) if name in columns)
     searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
-    console.print(f"Done: {measures} after {config['epochs']} epochs; in the search {searched}")
+    console.print(f"Done: {measures} after {epochs} epochs; in the search {searched}")
     console.print(f"{final.path}: {card.files}, README.md (model card), reports.jsonl")
     if card.how:
         console.print(f"Use it: {card.how}")

@@ -15,6 +15,7 @@ import math
 import os
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,7 +139,7 @@ class ToyTrial:
             status = config["fate"] if config["fate"] in ("diverged", "out_of_memory") else status
         if status == "out_of_memory":
             return report_of(config, self.known, budget.full, status)
-        report = report_of(config, point, budget.full, status)
+        report = report_of(config, point, budget.full, status) | {"time": datetime.now(UTC).isoformat()}
         if point in budget.probe_points and status != "diverged":
             report |= {"probe_top1": 1 / (1 + report["val_loss"]), "effective_rank": 8.0 + config["depth"]}
         if status != "diverged":
@@ -184,6 +185,7 @@ def report_of(config: Config, point: float, full: float, status: str) -> Report:
         "val_loss_se": math.nan if lost else 0.01,
         "val_r2": 1 - loss,
         "train_loss": loss,
+        "lr": config["lr"],
         "training_seconds": 4 * epoch,
         "step_seconds": 0.25,
         "clips_per_second": 32.0,

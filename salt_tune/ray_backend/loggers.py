@@ -3,7 +3,9 @@
 Nothing here reads it again, so where it cannot be written the search goes on without it.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,9 +47,23 @@ class Onlooker(LoggerCallback):
             console.print(f"warning: Ray's {lost} cannot write ({error}); the search goes on without it")
 
 
+@contextmanager
+def _unloadable(module: str) -> Iterator[None]:
+    """Makes an import of `module` fail, where it has not been loaded yet."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # so Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
 def onlookers() -> list[LoggerCallback]:
     """Returns Ray's own loggers, which Tune would add itself."""
-    tensorboard = TBXLoggerCallback()
+    with _unloadable("torch"):  # tensorboardX loads it if it can, for tensors; reports have none
+        tensorboard = TBXLoggerCallback()
     # Its thread may die of an error that it tells nobody: with its queue of 10, an eleventh value would wait for ever.
     tensorboard._summary_writer_cls = partial(tensorboard._summary_writer_cls, max_queue=0)
     return [Onlooker(logger) for logger in (CSVLoggerCallback(), JsonLoggerCallback(), tensorboard)]

@@ -6,26 +6,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from benchmarks.kills import SPACE
 from tests.conftest import ROOT
 
 MINUTES = 10 * 60
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE", "COLUMNS": "120", "NO_COLOR": "1"}
 
 
-def command(folder: Path, store: Path, name: str, **changes: object) -> list[str]:
-    """The words that begin a search in `folder`; `changes` are entries of its space."""
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump({**SPACE, "name": name, **changes}), encoding="utf-8")
+def command(folder: Path, store: Path, name: str, space: dict[str, Any]) -> list[str]:
+    """The words that begin a search of `space` in `folder`."""
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump({**space, "name": name}), encoding="utf-8")
     words = ["--space", f"{name}.yaml", "--store", store, "--name", name, "--runs", ".", "--concurrent", 1]
     return [sys.executable, "-m", "salt_tune.search", *map(str, words)]
 
 
-def begin(folder: Path, store: Path, name: str, **changes: object) -> subprocess.Popen[str]:
-    """Begins a search of one worker, whose run directory is `folder / name`, in a process group of its own."""
-    return _start(command(folder, store, name, **changes), folder)
+def begin(folder: Path, store: Path, name: str, space: dict[str, Any]) -> subprocess.Popen[str]:
+    """Begins a search by one worker, whose run directory is `folder / name`, in a process group of its own."""
+    return _start(command(folder, store, name, space), folder)
 
 
 def resume(run: Path, *arguments: object) -> subprocess.Popen[str]:

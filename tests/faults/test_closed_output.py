@@ -5,14 +5,15 @@ import shlex
 from pathlib import Path
 
 from tests.faults.searching import MINUTES, begin, ended, resume
+from tests.toy_task import SPACE
 
 
-def test_a_reader_that_leaves_stops_it_and_it_goes_on(store_path: Path, tmp_path: Path) -> None:
+def test_a_reader_that_leaves_stops_it_and_it_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "it's here"
     folder.mkdir()
     # Reports enough: the search learns with its next line that nobody reads, and the trial is far from done then.
     schedule = {"scheduler": "none", "epochs": 2, "reports": 12}
-    process = begin(folder, store_path, "left", trials=2, schedule=schedule)
+    process = begin(folder, folder, "left", {**SPACE, "fixed": {"seconds": 2.0}, "schedule": schedule, "trials": 2})
     assert process.stdout is not None and process.stderr is not None
     while "T0   starts" not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()

@@ -71,10 +71,11 @@ sh -c "$PREPARE" && cp -r disk/store good
 @pytest.mark.parametrize(
     ("until", "flags"),
     [
-        ("shards/train-00000.pixels.json", ("--teacher-weights", "STORE")),
-        ("teacher/reports.jsonl", ("--teacher-epochs", 12)),
+        pytest.param("shards/train-00000.pixels.json", ("--teacher-weights", "STORE"), id="as shards are written"),
+        pytest.param(
+            "teacher/reports.jsonl", ("--teacher-epochs", 12), id="as the teacher is trained", marks=pytest.mark.slow
+        ),
     ],
-    ids=["as shards are written", "as the teacher is trained"],
 )
 def test_a_disk_that_fills_up(
     on_small_disk: Run, many_videos: Path, store_path: Path, tmp_path: Path, until: str, flags: tuple[object, ...]

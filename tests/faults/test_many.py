@@ -19,7 +19,7 @@ from trainable.hashing import digest
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
 
-MANY, VERY_MANY, FEW, VERY_FEW = 2_000, 10_000, 500, 64
+MANY, VERY_MANY, FEW, VERY_FEW = 1_200, 10_000, 300, 64
 MOST_GROWTH_MB = {MANY: 40, VERY_MANY: 100}  # of memory, from FEW files to so many
 VIEW = View(frames=2, size=16, patch=8, tubelet=2)
 FLAGS = ("--frames", 2, "--size", 16, "--patch", 8, "--workers", 2)

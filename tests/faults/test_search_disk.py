@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.kills import course
 from tests.faults.searching import ENVIRONMENT, MINUTES, command
+from tests.toy_task import SPACE
 
 # Fills the disk after the second report, whatever is deleted on it, until the search has given up; then resumes it.
 FILLS = """
@@ -24,11 +25,11 @@ cp -r full ..
 """
 
 
-def test_it_goes_on_when_there_is_room_again(store_path: Path, tmp_path: Path) -> None:
+def test_it_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-Urm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], check=False).returncode:  # noqa: S607
         pytest.skip("this machine lets no user mount a disk of their own")
     (tmp_path / "disk").mkdir()
-    words = command(tmp_path, store_path, "full", searcher="random")
+    words = command(tmp_path, tmp_path, "full", {**SPACE, "fixed": {"seconds": 1.0}})
     words[words.index("--space") + 1] = str(tmp_path / "full.yaml")
     again = [sys.executable, "-m", "salt_tune.search", "--resume", "full"]
     subprocess.run(

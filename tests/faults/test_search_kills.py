@@ -11,26 +11,30 @@ from typing import Any
 
 import pytest
 
-from benchmarks.kills import course, kill
+from benchmarks.kills import SPACE, course, kill
+from tests import toy_task
 from tests.conftest import made_once
 from tests.faults.searching import MINUTES, begin, ended, reports, resume, wait_until
 
 SCHEDULE = {"scheduler": "freeze_thaw", "epochs": 2, "first_rung": 0.5, "reports": 4}
 TPE = {"searcher": "tpe", "schedule": SCHEDULE}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "salt": {**SPACE, **TPE},
+    "toy": {**toy_task.SPACE, **TPE, "fixed": {"seconds": 0.5}},
+}
 HINT = "To go on: python -m salt_tune.search --resume "
 
 Begin = Callable[[Path], subprocess.Popen[str]]
 
 
-@pytest.fixture(scope="session")
-def undisturbed(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(task: str, store: Path, factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the search comes to that nobody disturbs."""
 
     def search(folder: Path) -> None:
-        done = ended(begin(folder, store_path, "whole", **TPE))
+        done = ended(begin(folder, store, "whole", SEARCHES[task]))
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
-    found = course(made_once(tmp_path_factory, "undisturbed", search) / "whole")
+    found = course(made_once(factory, f"undisturbed-{task}", search) / "whole")
     assert found["trained more than once"] == []
     assert found["checkpoints"] == [f"{found['winner']}.safetensors"]
     return found
@@ -52,23 +56,25 @@ def ends() -> Iterator[Callable[[subprocess.Popen[str]], subprocess.Popen[str]]]
         process.communicate(timeout=MINUTES)
 
 
-# How the sessions of one search end, one after the other.
+# How the sessions of one search end, one after the other. That trials of SALT come to the same after a kill, by default
+# contracts/test_tasks.py shows.
 COURSES = [
-    pytest.param(("worker", "interrupt", "everything"), id="worker, Ctrl-C, everything"),
-    pytest.param(
-        ("driver", "interrupt twice", "terminate"), id="driver, Ctrl-C twice, SIGTERM", marks=pytest.mark.slow
-    ),
+    pytest.param("toy", ("worker", "interrupt", "everything")),
+    pytest.param("salt", ("worker", "interrupt", "everything"), marks=pytest.mark.slow),
+    pytest.param("salt", ("driver", "interrupt twice", "terminate"), marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize("course_of_ends", COURSES)
+@pytest.mark.parametrize(("task", "course_of_ends"), COURSES, ids=str)
 def test_it_is_killed_and_interrupted_and_resumed(
-    undisturbed: dict[str, Any],
     store_path: Path,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     ends: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
+    task: str,
     course_of_ends: tuple[str, ...],
 ) -> None:
+    expected = undisturbed(task, store_path, tmp_path_factory)
     run, draw = tmp_path / "broken", random.Random(4)  # noqa: S311
 
     def one_more(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
@@ -78,7 +84,7 @@ def test_it_is_killed_and_interrupted_and_resumed(
         time.sleep(draw.uniform(0, 0.4))
         return process
 
-    process = ends(begin(tmp_path, store_path, "broken", **TPE))
+    process = ends(begin(tmp_path, store_path, "broken", SEARCHES[task]))
     for how in course_of_ends:
         one_more(process)
         if how in ("worker", "driver", "everything"):
@@ -91,7 +97,7 @@ def test_it_is_killed_and_interrupted_and_resumed(
         process = ends(resume(run))
     done = ended(process)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert course(run) == undisturbed
+    assert course(run) == expected
 
 
 def assert_interrupted(process: subprocess.Popen[str], how: str, run: Path) -> None:
@@ -110,10 +116,10 @@ def assert_interrupted(process: subprocess.Popen[str], how: str, run: Path) -> N
     assert not {"running", "paused", "failed"} & {trial["state"] for trial in summary["trials"]}
 
 
-@pytest.mark.slow  # failed_run has no winner either, and test_native_search.py extends a search
+@pytest.mark.slow  # failed_run has no winner either; test_native_search.py and test_search_goes_on.py extend a search
 def test_all_diverge_and_it_is_extended(store_path: Path, tmp_path: Path) -> None:
-    lost = {"start_from": [{"lr": 1e30, "predictor_depth": 1}], "trials": 1, "searcher": "random"}
-    done = ended(begin(tmp_path, store_path, "lost", **lost))
+    lost = {**SPACE, "start_from": [{"lr": 1e30, "predictor_depth": 1}], "trials": 1, "searcher": "random"}
+    done = ended(begin(tmp_path, store_path, "lost", lost))
     assert (done.returncode, done.stderr) == (1, ""), done.stdout
     assert "No trial finished" in done.stdout
     summary = json.loads((tmp_path / "lost" / "summary.json").read_text())

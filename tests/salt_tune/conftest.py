@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
+from benchmarks.kills import kill
 from tests.conftest import ROOT, made_once
+from tests.toy_task import SPACE
 
 MINUTES = 10 * 60
 FINAL_EPOCHS = 8
@@ -98,59 +99,46 @@ def ended_once(factory: pytest.TempPathFactory, name: str, run: Callable[[Path],
 
 
 @pytest.fixture(scope="session")
-def mixed_run(finished_run: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A search without pruning, logged to wandb: T0 as in `finished_run` but reported oftener; T1 diverges."""
-    config = read_json(finished_run / "summary.json")["trials"][0]["config"]
-    fixed = {name: value for name, value in config.items() if name not in ("epochs", "seed", "lr")}
-    space = {
-        "name": "mixed",
-        "fixed": fixed,
-        "start_from": [{"lr": config["lr"]}, {"lr": 1e30}, {"lr": 2e-3}],
-        "schedule": {"scheduler": "asha", "epochs": 2, "reports": 8},
-        "trials": 3,
-    }
-    words = ("--store", store_path, "--set", "schedule.scheduler=none", "--wandb", "offline")
+def mixed_run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A search of the toy task without pruning, logged to wandb; T1 diverges."""
+    points = [{"lr": 1e-3}, {"lr": 1e-3, "fate": "diverged", "at": 0.5}, {"lr": 2e-3}]
+    schedule = {"scheduler": "asha", "epochs": 2, "reports": 8}
+    space = {**SPACE, "parameters": {}, "start_from": points, "schedule": schedule, "trials": 3}
 
     def run(folder: Path) -> Ended:
         (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+        words = ("--store", folder, "--set", "schedule.scheduler=none", "--wandb", "offline")
         return search(folder, "--space", folder / "mixed.yaml", *words, name="mixed")
 
     return ended_once(tmp_path_factory, "mixed", run)
 
 
 @pytest.fixture(scope="session")
-def failed_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A search of one trial on a store with a training row that has rotted, which no check of sizes can see."""
+def failed_run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A search of the toy task whose one trial fails."""
 
     def run(folder: Path) -> Ended:
-        store = shutil.copytree(store_path, folder / "store")
-        with (store / "train-00000.pixels.npy").open("r+b") as file:
-            file.seek(5000)
-            file.write(bytes(64))
-        return search(folder, "--store", store, "--trials", 1, "--set", "student_depth=1", name="failed")
+        fails = {**SPACE, "parameters": {}, "start_from": [{"fate": "failed"}], "trials": 1}
+        (folder / "failed.yaml").write_text(yaml.safe_dump(fails), encoding="utf-8")
+        return search(folder, "--space", folder / "failed.yaml", "--store", folder, name="failed")
 
     return ended_once(tmp_path_factory, "failed", run)
 
 
 @pytest.fixture(scope="session")
-def troubled_run(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A long search on a terminal: one trial's process is killed, comes back, and then somebody types Ctrl-C."""
-    return ended_once(tmp_path_factory, "troubled", lambda folder: _trouble(folder, store_path))
+def troubled_run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A long search of the toy task on a terminal: a trial's process is killed, comes back, and then comes Ctrl-C."""
+    return ended_once(tmp_path_factory, "troubled", _trouble)
 
 
-def _trouble(folder: Path, store_path: Path) -> Ended:
-    settings = [
-        "lr=1e-3",
-        "schedule.scheduler=none",
-        "schedule.epochs=1000",
-        "schedule.reports=4000",
-        "batch_size=2",
-    ]
-    arguments = ["--runs", folder, "--name", "troubled", "--store", store_path, "--trials", 2, "--concurrent", 2]
-    arguments += [part for setting in settings for part in ("--set", setting)]
+def _trouble(folder: Path) -> Ended:
+    schedule = {"scheduler": "none", "epochs": 1000, "reports": 4000}
+    space = {**SPACE, "fixed": {"seconds": 300.0}, "schedule": schedule, "trials": 2}
+    (folder / "troubled.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    arguments = ["--space", folder / "troubled.yaml", "--store", folder, "--runs", folder, "--concurrent", 2]
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "salt_tune.search", *map(str, arguments)],
+        [sys.executable, "-m", "salt_tune.search", "--name", "troubled", *map(str, arguments)],
         cwd=folder,
         env=environment() | {"TERM": "xterm"},
         stdin=theirs,
@@ -169,8 +157,7 @@ def _trouble(folder: Path, store_path: Path) -> Ended:
 
     try:
         wait_for(lambda: min(reports("T0"), reports("T1")) > 5, process)
-        victim = next(child for child in psutil.Process(process.pid).children(recursive=True) if _trains(child))
-        victim.kill()
+        assert kill(process, "worker")
         before = {trial: reports(trial) for trial in ("T0", "T1")}
         wait_for(lambda: min(reports(trial) - count for trial, count in before.items()) > 5, process)
         os.write(terminal, b"\x03")
@@ -197,13 +184,6 @@ def _read(terminal: int, drawn: list[bytes]) -> None:
             drawn.append(os.read(terminal, 65536))
         except OSError:  # Linux says so when the other side is closed
             return
-
-
-def _trains(process: psutil.Process) -> bool:
-    try:
-        return any("ResourceTrainable" in part for part in process.cmdline())
-    except psutil.Error:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from analysis.run_directory.paths import RunDirectory, read_summary
 from tests.salt_tune.conftest import MINUTES, search, start
-
-SPACE = """
-name: native
-fixed:
-  {student: vit_tiny_patch16_224, student_dim: 12, student_heads: 3, student_depth: 1, batch_size: 16,
-   predictor_dim: 64, predictor_depth: 1}
-parameters:
-  lr: {type: log_uniform, low: 1.0e-5, high: 1.0e-1}
-schedule: {epochs: 3, first_rung: 1, reports: 3}
-evaluation: {clips: 8, probe_clips: 8}
-trials: 4
-"""
+from tests.toy_task import SPACE
 
 
 def decisions(run: RunDirectory) -> list[dict[str, Any]]:
@@ -33,10 +23,11 @@ SCHEDULERS = ["hyperband", *(pytest.param(name, marks=pytest.mark.slow) for name
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_search_ends(store_path: Path, tmp_path: Path, scheduler: str) -> None:
-    (tmp_path / "native.yaml").write_text(SPACE, encoding="utf-8")
-    chosen = f"schedule.scheduler={scheduler}"
-    words = ("--space", tmp_path / "native.yaml", "--store", store_path, "--set", chosen, "--concurrent", 1)
+def test_a_search_ends(tmp_path: Path, scheduler: str) -> None:
+    schedule = {"scheduler": scheduler, "epochs": 3, "first_rung": 1, "reports": 3}
+    space = {**SPACE, "schedule": schedule, "trials": 4}
+    (tmp_path / "native.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    words = ("--space", tmp_path / "native.yaml", "--store", tmp_path, "--concurrent", 1)
     ended = search(tmp_path, *words, name="run")
     assert (ended.exit_code, ended.errors) == (0, ""), ended.output
     if more := int(scheduler == "hyperband"):

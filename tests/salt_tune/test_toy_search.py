@@ -1,7 +1,6 @@
-"""The toy task goes through the same search, kill, resume and promotion as this package's method."""
+"""The toy task goes through the same search and promotion as SALT; faults/test_search_kills.py kills its search."""
 
-import json
-import signal
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import salt_tune
 from analysis.run_directory.paths import read_summary
 from salt_tune.space.space_file import load_space
 from tests.conftest import Command
-from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, search, start, wait_for
+from tests.salt_tune.conftest import Ended, read_json, read_reports
 from tests.toy_task import SPACE, TOY
 from trainable.errors import UserError
 
@@ -24,49 +23,15 @@ def write(folder: Path, **entries: Any) -> Path:
     return path
 
 
-def toy_search(folder: Path, name: str, *words: object, **entries: Any) -> Ended:
-    """A search of one trial at a time, whose data are `folder`."""
-    space = write(folder, **entries)
-    return search(folder, "--space", space, "--store", folder, "--concurrent", 1, *words, name=name)
-
-
-def told(run: Path) -> dict[tuple[str, float], dict[str, Any]]:
-    """The reports by trial and point: one stands twice where its search was killed before it was told of it."""
-    return {(report["trial"], report["resource"]): report for report in read_reports(run / "reports.jsonl")}
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    """The decisions, without the time that they took."""
-    entries = [json.loads(line) for line in (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [entry for entry in entries if entry["event"] != "session"]
-
-
-def test_killed_and_resumed_it_comes_to_the_same_and_its_winner_is_promoted(tmp_path: Path, here: Command) -> None:
-    straight = toy_search(tmp_path, "straight", fixed={"seconds": 0.6})
-    assert (straight.exit_code, straight.errors) == (0, ""), straight.output
-    assert f"Winner: {straight.summary['best']}" in straight.output
-    assert straight.summary["task"] == read_json(straight.path / "run.json")["task"] == TOY
-    assert yaml.safe_load((straight.path / "space.yaml").read_text(encoding="utf-8"))["task"] == TOY
-
-    run = tmp_path / "killed"
-    words = ("--space", tmp_path / "toy.yaml", "--store", tmp_path, "--concurrent", 1, "--runs", tmp_path)
-    process = start(tmp_path, "search", *words, "--name", "killed")
-    wait_for(lambda: len(read_reports(run / "reports.jsonl")) >= 5, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=MINUTES)
-    assert len(read_reports(run / "reports.jsonl")) < len(read_reports(straight.path / "reports.jsonl"))
-    resumed = start(tmp_path, "search", "--resume", run)
-    output, errors = resumed.communicate(timeout=MINUTES)
-    assert (resumed.returncode, errors) == (0, ""), output
-    assert told(run) == told(straight.path)
-    assert lines(run) == lines(straight.path)
-    assert read_json(run / "summary.json")["best"] == straight.summary["best"]
-
+def test_it_says_what_it_is_and_its_winner_is_promoted(mixed_run: Ended, tmp_path: Path, here: Command) -> None:
+    run = shutil.copytree(mixed_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("final"))
+    assert mixed_run.summary["task"] == read_json(run / "run.json")["task"] == TOY
+    assert yaml.safe_load((run / "space.yaml").read_text(encoding="utf-8"))["task"] == TOY
     promoted = here("promote", run, "--epochs", 4)
     assert (promoted.returncode, promoted.stderr) == (0, ""), promoted.stdout
-    final = run / "final" / f"{straight.summary['best']}-4epochs"
+    final = run / "final" / f"{mixed_run.summary['best']}-4epochs"
     assert {"README.md", "config.json", "reports.jsonl", "checkpoint.safetensors"} <= {p.name for p in final.iterdir()}
-    assert [report["epoch"] for report in read_reports(final / "reports.jsonl")] == [0.5 * n for n in range(1, 9)]
+    assert [report["epoch"] for report in read_reports(final / "reports.jsonl")] == [0.25 * n for n in range(1, 17)]
     assert "| training mean | 1 |" in (final / "README.md").read_text(encoding="utf-8")
     assert "nothing to do" in here("promote", run, "--epochs", 4).stdout
 

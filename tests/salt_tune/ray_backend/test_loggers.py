@@ -1,5 +1,7 @@
 """What Ray writes for others to see never ends a search."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from ray import cloudpickle
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 
 from salt_tune.ray_backend.loggers import Onlooker, onlookers
+from tests.conftest import ROOT
 
 RESULT = {"training_iteration": 1, "loss": 0.5, "config": {"lr": 1e-3}}
 
@@ -65,3 +68,11 @@ def test_it_is_pickled_without_what_it_has_open(tmp_path: Path) -> None:
         again = cloudpickle.loads(cloudpickle.dumps(onlooker))
         watch(again, Trial(str(tmp_path / "T0")))
     assert not (tmp_path / "T0").exists()
+
+
+def test_the_driver_stays_without_torch() -> None:
+    program = (
+        "import sys; from salt_tune.ray_backend.loggers import onlookers; onlookers(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

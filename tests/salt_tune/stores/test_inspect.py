@@ -1,5 +1,7 @@
 """A store tells what it holds, whatever its formats, and its pictures open."""
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -43,10 +45,11 @@ def made(request: pytest.FixtureRequest, videos: Path, tmp_path_factory: pytest.
     return build_store(tmp_path_factory.mktemp("stores") / "store", videos, **request.param)
 
 
-@pytest.fixture
-def inspected(made: ClipStore, capsys: pytest.CaptureFixture[str]) -> Inspected:
-    inspect_store(made.path)
-    return Inspected(made, capsys.readouterr().out)
+@pytest.fixture(scope="module")
+def inspected(made: ClipStore) -> Inspected:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        inspect_store(made.path)
+    return Inspected(made, said.getvalue())
 
 
 def line(inspected: Inspected, name: str) -> str:

@@ -138,6 +138,7 @@ def small() -> tuple[StateDict, torch.Tensor]:
     return weights, published_latents(weights, SMALL, random_clip())
 
 
+@pytest.mark.slow  # the smaller models have the same equations
 def test_latents_of_the_base_model_are_those_of_the_published_equations(tmp_path: Path) -> None:
     size, weights = VIDEOMAE_TEACHERS["videomaev2_base"], random_weights(VIDEOMAE_TEACHERS["videomaev2_base"])
     assert (len(weights), sum(tensor.numel() for tensor in weights.values())) == (160, 86_227_200)

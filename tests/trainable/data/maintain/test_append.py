@@ -280,6 +280,7 @@ def test_another_append_that_did_not_finish_is_refused_unless_told_to_overwrite(
     assert len(rows_of(store)) == len({clip.id for clip in fewer.clips} | {clip.id for clip in some(videos).clips})
 
 
+@pytest.mark.slow  # shards are made as in build/test_builder.py
 def test_killed_as_shards_are_made_it_goes_on_to_the_same_bytes(template: Path, videos: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(template, tmp_path / "template")
     contents = kill_often(WORK, copy, videos, step=25)
