@@ -14,7 +14,7 @@ from typing import Any, Literal, get_type_hints
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
 from trainable.fields import as_type, check_names
-from trainable.registry import LOSSES, MASKINGS, Registry
+from trainable.registry import LOSSES, LR_SCHEDULES, MASKINGS, Registry
 
 HEAD_WIDTH = 64
 WIDEST = 2**16  # layers and heads beyond these bounds are slips of the finger that no machine could build
@@ -28,7 +28,7 @@ HEADS = (("predictor_dim", "predictor_num_heads"), ("student_dim", "student_head
 CHECKED_TOGETHER = (*HEADS, ("student", "student_dim", "student_heads"), ("lr", "min_lr"))
 
 # Fields that name something, and what they may name.
-NAMED: Mapping[str, Registry[Any]] = {"masking": MASKINGS, "loss": LOSSES}
+NAMED: Mapping[str, Registry[Any]] = {"masking": MASKINGS, "loss": LOSSES, "lr_schedule": LR_SCHEDULES}
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -51,13 +51,20 @@ class TrialConfig:
         loss: training loss on the teacher's latents, a name in `trainable.registry.LOSSES` ("mse": seed; V-JEPA has
             "l1").
         lr: peak learning rate (3e-4: seed).
-        min_lr: learning rate at the end of the run; None is a tenth of `lr` (3e-5: seed).
+        lr_schedule: course of learning rate and weight decay, a name in `trainable.registry.LR_SCHEDULES`. "cosine"
+            stretches over the run (seed, V-JEPA). "constant" keeps both after the warm-up (V-JEPA 2); a run so is the
+            beginning of any longer one, and `min_lr`, `warmup` and `weight_decay_end` have no effect.
+        min_lr: learning rate at the end of a cosine; None is a tenth of `lr` (3e-5: seed).
         warmup: share of the run in which the rate rises linearly from 0 (500 of 15,834 steps: seed).
+        warmup_steps: the same in steps, whatever the length of the run. None is the share `warmup` of a cosine, and
+            2 / (1 - `beta2`) steps of a constant rate (Ma and Yarats, 2021).
         weight_decay: AdamW weight decay at the start of the run (0.04: seed, V-JEPA).
         weight_decay_end: the same at the end, along a cosine (0.4: seed, V-JEPA).
         beta1: AdamW's first beta (0.9: seed).
         beta2: AdamW's second beta (0.95: seed).
         grad_clip: largest gradient norm; None does not clip (0.02: seed).
+        ema: share of the steps made that averaged weights look back over (Karras et al., 2024); where it is above 0,
+            these are judged and saved in the place of the trained ones. 0 keeps none (seed).
         batch_size: clips a step (32: seed).
         epochs: passes over the training clips, fractions allowed, and what the schedules stretch over (3: seed).
         grad_checkpointing: recompute activations in the backward pass to save memory (False: seed).
@@ -81,13 +88,16 @@ class TrialConfig:
     masking: str = "multiblock"
     loss: str = "mse"
     lr: float = 3e-4
+    lr_schedule: str = "cosine"
     min_lr: float | None = None
     warmup: float = 500 / 15834
+    warmup_steps: int | None = None
     weight_decay: float = 0.04
     weight_decay_end: float = 0.4
     beta1: float = 0.9
     beta2: float = 0.95
     grad_clip: float | None = 0.02
+    ema: float = 0.0
     batch_size: int = 32
     epochs: int | float = 3
     grad_checkpointing: bool = False
@@ -116,6 +126,8 @@ class TrialConfig:
         for name in ("warmup", "beta1", "beta2"):
             self._require(name, lambda v: 0 <= v < 1, "must be at least 0 and below 1")
         self._require("mask_ratio", lambda v: 0 < v < 1, "must be between 0 and 1")
+        self._require("ema", lambda v: 0 <= v <= 1, "must be at least 0 and at most 1")
+        self._require("warmup_steps", lambda v: 0 <= v < 2**53, "must be at least 0 and below 2^53")
         self._require("seed", lambda v: 0 <= v < 2**63, "must be at least 0 and below 2^63")
 
     def _require(self, name: str, holds: Any, otherwise: str) -> None:

@@ -1,4 +1,4 @@
-"""What can be chosen by name: maskings, losses, teachers and tasks.
+"""What can be chosen by name: maskings, losses, learning-rate schedules, teachers and tasks.
 
 Each lies in a module that is imported when it is asked for.
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from trainable.config import TrialConfig
     from trainable.data.build.latent_source import FrozenTeacher
     from trainable.masking.masks import Ordering
     from trainable.task import Task
+    from trainable.train.lr_schedule import Rates
 
 T = TypeVar("T")
 
@@ -146,6 +148,16 @@ LOSSES: "Final[Registry[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]]" 
         "smooth_l1": "trainable.train.losses:smooth_l1",
     },
     group="salt_tune.losses",
+)
+
+# Of the configuration, the optimiser step and the steps of the run, to the step's learning rate and weight decay.
+LR_SCHEDULES: "Final[Registry[Callable[[TrialConfig, int, int], Rates]]]" = Registry(
+    "lr_schedule",
+    {
+        "cosine": "trainable.train.lr_schedule:cosine",
+        "constant": "trainable.train.lr_schedule:constant",
+    },
+    group="salt_tune.lr_schedules",
 )
 
 # The VideoMAE family shares a class, which is told the name.

@@ -11,9 +11,9 @@ from tests.conftest import ROOT
 from tests.contracts.packages import install
 from trainable.errors import ConfigError, UserError
 from trainable.metrics import METRICS
-from trainable.registry import LOSSES, MASKINGS, TASKS, TEACHERS, Registry
+from trainable.registry import LOSSES, LR_SCHEDULES, MASKINGS, TASKS, TEACHERS, Registry
 
-REGISTRIES: tuple[Registry[Any], ...] = (MASKINGS, LOSSES, TEACHERS, METRICS, TASKS)
+REGISTRIES: tuple[Registry[Any], ...] = (MASKINGS, LOSSES, LR_SCHEDULES, TEACHERS, METRICS, TASKS)
 
 
 @pytest.fixture(params=REGISTRIES, ids=lambda registry: registry.kind)

@@ -21,8 +21,8 @@ from trainable.model.size import ModelSize
 COUNTED = ("student", "student_dim", "student_depth", "student_heads", "predictor_dim", "predictor_depth",
            "predictor_num_heads", "mask_ratio")  # fmt: skip
 
-STATES = 3  # a checkpoint's float32 values of a parameter: the weight and AdamW's two moments
-HEADER_BYTES = 1024  # of a checkpoint, at most: names and shapes of a parameter's weight, moments and step
+STATES = 3  # a checkpoint's float32 values of a parameter: the weight and AdamW's two moments; the averaged is one more
+HEADER_BYTES = 1024  # of a checkpoint, at most: names and shapes of a parameter's weights, moments and step
 FIXED_BYTES = 32 * 1024  # of a checkpoint, at most: state of the random numbers, configuration, report
 
 
@@ -33,12 +33,12 @@ def measure_model(config: TrialConfig, view: View, target_dim: int) -> ModelSize
         ConfigError: timm cannot build the student.
     """
     architecture = TrialConfig(**{name: getattr(config, name) for name in COUNTED}, batch_size=1)
-    size = _measure(architecture, view, target_dim)
+    size = _measure(architecture, view, target_dim, STATES + (config.ema > 0))
     return replace(size, tflop_per_step=size.tflop_per_step * config.batch_size)
 
 
 @lru_cache
-def _measure(config: TrialConfig, view: View, target_dim: int) -> ModelSize:
+def _measure(config: TrialConfig, view: View, target_dim: int, states: int) -> ModelSize:
     """Measures the size of a model that is trained on one clip a step."""
     masked = config.masked_per_slot(view) * view.grid[0]
     visible = view.tokens - masked
@@ -54,5 +54,5 @@ def _measure(config: TrialConfig, view: View, target_dim: int) -> ModelSize:
         student_parameters=student,
         predictor_parameters=predictor,
         tflop_per_step=counter.get_total_flops() / 1e12,
-        checkpoint_bytes=(student + predictor) * STATES * 4 + tensors * HEADER_BYTES + FIXED_BYTES,
+        checkpoint_bytes=(student + predictor) * states * 4 + tensors * HEADER_BYTES + FIXED_BYTES,
     )

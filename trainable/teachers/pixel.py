@@ -132,7 +132,7 @@ class PixelTeacher(FrozenTeacher):
         try:
             report = run_to_end(training, evaluator, checkpoint, reports_per_epoch=1, on_report=keep) or {}
             provenance = {"teacher": "pixel", "val_loss": report["val_loss"], "val_r2": report["val_r2"]}
-            save_encoder(folder, training.model.student, training.config, store.view, provenance)
+            save_encoder(folder, training.outcome.model.student, training.config, store.view, provenance)
             checkpoint.unlink()
         finally:
             training.close()

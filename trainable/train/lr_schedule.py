@@ -1,27 +1,55 @@
-"""Schedules as functions of the share of the run, so that the same schedule stretches over 3 epochs or 20."""
+"""Schedules of learning rate and weight decay: functions of the step.
+
+Another one is a function like these and a line in `trainable.registry`.
+"""
 
 import math
+from typing import NamedTuple
 
 from trainable.config import TrialConfig
 
 
-def learning_rate(config: TrialConfig, share: float) -> float:
-    """Computes a linear warm-up from 0 to `lr` over the share `warmup`, then a cosine down to the floor.
+class Rates(NamedTuple):
+    """What an optimiser step is made with."""
+
+    learning_rate: float
+    weight_decay: float
+
+
+def cosine(config: TrialConfig, step: int, total_steps: int) -> Rates:
+    """Stretches over the run: a linear warm-up from 0 to `lr`, then half a cosine down to `floor_lr`.
+
+    Weight decay follows half a cosine from `weight_decay` to `weight_decay_end` over the whole run.
 
     Args:
-        config: `lr`, `floor_lr` and `warmup` are used.
-        share: share of the run, 0 at its start and 1 at its end.
+        config: the hyperparameters.
+        step: the optimiser step, 1 is the first; 0 is before it.
+        total_steps: of the run.
     """
-    if share < config.warmup:
-        return config.lr * share / config.warmup
-    return cosine(config.lr, config.floor_lr, (share - config.warmup) / (1 - config.warmup))
+    share = step / total_steps
+    warmup = config.warmup if config.warmup_steps is None else config.warmup_steps / total_steps
+    if share < warmup:
+        rate = config.lr * share / warmup
+    else:
+        rate = _half_cosine(config.lr, config.floor_lr, (share - warmup) / (1 - warmup) if warmup < 1 else 0.0)
+    return Rates(rate, _half_cosine(config.weight_decay, config.weight_decay_end, share))
 
 
-def weight_decay(config: TrialConfig, share: float) -> float:
-    """Computes a cosine from `weight_decay` to `weight_decay_end` over the whole run."""
-    return cosine(config.weight_decay, config.weight_decay_end, share)
+def constant(config: TrialConfig, step: int, total_steps: int) -> Rates:  # noqa: ARG001
+    """Keeps `lr` and `weight_decay` after a linear warm-up (V-JEPA 2); a run so is the beginning of any longer one.
+
+    The warm-up takes `warmup_steps`, or 2 / (1 - `beta2`) steps where none are given: AdamW's second moments are
+    settled then (Ma and Yarats, 2021, "On the adequacy of untuned warmup for adaptive optimization").
+
+    Args:
+        config: the hyperparameters.
+        step: the optimiser step, 1 is the first; 0 is before it.
+        total_steps: has no influence.
+    """
+    warmup = round(2 / (1 - config.beta2)) if config.warmup_steps is None else config.warmup_steps
+    return Rates(config.lr * min(1.0, step / warmup) if warmup else config.lr, config.weight_decay)
 
 
-def cosine(start: float, end: float, share: float) -> float:
+def _half_cosine(start: float, end: float, share: float) -> float:
     """Computes half a cosine from `start` at share 0 to `end` at share 1 (and beyond)."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))

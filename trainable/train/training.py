@@ -3,7 +3,7 @@
 Design choices:
     - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
     - All state follows from weights, optimiser and step: order and masks are functions of (seed, epoch, clip),
-      schedules of the share of the run. A run stopped anywhere and resumed is the same run.
+      schedules of the step. A run stopped anywhere and resumed is the same run.
     - Nothing waits for the GPU in a step. Sums of loss, gradient norm and clipped steps stay on the device and are read
       at a report. A non-finite loss or gradient is looked for every `CHECK_EVERY` steps.
     - A report's rate counts everything between two reports but the evaluation: waiting for data, forward, backward,
@@ -25,8 +25,8 @@ from trainable.data.store.targets import decode
 from trainable.errors import CheckpointError
 from trainable.masking.masks import Masks
 from trainable.model.predictor import VJepa
-from trainable.registry import LOSSES
-from trainable.train import lr_schedule
+from trainable.registry import LOSSES, LR_SCHEDULES
+from trainable.train.averaged_weights import AveragedWeights
 
 CHECK_EVERY = 50
 
@@ -47,6 +47,7 @@ class Training:
 
     Attributes:
         model: student and predictor, float32.
+        averaged: its averaged weights; None where `ema` is 0.
         step: optimiser steps made so far.
         steps_per_epoch: whole batches in the training clips.
         total_steps: steps of the whole run, at least one.
@@ -75,7 +76,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
         )
-        self._loss = LOSSES[config.loss]
+        self.averaged = AveragedWeights(self, config.ema) if config.ema else None
+        self._loss, self._rates = LOSSES[config.loss], LR_SCHEDULES[config.lr_schedule]
         self._forward: Any = torch.compile(self.model) if config.compile else self.model
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
         self._loader = Loader(
@@ -99,6 +101,11 @@ class Training:
     def step_seconds(self) -> float:
         """Mean seconds of a step over the whole run, with the waiting for data; NaN before the first."""
         return self.seconds / self.step if self.step else math.nan
+
+    @property
+    def outcome(self) -> "Training | AveragedWeights":
+        """What is judged and saved: the training itself, or its averaged weights where it has any."""
+        return self if self.averaged is None else self.averaged
 
     def close(self) -> None:
         """Ends the loader's threads and lets go of the batches on the device."""
@@ -141,8 +148,7 @@ class Training:
         return next(self._batches)
 
     def _train_step(self, batch: Batch) -> None:
-        share = (self.step + 1) / self.total_steps
-        lr, decay = lr_schedule.learning_rate(self.config, share), lr_schedule.weight_decay(self.config, share)
+        lr, decay = self._rates(self.config, self.step + 1, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["weight_decay"] = decay if group["decays"] else 0.0
@@ -155,6 +161,8 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        if self.averaged is not None:
+            self.averaged.update(self.step)
         self._device_sums += torch.stack([loss.detach(), norm, (norm > limit).float(), torch.ones_like(norm)])
 
     def _check_finite(self) -> None:
@@ -175,13 +183,13 @@ class Training:
         loss, norm, clipped, steps = self._device_sums.tolist()
         seconds, waited = self._sums["seconds"], self._sums["waited"]
         self._reset_sums()
-        share = self.step / self.total_steps
+        lr, decay = self._rates(self.config, self.step, self.total_steps)
         return {
             "train_loss": loss / steps if steps else math.nan,
             "grad_norm": norm / steps if steps else math.nan,
             "clipped_share": clipped / steps if steps else math.nan,
-            "lr": lr_schedule.learning_rate(self.config, share),
-            "weight_decay": lr_schedule.weight_decay(self.config, share),
+            "lr": lr,
+            "weight_decay": decay,
             "clips_per_second": steps * self.config.batch_size / seconds if seconds else 0.0,
             "training": seconds,
             "waiting": waited,
@@ -190,6 +198,8 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that a resumed run needs: `tensors` by name, and `numbers` that are plain JSON."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
@@ -225,7 +235,9 @@ class Training:
             for name, value in self._identity().items():
                 if (there := numbers["run"][name]) != value:
                     raise CheckpointError(f"the checkpoint is of another run: {name} = {there!r} there, {value!r} here")
-            model = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
+            names = list(self.model.state_dict())
+            model = {name: tensors[f"model.{name}"] for name in names}
+            averaged = {name: tensors[f"averaged.{name}"] for name in names} if self.averaged else {}
             adam: dict[torch.Tensor, dict[str, Any]] = {
                 parameter: {key: tensors[f"optimizer.{name}.{key}"].to(self.device) for key in ADAM_STATE}
                 for name, parameter in self.model.named_parameters()
@@ -236,6 +248,8 @@ class Training:
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint lacks something: {error}") from error
         self.model.load_state_dict(model)
+        if self.averaged is not None:
+            self.averaged.model.load_state_dict(averaged)
         self.optimizer.state.update(adam)
         self._device_sums, self._sums = device_sums, sums
         torch.set_rng_state(rng)

@@ -42,7 +42,7 @@ class SaltFinal:
         last = run_to_end(training, self._evaluator, spec.checkpoint, spec.reports_per_epoch, on_report)
         if last is not None:
             provenance = {**spec.provenance, "val_loss": last["val_loss"], "val_r2": last["val_r2"]}
-            save_encoder(spec.folder, training.model.student, self._config, training.store.view, provenance)
+            save_encoder(spec.folder, training.outcome.model.student, self._config, training.store.view, provenance)
         return last
 
     def close(self) -> None:

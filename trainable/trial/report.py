@@ -38,7 +38,7 @@ def train_and_report(
     judged: Judged | None = None
     metrics: dict[str, float | None] = _lost()
     if training.status != "diverged":
-        judged = evaluator.judge(training)
+        judged = evaluator.judge(training.outcome)
         if not math.isfinite(judged.clip_losses.mean()):
             training.status = "diverged"
             judged = None

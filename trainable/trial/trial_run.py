@@ -164,7 +164,7 @@ class SaltTrial:
         """Gives the last report for another point on the same step."""
         report = {name: value for name, value in self._last.items() if name != "resource"}
         if probe and not computed("probe").keys() <= report.keys():
-            report |= measure(self._evaluator().judge(training), "probe")
+            report |= measure(self._evaluator().judge(training.outcome), "probe")
         before, path = (self._run.losses(self.id, resource) for resource in (self._last["resource"], point))
         if path != before:
             with _disk_errors(path), atomic_write(path) as temporary:

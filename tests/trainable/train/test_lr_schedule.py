@@ -1,66 +1,106 @@
-"""Schedules depend on the share of the run alone."""
+"""Schedules are functions of the step: a cosine of its share of the run, a constant rate of nothing but the warm-up."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainable.config import TrialConfig
-from trainable.train.lr_schedule import learning_rate, weight_decay
+from trainable.train.lr_schedule import constant, cosine
 
-SHARES = st.floats(0, 1)
+TOTAL = 1000
+STEPS = st.integers(0, TOTAL)
+LONG = st.integers(0, 10**6)
 WARMUPS = st.floats(0, 0.9)
 
 
-@given(warmup=st.floats(1e-3, 0.9), lr=st.floats(1e-6, 1))
-def test_the_rate_at_its_corners(warmup: float, lr: float) -> None:
-    config = TrialConfig(lr=lr, warmup=warmup)
-    assert learning_rate(config, 0) == 0
-    assert learning_rate(config, warmup / 2) == pytest.approx(lr / 2)
-    assert learning_rate(config, warmup) == pytest.approx(lr)
-    assert learning_rate(config, (1 + warmup) / 2) == pytest.approx((lr + lr / 10) / 2)
-    assert learning_rate(config, 1) == pytest.approx(lr / 10)
+def rate(config: TrialConfig, share: float) -> float:
+    return cosine(config, round(share * TOTAL), TOTAL).learning_rate
+
+
+def decay(config: TrialConfig, share: float) -> float:
+    return cosine(config, round(share * TOTAL), TOTAL).weight_decay
+
+
+@given(warmup=st.integers(1, 450), lr=st.floats(1e-6, 1))
+def test_a_cosine_at_its_corners(warmup: int, lr: float) -> None:
+    share = 2 * warmup / TOTAL
+    config = TrialConfig(lr=lr, warmup=share)
+    assert rate(config, 0) == 0
+    assert rate(config, share / 2) == pytest.approx(lr / 2)
+    assert rate(config, share) == pytest.approx(lr)
+    assert rate(config, (1 + share) / 2) == pytest.approx((lr + lr / 10) / 2)
+    assert rate(config, 1) == pytest.approx(lr / 10)
 
 
 def test_the_floor_is_the_one_given() -> None:
-    assert learning_rate(TrialConfig(lr=1e-3, min_lr=1e-6), 1) == pytest.approx(1e-6)
-    assert learning_rate(TrialConfig(lr=1e-3, min_lr=1e-3), 0.7) == pytest.approx(1e-3)
+    assert rate(TrialConfig(lr=1e-3, min_lr=1e-6), 1) == pytest.approx(1e-6)
+    assert rate(TrialConfig(lr=1e-3, min_lr=1e-3), 0.7) == pytest.approx(1e-3)
 
 
-def test_without_a_warm_up_the_rate_starts_at_its_peak() -> None:
-    assert learning_rate(TrialConfig(lr=1e-3, warmup=0), 0) == 1e-3
+@pytest.mark.parametrize("changes", [{"warmup": 0}, {"warmup_steps": 0}])
+def test_without_a_warm_up_a_rate_starts_at_its_peak(changes: dict[str, Any]) -> None:
+    config = TrialConfig(lr=1e-3, **changes)
+    assert rate(config, 0) == 1e-3
+    assert constant(config.replace(warmup_steps=0), 0, TOTAL).learning_rate == 1e-3
 
 
-@given(share=SHARES, warmup=WARMUPS, epochs=st.integers(1, 1000))
-def test_the_same_share_has_the_same_value_however_long_the_run(share: float, warmup: float, epochs: int) -> None:
-    short = TrialConfig(warmup=warmup)
-    long = short.replace(epochs=epochs)
-    assert learning_rate(short, share) == learning_rate(long, share)
-    assert weight_decay(short, share) == weight_decay(long, share)
-
-
-@given(shares=st.tuples(SHARES, SHARES).map(sorted), warmup=WARMUPS)
-def test_the_rate_rises_and_then_falls(shares: list[float], warmup: float) -> None:
+@given(step=STEPS, warmup=WARMUPS, longer=st.integers(1, 1000))
+def test_a_cosine_has_the_same_value_at_the_same_share_however_long_the_run(
+    step: int, warmup: float, longer: int
+) -> None:
     config = TrialConfig(warmup=warmup)
-    early, late = shares
-    before, after = learning_rate(config, early), learning_rate(config, late)
-    if late < warmup:
+    assert cosine(config, step, TOTAL) == pytest.approx(cosine(config, step * longer, TOTAL * longer))
+
+
+@given(steps=st.tuples(STEPS, STEPS).map(sorted), warmup=WARMUPS)
+def test_a_cosine_rises_and_then_falls(steps: list[int], warmup: float) -> None:
+    config = TrialConfig(warmup=warmup)
+    early, late = steps
+    before, after = (cosine(config, step, TOTAL).learning_rate for step in steps)
+    if late / TOTAL < warmup:
         assert before <= after <= config.lr
-    elif early >= warmup:
+    elif early / TOTAL >= warmup:
         assert config.lr >= before >= after >= config.floor_lr * (1 - 1e-12)
 
 
-@given(shares=st.tuples(SHARES, SHARES).map(sorted), start=st.floats(0, 1), end=st.floats(0, 1))
-def test_weight_decay_goes_one_way_from_start_to_end(shares: list[float], start: float, end: float) -> None:
+@given(warmup=st.integers(1, TOTAL + 10), step=STEPS)
+def test_a_warm_up_in_steps_is_the_same_in_all_schedules(warmup: int, step: int) -> None:
+    config = TrialConfig(lr=1e-3, warmup_steps=warmup)
+    rates = [schedule(config, step, TOTAL).learning_rate for schedule in (cosine, constant)]
+    assert rates[1] == pytest.approx(1e-3 * min(1, step / warmup))
+    if step <= warmup:
+        assert rates[0] == pytest.approx(rates[1])
+
+
+@given(step=LONG, total=st.integers(1, 10**6), other=st.integers(1, 10**6), warmup=st.none() | st.integers(0, 10**6))
+def test_a_constant_rate_knows_nothing_of_the_length(step: int, total: int, other: int, warmup: int | None) -> None:
+    config = TrialConfig(lr=1e-3, warmup=0.5, warmup_steps=warmup, weight_decay=0.04, weight_decay_end=0.4)
+    rates = constant(config, step, total)
+    assert rates == constant(config, step, other)
+    assert rates.weight_decay == 0.04
+    assert 0 <= rates.learning_rate <= constant(config, step + 1, total).learning_rate <= 1e-3
+
+
+@pytest.mark.parametrize(("beta2", "steps"), [(0.95, 40), (0.999, 2000), (0.0, 2)])
+def test_a_constant_rate_warms_up_until_the_second_moments_are_settled(beta2: float, steps: int) -> None:
+    config = TrialConfig(lr=1e-3, beta2=beta2)
+    assert constant(config, steps - 1, TOTAL).learning_rate < constant(config, steps, TOTAL).learning_rate == 1e-3
+    assert constant(config, steps // 2, TOTAL).learning_rate == pytest.approx(5e-4)
+
+
+@given(steps=st.tuples(STEPS, STEPS).map(sorted), start=st.floats(0, 1), end=st.floats(0, 1))
+def test_weight_decay_goes_one_way_from_start_to_end(steps: list[int], start: float, end: float) -> None:
     config = TrialConfig(weight_decay=start, weight_decay_end=end)
-    assert weight_decay(config, 0) == pytest.approx(start)
-    assert weight_decay(config, 1) == pytest.approx(end)
-    early, late = (weight_decay(config, share) for share in shares)
+    assert decay(config, 0) == pytest.approx(start)
+    assert decay(config, 1) == pytest.approx(end)
+    early, late = (cosine(config, step, TOTAL).weight_decay for step in steps)
     assert math.copysign(1, end - start) * (late - early) >= -1e-12
 
 
 def test_weight_decay_follows_a_cosine() -> None:
     config = TrialConfig(weight_decay=0.04, weight_decay_end=0.4)
-    assert weight_decay(config, 0.5) == pytest.approx(0.22)
-    assert weight_decay(config, 0.25) == pytest.approx(0.4 - 0.36 * (1 + math.cos(math.pi / 4)) / 2)
+    assert decay(config, 0.5) == pytest.approx(0.22)
+    assert decay(config, 0.25) == pytest.approx(0.4 - 0.36 * (1 + math.cos(math.pi / 4)) / 2)

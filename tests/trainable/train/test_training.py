@@ -58,6 +58,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same_run(
         {"masking": "random"},
         {"grad_checkpointing": True},
         {"grad_clip": None},
+        {"lr_schedule": "constant"},
     ],
 )
 def test_every_kind_of_training_learns(make_training: MakeTraining, changes: dict[str, Any]) -> None:
@@ -148,6 +149,15 @@ def test_schedules_are_applied_and_reported(make_training: MakeTraining) -> None
         groups = {group["decays"]: group for group in training.optimizer.param_groups}
         assert {group["lr"] for group in groups.values()} == {report["lr"]}
         assert (groups[True]["weight_decay"], groups[False]["weight_decay"]) == (report["weight_decay"], 0.0)
+
+
+def test_a_run_at_a_constant_rate_is_the_beginning_of_a_longer_one(make_training: MakeTraining) -> None:
+    short, long = (make_training(lr_schedule="constant", warmup_steps=3, ema=0.5, epochs=epochs) for epochs in (1, 5))
+    reports = [train(training, 4) for training in (short, long)]
+    assert reports[0] == reports[1]
+    assert (reports[0]["lr"], reports[0]["weight_decay"]) == (short.config.lr, short.config.weight_decay)
+    assert (short.status, long.status) == ("complete", "running")
+    assert_equal_tensors(tensors_of(short), tensors_of(long))
 
 
 def test_the_gradient_norm_is_reported_before_clipping(make_training: MakeTraining) -> None:
@@ -280,8 +290,9 @@ def test_training_on_cuda_learns_resumes_and_keeps_float32_weights(make_training
 
 @pytest.mark.cuda
 @needs_cuda
-def test_a_step_on_cuda_never_waits_for_the_device(make_training: MakeTraining) -> None:
-    training = make_training(options={"device": "cuda"}, epochs=6)
+@pytest.mark.parametrize("ema", [0.0, 0.1])
+def test_a_step_on_cuda_never_waits_for_the_device(make_training: MakeTraining, ema: float) -> None:
+    training = make_training(options={"device": "cuda"}, epochs=6, ema=ema)
     training.train_to(6)  # buffers, kernels and the optimiser's state are there now
     batches = [training._next_batch() for _ in range(1)]
     torch.cuda.set_sync_debug_mode("error")

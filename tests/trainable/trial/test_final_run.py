@@ -3,17 +3,21 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.trainable.conftest import MakeTraining
-from tests.trainable.small import assert_equal_tensors, tensors_of
+from tests.trainable.small import SMALL, assert_equal_tensors, tensors_of
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
-from trainable.trial.final_run import report_steps, run_to_end
+from trainable.model.encoder import load_encoder
+from trainable.trial.final_run import SaltFinal, report_steps, run_to_end
+from trainable.worker import FinalSpec
 
 TOLD = ("epoch", "step", "status", "val_loss", "val_r2", "train_loss", "grad_norm", "lr")
 
@@ -128,3 +132,14 @@ def test_a_run_that_diverges_is_an_error_in_one_line(
 )
 def test_reports_are_spread_evenly(steps_per_epoch: int, total_steps: int, reports: int, expected: list[int]) -> None:
     assert report_steps(steps_per_epoch, total_steps, reports) == expected
+
+
+@pytest.mark.parametrize(("ema", "saved"), [(0.0, "model"), (0.5, "averaged")])
+def test_the_encoder_has_the_weights_that_were_judged(store: ClipStore, tmp_path: Path, ema: float, saved: str) -> None:
+    config, evaluation = SMALL.replace(ema=ema).to_dict(), EvaluationConfig(clips=8).to_dict()
+    spec = FinalSpec(config, evaluation, reports_per_epoch=1, folder=tmp_path, threads=1, provenance={})
+    final = SaltFinal(spec, store)
+    assert final.train(lambda _: None, Event()) is not None
+    final.close()
+    weights, encoder = load_file(spec.checkpoint), load_encoder(tmp_path).student.state_dict()
+    assert_equal_tensors(encoder, {name: weights[f"{saved}.student.{name}"] for name in encoder})
