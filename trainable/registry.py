@@ -148,11 +148,12 @@ LOSSES: "Final[Registry[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]]" 
     group="salt_tune.losses",
 )
 
-# The VideoMAE family shares a class, which is told the name.
+# A class that several names share is told the name.
 TEACHERS: "Final[Registry[type[FrozenTeacher]]]" = Registry(
     "teacher",
     {
         "pixel": "trainable.teachers.pixel:PixelTeacher",
+        **dict.fromkeys(("hog", "hog+motion"), "trainable.teachers.hog:HogTeacher"),
         **dict.fromkeys(
             (
                 *("videomae_small", "videomae_base", "videomae_large", "videomae_huge"),
