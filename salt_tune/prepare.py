@@ -49,8 +49,8 @@ python -m salt_tune.prepare /data/ssv2 --store /nvme/ssv2 --latents int8 \\
     help="How latents are stored; int8 with a scale for each token.",
 )  # fmt: skip
 @flag(
-    STORE, "--target-norm", type=Choice(["layer_norm", "none"]), default="layer_norm", show_default=True,
-    help="How latents are normalised.",
+    STORE, "--target-norm", type=Choice(["layer_norm", "none"]),
+    help="How latents are normalised [default: none for hog and hog+motion, layer_norm for other teachers].",
 )  # fmt: skip
 @flag(STORE, "--dry-run", is_flag=True, help="Say how many bytes and how long it will take, and stop there.")
 @flag(
@@ -73,7 +73,8 @@ python -m salt_tune.prepare /data/ssv2 --store /nvme/ssv2 --latents int8 \\
 @flag(
     TEACHER, "--teacher", type=Named(TEACHERS), default="pixel", show_default=True,
     metavar="NAME",
-    help=f"Whose latents: `pixel` is trained here on the training clips; {', '.join(VIDEOMAE_TEACHERS)} need weights.",
+    help="Whose latents: `pixel` is trained here on the training clips; `hog` (oriented gradients) and `hog+motion` "
+    f"have no weights; {', '.join(VIDEOMAE_TEACHERS)} need theirs.",
 )  # fmt: skip
 @weights_flag
 @flag(TEACHER, "--teacher-epochs", type=click.IntRange(min=1), help="Epochs that the pixel teacher is trained for.")

@@ -160,11 +160,12 @@ LR_SCHEDULES: "Final[Registry[Callable[[TrialConfig, int, int], Rates]]]" = Regi
     group="salt_tune.lr_schedules",
 )
 
-# The VideoMAE family shares a class, which is told the name.
+# A class that several names share is told the name.
 TEACHERS: "Final[Registry[type[FrozenTeacher]]]" = Registry(
     "teacher",
     {
         "pixel": "trainable.teachers.pixel:PixelTeacher",
+        **dict.fromkeys(("hog", "hog+motion"), "trainable.teachers.hog:HogTeacher"),
         **dict.fromkeys(
             (
                 *("videomae_small", "videomae_base", "videomae_large", "videomae_huge"),

@@ -48,7 +48,7 @@ features = encoder(clips)
 
 ORIGIN: Final = """\
 Clip store {store}: {train} training and {val} held-out clips, view `{view_hash:.12}`.
-Teacher {teacher}, weights `{teacher_hash:.12}`."""
+Teacher {teacher}, SHA-256 `{teacher_hash:.12}`."""
 
 
 class SaltTask(StoreTask):

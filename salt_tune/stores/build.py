@@ -27,6 +27,7 @@ from trainable.data.video.video_dataset import Source
 from trainable.data.video.view import View
 from trainable.errors import StoreError, UserError
 from trainable.files import free_bytes
+from trainable.registry import TEACHERS
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class Formats:
     Attributes:
         pixels: "raw", "jpeg", or "none", which decodes the videos again as a model trains.
         latents: "float16", or "int8" with a scale for each token.
-        target_norm: how latents are normalised.
+        target_norm: how latents are normalised; None: as suits the teacher.
     """
 
     pixels: PixelFormat
     latents: LatentFormat
-    target_norm: TargetNorm
+    target_norm: TargetNorm | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _plan(source: Source, request: StoreRequest) -> tuple[Teaching, Plan]:
     formats, view = request.formats, request.view
     training_clips = sum(clip.split == "train" for clip in source.clips)
     teaching = choose_teacher(request.teacher, view, training_clips)
-    described, norm, seed = teaching.describe(), formats.target_norm, request.split.seed
+    norm = formats.target_norm or TEACHERS[request.teacher.teacher].target_norm
+    described, seed = teaching.describe(), request.split.seed
     return teaching, Plan(source, view, formats.pixels, formats.latents, described, norm, seed)
 
 

@@ -1,4 +1,4 @@
-"""The ways in which a store gets its latents: a teacher is trained, given, or its latents are imported."""
+"""The ways in which a store gets its latents: a teacher is trained, or is ready, or its latents are imported."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -166,7 +166,7 @@ class Trained:
 
 
 class Given:
-    """A teacher that is trained already: it looks at clips while others are decoded."""
+    """A teacher that need not be trained, or not any more: it looks at clips while others are decoded."""
 
     overlaps = True
 

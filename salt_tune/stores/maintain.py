@@ -18,6 +18,7 @@ from trainable.data.maintain.verify import bytes_to_verify, verify
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.video_dataset import Source
 from trainable.errors import UserError
+from trainable.registry import TEACHERS
 
 NAMED = 20  # damaged rows that are printed at most
 
@@ -44,7 +45,7 @@ def repair_store(path: Path, weights: Path | None, decoders: Decoders) -> int:
 
     Args:
         path: the store.
-        weights: of its teacher; None: those that lie in the store.
+        weights: of its teacher; None: those that lie in the store, if it has any.
         decoders: processes that decode.
 
     Raises:
@@ -90,7 +91,7 @@ def append_clips(
     Args:
         source: labelled videos.
         path: the store.
-        weights: of its teacher; None: those that lie in the store.
+        weights: of its teacher; None: those that lie in the store, if it has any.
         latents: a folder of latents, where those of the store were imported.
         decoders: processes that decode.
         overwrite: start over where an append of other clips did not finish.
@@ -134,6 +135,8 @@ def _teacher_of(store: ClipStore, weights: Path | None) -> FrozenTeacher:
     name = store.teacher.name
     if store.teacher.imported:
         raise UserError(f"{store.path}: its latents were imported, not computed by a teacher: give --latents-from")
-    if weights is None and not (store.path / "teacher").is_dir():
-        raise UserError(f"{store.path}: its teacher {name} is needed: name its weights by --teacher-weights")
-    return load_teacher(name, weights or store.path, store.view)
+    if weights is None and not TEACHERS[name].weightless:
+        if not (store.path / "teacher").is_dir():
+            raise UserError(f"{store.path}: its teacher {name} is needed: name its weights by --teacher-weights")
+        weights = store.path
+    return load_teacher(name, weights, store.view)

@@ -39,28 +39,35 @@ class TeacherFlags:
     hyperparameters: Mapping[str, Any]
 
 
-def load_teacher(name: str, weights: Path, view: View, *, compile: bool = False) -> FrozenTeacher:
-    """Loads a teacher that is trained already.
+def load_teacher(name: str, weights: Path | None, view: View, *, compile: bool = False) -> FrozenTeacher:
+    """Loads a teacher that is trained already, or makes one that has no weights.
 
     Args:
         name: in `trainable.registry.TEACHERS`.
-        weights: the folder of a pixel teacher, or of a store that has one; a file of released weights.
+        weights: the folder of a pixel teacher, or of a store that has one; a file of released weights; None: of none.
         view: of the clips that it will see.
         compile: compile it with torch.compile.
 
     Raises:
-        UserError: the weights are missing, of another model, or of another view.
+        UserError: the weights are missing, of another model, or of another view; or the teacher has none.
     """
-    return TEACHERS[name].load(name, weights, view, device(), compile=compile)
+    kind = TEACHERS[name]
+    if weights is None:
+        return kind.make(name, view, device())
+    return kind.load(name, weights, view, device(), compile=compile)
 
 
 def given_teacher(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
-    """Loads the teacher that the flags name as trained already; None where they name none."""
-    if flags.weights is None:
+    """Returns the teacher that the flags name and that need not be trained; None where they name none."""
+    weightless = TEACHERS[flags.teacher].weightless
+    if flags.weights is None and not weightless:
         return None
+    other = f"--teacher {flags.teacher} has no weights" if weightless else "--teacher-weights takes one that is trained"
     for flag, value in (("--teacher-epochs", flags.epochs), ("--teacher-config", flags.config)):
         if value is not None:
-            raise UserError(f"{flag} trains a pixel teacher, --teacher-weights takes one that is trained: keep one")
+            raise UserError(f"{flag} trains a pixel teacher, {other}: keep one")
+    if weightless and flags.compile:
+        raise UserError(f"--teacher-compile compiles a VideoMAE, {other}: keep one")
     return load_teacher(flags.teacher, flags.weights, view, compile=flags.compile)
 
 

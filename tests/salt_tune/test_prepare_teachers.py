@@ -1,4 +1,4 @@
-"""Where latents come from: a VideoMAE's released weights, the pixel teacher of another store, one trained here."""
+"""Where latents come from: a VideoMAE's released weights, no weights at all, a pixel teacher trained here or before."""
 
 import json
 import subprocess
@@ -14,6 +14,7 @@ from tests.faults.conftest import SMALL, assert_well, here, refused, write_video
 from tests.trainable.teachers.test_videomae import random_weights
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.targets import normalise
+from trainable.teachers.hog import HogTeacher
 from trainable.teachers.videomae import VideoMaeTeacher
 from trainable.teachers.videomae_layout import VIDEOMAE_TEACHERS
 
@@ -93,6 +94,35 @@ class Malicious:
 
     def __reduce__(self) -> tuple[object, tuple[Path]]:
         return Path.touch, (self.path,)
+
+
+def test_a_teacher_without_weights(here: Run, three_videos: Path, tmp_path: Path) -> None:
+    flags = (*SMALL, "--workers", 1, "--teacher", "hog+motion")
+    done = here(three_videos, "--store", "store", *flags)
+    assert_well(done)
+    assert "latents 74 wide by hog+motion" in done.stdout
+    store = ClipStore.open(tmp_path / "store")
+    teacher = HogTeacher("hog+motion", store.view, "cpu")
+    assert (store.teacher.sha256, store.teacher.target_norm) == (teacher.sha256, "none")
+    assert store.manifest["plan"]["teacher"] == teacher.describe()
+    pixels = torch.from_numpy(store.pixels(store.val, 0).copy())
+    np.testing.assert_allclose(store.latents(store.val, 0), teacher.latents(pixels[None])[0].numpy(), atol=5e-3)
+    assert "nothing to do" in here(three_videos, "--store", "store", *flags).stdout
+    assert_well(here(three_videos, "--store", "store", *flags, "--target-norm", "layer_norm", "--overwrite"))
+    assert ClipStore.open(tmp_path / "store").teacher.target_norm == "layer_norm"
+
+
+def test_flags_that_do_not_suit_a_teacher_without_weights(refused: Refused, three_videos: Path, weights: Path) -> None:
+    cases: dict[tuple[object, ...], list[str]] = {
+        ("--teacher-weights", weights): [str(weights), "hog has no weights", "leave out --teacher-weights"],
+        ("--teacher-epochs", 3): ["--teacher-epochs", "--teacher hog has no weights", "keep one"],
+        ("--teacher-config", "x.yaml"): ["x.yaml", "there is no such file"],
+        ("--teacher-compile",): ["--teacher-compile", "--teacher hog has no weights", "keep one"],
+    }
+    for flags, words in cases.items():
+        line = refused(three_videos, "--store", "new/store", *SMALL, "--teacher", "hog", *flags)
+        for word in words:
+            assert word in line
 
 
 def test_the_pixel_teacher_of_another_store(here: Run, videos: Path, store_path: Path, tmp_path: Path) -> None:

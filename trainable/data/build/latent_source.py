@@ -9,6 +9,7 @@ import torch
 
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
+from trainable.data.store.codecs import TargetNorm
 from trainable.data.video.view import View
 from trainable.errors import StoreError, UserError
 
@@ -18,7 +19,8 @@ class LatentSource(Protocol):
 
     Attributes:
         name: kind of source; it stands in the store's manifest.
-        sha256: hash of the teacher's weights file; empty where the teacher is unknown.
+        sha256: hash of the teacher's weights file, or of what else decides its latents; empty where the teacher is
+            unknown.
         dim: width of the latents.
         needs_pixels: it computes latents from pixels, which must be kept for it when videos are decoded.
     """
@@ -65,11 +67,13 @@ class FrozenTeacher(ABC):
 
     Attributes:
         name: of the teacher.
-        sha256: hash of its weights file.
+        sha256: hash of its weights file; of its name and parameters, where it is `weightless`.
         dim: width of its latents.
         folder: where its weights lie, where a store has to keep them to be repaired and to grow. None: they were
             released, and can be had again.
-        recipe: how it is trained on the store's own clips; None: its weights must be given.
+        recipe: how it is trained on the store's own clips; None: it is not.
+        weightless: it has no weights: `make` makes it. Others are loaded, or trained where there is a `recipe`.
+        target_norm: how its latents are normalised, where the user says nothing (a LayerNorm: V-JEPA).
     """
 
     name: str
@@ -78,6 +82,22 @@ class FrozenTeacher(ABC):
     needs_pixels = True
     folder: Path | None = None
     recipe: ClassVar[TrialConfig | None] = None
+    weightless: ClassVar[bool] = False
+    target_norm: ClassVar[TargetNorm] = "layer_norm"
+
+    @classmethod
+    def make(cls, name: str, view: View, device: torch.device | str) -> "FrozenTeacher":
+        """Makes a teacher that is `weightless`.
+
+        Args:
+            name: its name in the registry.
+            view: of the clips that it will see.
+            device: where it runs.
+
+        Raises:
+            UserError: the view does not suit it, or it has weights.
+        """
+        raise UserError(f"{name}: has weights; give them")
 
     @classmethod
     def load(
@@ -95,7 +115,7 @@ class FrozenTeacher(ABC):
         Raises:
             UserError: the weights are missing, of another model, or of another view; or this kind has none to load.
         """
-        raise UserError(f"{weights}: {name} is no teacher that can be loaded from weights")
+        raise UserError(f"{weights}: {name} has no weights to load; leave out --teacher-weights")
 
     @classmethod
     def train(
@@ -121,7 +141,7 @@ class FrozenTeacher(ABC):
         Raises:
             UserError: the training diverged, or this kind of teacher is not trained here.
         """
-        raise UserError(f"{cls.__name__}: is not trained on a store's clips; give its weights")
+        raise UserError(f"{cls.__name__}: is not trained on a store's clips")
 
     @abstractmethod
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:

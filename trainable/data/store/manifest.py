@@ -21,8 +21,9 @@ class TeacherRecord:
     """The teacher of a store's latents.
 
     Attributes:
-        name: kind of teacher ("pixel", "videomaev2_base"...).
-        sha256: hash of its weights file; of the latents' checksums, where they were imported.
+        name: kind of teacher ("pixel", "hog", "videomaev2_base"...).
+        sha256: hash of its weights file; of its name and parameters, where it has no weights; of the latents'
+            checksums, where they were imported.
         dim: width of its latents.
         target_norm: "layer_norm" (without parameters, in float32, before float16 or int8: V-JEPA) or "none".
         mean: mean of the training latents per dimension, shape (dim,).
