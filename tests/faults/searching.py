@@ -20,6 +20,7 @@ def command(folder: Path, store: Path, name: str, **changes: object) -> list[str
     """The words that begin a search in `folder`; `changes` are entries of its space."""
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({**SPACE, "name": name, **changes}), encoding="utf-8")
     words = ["--space", f"{name}.yaml", "--store", store, "--name", name, "--runs", ".", "--concurrent", 1]
+    words += ["--replicates", 0]
     return [sys.executable, "-m", "salt_tune.search", *map(str, words)]
 
 

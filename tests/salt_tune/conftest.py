@@ -81,7 +81,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> N
 
 
 def search(folder: Path, *arguments: object, name: str) -> Ended:
-    done = start(folder, "search", "--runs", folder, "--name", name, *arguments)
+    """A search without replicates, unless the arguments ask for some."""
+    done = start(folder, "search", "--replicates", 0, "--runs", folder, "--name", name, *arguments)
     output, errors = done.communicate(timeout=MINUTES)
     return Ended(folder / name, done.returncode, output, errors)
 
@@ -147,6 +148,7 @@ def _trouble(folder: Path, store_path: Path) -> Ended:
         "batch_size=2",
     ]
     arguments = ["--runs", folder, "--name", "troubled", "--store", store_path, "--trials", 2, "--concurrent", 2]
+    arguments += ["--replicates", 0]
     arguments += [part for setting in settings for part in ("--set", setting)]
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(

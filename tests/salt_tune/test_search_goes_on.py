@@ -30,7 +30,8 @@ trials: 5
 
 def test_a_reader_of_the_study_and_the_end_of_the_space(store_path: Path, tmp_path: Path, here: Command) -> None:
     (tmp_path / "end.yaml").write_text(SPACE, encoding="utf-8")
-    words = ("--space", "end.yaml", "--store", store_path, "--runs", ".", "--name", "end", "--concurrent", 1)
+    words = ("--space", "end.yaml", "--store", store_path, "--runs", ".", "--name", "end", "--concurrent", 1,
+             "--replicates", 0)  # fmt: skip
     process = start(tmp_path, "search", *words)
     run = RunDirectory(tmp_path / "end")
     wait_for(run.study.exists, process)
@@ -84,7 +85,8 @@ def test_what_slips_through_is_a_trial_that_failed_also_of_a_run_taken_up_again(
 
 def test_a_search_that_fails_leaves_a_summary(store_path: Path, tmp_path: Path) -> None:
     (tmp_path / "torn.yaml").write_text(SPACE.replace("high: 2", "high: 4"), encoding="utf-8")
-    words = ("--space", "torn.yaml", "--store", store_path, "--runs", ".", "--name", "torn", "--concurrent", 1)
+    words = ("--space", "torn.yaml", "--store", store_path, "--runs", ".", "--name", "torn", "--concurrent", 1,
+             "--replicates", 0)  # fmt: skip
     process = start(tmp_path, "search", *words)
     run = RunDirectory(tmp_path / "torn")
     # Its decisions, not its reports: a report is on the disk before what follows from it.
