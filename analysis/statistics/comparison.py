@@ -4,18 +4,18 @@ The difference of two configurations at one resource has the variance
 
     clip part + seed part = s^2 / C + seed^2 (1 / m + 1 / n)
 
-with s the standard deviation over the C held-out clips of the difference on each clip, of means over the seeds; `seed`
-the standard deviation between seeds, see `analysis.statistics.seed_noise`; m and n the seeds of the two. What seeds do
-to single clips stands in both parts, so the sum is a little too large.
+Here s is the standard deviation, over the C held-out clips, of the difference on a clip, between means over the seeds.
+`seed` is the standard deviation between seeds (`analysis.statistics.seed_noise`); m and n count the seeds of the two.
+What seeds do to single clips stands in both parts, so the sum is a little too large.
 
 The winner is the best of k, so its luck is that of the luckiest. Each difference is therefore held against the range of
 k equal ones: Tukey's studentized range, with an error for each pair as by Kramer (1956). All intervals hold at once,
-whichever configuration won. Comparison with the best (Hsu, 1981) would be narrower, but says "not the best" also of one
+whichever configuration won. Comparison with the best (Hsu, 1981) would be narrower, but says "not the best" even of one
 that is as good. The two parts have few and many degrees of freedom. Each has its own critical value, and the margin is
 the root of the sum of squares (Banerjee, 1960). The approximation of Welch and Satterthwaite is too narrow where the
 seeds' part has 2 or 3 degrees and happens to be small.
 
-Who looks again after more seeds spends a part of the level at each look (`level_at_look`, `level_after`).
+Each look at the trials after which more seeds may follow spends a part of the level (`level_at_look`, `level_after`).
 
 Scores are lower is better; infinite or NaN: lost.
 """

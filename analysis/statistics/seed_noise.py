@@ -77,9 +77,10 @@ def noise_of_similar(configurations: Sequence[Mapping[str, Any]], scores: Sequen
     """Estimates the noise of the seeds from configurations that are alike, where none has two seeds.
 
     Each configuration is paired with a near one, closest pairs first (Gower's distance, 1971, over the ranks of
-    numbers). The variance is half the mean square of the differences of the closer half of the pairs, but of six at
-    least (near neighbours: Daniel and Wood, 1971). What the hyperparameters do within a pair is counted as noise. So
-    the estimate errs upwards. Pairs are chosen by hyperparameters alone; choosing by scores would make it too small.
+    numbers). The variance is half the mean square of the differences within the closer half of the pairs, but within
+    six at least. So Daniel and Wood (1971) estimate an error from near neighbours. What the hyperparameters do within a
+    pair is counted as noise, and the estimate errs upwards. Pairs are chosen by hyperparameters alone; choosing by
+    scores would make it too small.
 
     Args:
         configurations: the hyperparameters of each, by name; those that were not set are left out.

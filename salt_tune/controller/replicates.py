@@ -2,7 +2,8 @@
 
 A request is a number of further seeds for each of the best, or "auto": a race. Each round of a race gives one more seed
 to every configuration that is still tied with the best, and to the best. It ends when none is tied any more, or when a
-share of what was trained has been spent: so F-Race (Birattari et al., 2002), with a test that holds over all its looks.
+share of what was trained has been spent. F-Race (Birattari et al., 2002) is such a race; here the test holds over all
+looks.
 
 A round is a line of the journal, and what it needs is read from the journal alone: the same rounds follow on resume.
 """
@@ -98,7 +99,7 @@ def most_replicates(requests: Sequence[Request], trials: int) -> int:
 
 
 def _raced(trials: Trials, requests: Sequence[Request], rungs: Sequence[float]) -> tuple[list[str], int, str] | None:
-    """Returns who gets a seed in the next round of a race, and why; None where it is over.
+    """Returns which configurations get a seed in the next round of a race, and why; None where it is over.
 
     A round begins while less than the share has been spent, so the first one always does.
     """
@@ -113,7 +114,7 @@ def _raced(trials: Trials, requests: Sequence[Request], rungs: Sequence[float]) 
 
 
 def _asked(trials: Trials, number: int, seeds: int) -> tuple[list[str], int, str] | None:
-    """Returns who gets the seeds of a request: the best three, later also one that overtook them in an extension."""
+    """Returns which configurations get the seeds of a request: the best three, and one that overtakes them later."""
     rounds = [each for each in trials.rounds if each.request == number]
     best = [trial.id for trial in standing(trials.values())[:MOST_FINALISTS]]
     new = [name for name in best if not rounds or seeds_of(trials, name) == 1]

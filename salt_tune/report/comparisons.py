@@ -75,7 +75,7 @@ class Comparisons:
         self.noise = noise_of(self.trials, self.rungs)
         self._winner = self.standing[0].id if self.standing else None
         self._scores = scores_by_seed(self.trials)
-        self._samples = {name: sample for name in self._scores if (sample := self._sample(name)) is not None}
+        self._samples = self._comparable()
         self._loss_noise = self._noise_of_loss()
 
     def against_winner(self, trial: Trial) -> dict[str, Any] | None:
@@ -157,6 +157,13 @@ class Comparisons:
     def _counts_clips(self) -> bool:
         """Whether `against_winner` is about what the trials are ranked by."""
         return self.metric == LOSS and self._winner in self._samples
+
+    def _comparable(self) -> dict[str, Sample]:
+        """Returns what is known of the complete configurations that have losses of the same clips as the winner."""
+        samples = {name: sample for name in self._scores if (sample := self._sample(name)) is not None}
+        winner = samples.get(self._winner or "")
+        clips = {} if winner is None or winner.clips is None else winner.clips
+        return {name: each for name, each in samples.items() if each.clips and each.clips.keys() == clips.keys()}
 
     def _sample(self, name: str) -> Sample | None:
         """Returns what is known of the val_loss of a complete configuration.

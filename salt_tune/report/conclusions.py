@@ -87,7 +87,7 @@ def _explained(val_r2: float | None) -> str:
 
 
 def _beside_untrained(best: dict[str, Any], summary: Summary) -> Iterator[str]:
-    """Says what the winner is worth beside an untrained encoder, and who would have won but for that."""
+    """Says what the winner is worth beside an untrained encoder, and which trials cannot win for that reason."""
     if best["verdict"] is not None:
         yield f"  its encoder: {best['verdict']}"
     complete = (trial for trial in summary["trials"] if trial["state"] == TrialState.COMPLETE and trial["rank"])

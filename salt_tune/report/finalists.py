@@ -19,9 +19,9 @@ MOST_TIED: Final = 5  # trials, best first, that keep their checkpoints and may 
 def noise_of(trials: Iterable[Trial], rungs: Sequence[float]) -> tuple[SeedNoise, float] | None:
     """Estimates the noise of the seeds in a search, and says at which rung; None where nothing tells.
 
-    It comes from the replicates of the finalists. Before there are any, it comes from similar configurations at the
-    deepest rung that all trials came to: deeper ones were reached by those with good scores alone, whose spread is too
-    small. Seeds are then taken to spread the scores no more at the end than there.
+    It comes from the replicates of the finalists. Before there are any, it comes from similar configurations, at the
+    deepest rung that all came to which came to the first and were not lost. Good scores alone reach deeper rungs, and
+    their spread is too small. Seeds are then taken to spread the scores no more at the end than there.
 
     Args:
         trials: all trials.
@@ -30,7 +30,7 @@ def noise_of(trials: Iterable[Trial], rungs: Sequence[float]) -> tuple[SeedNoise
     known = list(trials)
     if (noise := seed_noise(scores_by_seed(known))) is not None:
         return noise, rungs[-1]
-    scored = [trial for trial in known if trial.replicate_of is None and trial.scores]
+    scored = [t for t in known if t.replicate_of is None and t.resource >= rungs[0] and not t.state.lost]
     for rung in reversed(rungs):
         if all(rung in trial.scores for trial in scored):
             similar = noise_of_similar([trial.parameters for trial in scored], [t.scores[rung] for t in scored])
@@ -68,7 +68,7 @@ def tied_with_best(trials: Iterable[Trial], rungs: Sequence[float], level: float
 def looks(rounds: Sequence[RoundStarted], requests: Sequence[Request]) -> int:
     """Returns how often the finalists were compared before more seeds were trained because of it.
 
-    That is before each round of a race, and before what was asked for after a summary; what was asked for from the
+    That is before each round of a race, and before what was asked for after a summary. What was asked for from the
     beginning waits for no comparison.
 
     Args:

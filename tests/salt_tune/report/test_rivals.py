@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.run_directory.events import RoundStarted
@@ -45,6 +46,18 @@ def test_a_file_of_clip_losses_that_rotted_costs_one_comparison_and_no_search(
     trials = by_id(summarize(run, space, searched))
     assert trials["T3"]["against_winner"]["rung"] == 1.0
     assert str(run.clip_losses("T3", 3.0)) in starting(capsys.readouterr().out.splitlines(), "warning")
+
+
+def test_losses_of_other_clips_are_not_compared(run: RunDirectory) -> None:
+    space = make_space()
+    searched = [trained(run, space, name, {1.0: 0.5, 3.0: loss}) for name, loss in (("T0", 0.4), ("T1", 0.45))]
+    searched.append(trained(run, space, "T1-seed1", {3.0: 0.45}, replicate_of="T1"))
+    for name in ("T1", "T1-seed1"):
+        losses = pq.read_table(run.clip_losses(name, 3.0))
+        pq.write_table(losses.slice(0, 60), run.clip_losses(name, 3.0))
+    summary = summarize(run, space, searched)
+    assert by_id(summary)["T1"]["against_winner"]["conclusion"] == "compared at an earlier rung"
+    assert [finalist["seeds"] for finalist in summary["finalists"]] == [1, 2]
 
 
 def test_the_winner_is_set_beside_its_closest_rivals(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
