@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.errors import RunError
-    from analysis.statistics.comparison import paired_bootstrap, pareto_front, rank_finalists, seed_noise
+    from analysis.statistics.bootstrap import paired_bootstrap
+    from analysis.statistics.comparison import Sample, compare, rank_finalists
+    from analysis.statistics.pareto import pareto_front
     from analysis.statistics.rung_correlation import rung_correlation
+    from analysis.statistics.seed_noise import noise_of_similar, seed_noise
     from analysis.tables.run import Run, latest_run, load
 
 __all__ = [
     "Run",
     "RunError",
+    "Sample",
+    "compare",
     "latest_run",
     "load",
+    "noise_of_similar",
     "paired_bootstrap",
     "pareto_front",
     "rank_finalists",
@@ -22,8 +28,11 @@ __all__ = [
 ]
 
 _PLACES = {
-    **dict.fromkeys(("paired_bootstrap", "pareto_front", "rank_finalists", "seed_noise"), "statistics.comparison"),
+    "paired_bootstrap": "statistics.bootstrap",
+    **dict.fromkeys(("Sample", "compare", "rank_finalists"), "statistics.comparison"),
+    "pareto_front": "statistics.pareto",
     "rung_correlation": "statistics.rung_correlation",
+    **dict.fromkeys(("noise_of_similar", "seed_noise"), "statistics.seed_noise"),
     "RunError": "errors",
     **dict.fromkeys(("Run", "latest_run", "load"), "tables.run"),
 }

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import machine
+from salt_tune.controller.replicates import most_replicates
+from salt_tune.report.finalists import MOST_TIED
 from salt_tune.resources.disk_budget import GB, DiskBound, disk_bound, folder_bytes
 from salt_tune.space.feasibility import largest_models
 from salt_tune.space.search_space import SearchSpace
@@ -61,7 +63,11 @@ def _bound(
 ) -> DiskBound:
     judged = min(len(held_out), space.evaluation["clips"])
     sizes = [space.task.size(config, (view, dim)) for config in largest_models(space, seed=0)]
-    return disk_bound(space, sizes, held_out, judged=judged, concurrent=concurrent, trials=space.trials, keep=keep)
+    replicates = most_replicates(["auto"], space.trials)
+    return disk_bound(
+        space, sizes, held_out, judged=judged, concurrent=concurrent, trials=space.trials, keep=keep,
+        replicates=replicates, best=MOST_TIED,
+    )  # fmt: skip
 
 
 def _words(bound: DiskBound) -> str:

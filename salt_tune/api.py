@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import run_search
 from salt_tune.callbacks.wandb_logger import Mode
-from salt_tune.controller.settings import Settings
+from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.run_search import Machine, Outcome
 
 
@@ -23,7 +24,7 @@ def search(
     settings: Mapping[str, Any] | None = None,
     warm_start: Sequence[str | Path] = (),
     vary_seeds: bool = False,
-    replicates: int = 0,
+    replicates: Request | None = None,
     oom_retries: int = 0,
     keep_checkpoints: int | None = None,
     concurrent: int | Literal["auto"] | None = None,
@@ -47,7 +48,9 @@ def search(
         settings: entries of the space to replace, by their dotted names: `{"schedule.scheduler": "asha"}`.
         warm_start: run directories of earlier searches that suggestions learn from.
         vary_seeds: each trial trains with a seed of its own.
-        replicates: further seeds that the finalists are trained with before a winner is named.
+        replicates: further seeds that the three best are trained with before a winner is named; "auto": those tied
+            with the best get one seed a round, until none is tied or 15% of what was trained is spent; None: "auto"
+            with `store`, else 0.
         oom_retries: how often a trial that ran out of memory is tried again.
         keep_checkpoints: paused trials that may keep a checkpoint, with freeze_thaw; None: all.
         concurrent: trials at a time; "auto" measures what pays; None: one a GPU, or one a core, at most 4.
@@ -63,6 +66,7 @@ def search(
         RunError: a run of `warm_start` cannot be read.
         KeyboardInterrupt: the search was told to stop; `resume` goes on with it.
     """
+    replicates = default_replicates(store) if replicates is None else replicates
     given = {key: value for key, value in {"trials": trials, "schedule.epochs": epochs}.items() if value is not None}
     return _finished(
         run_search.begin(
@@ -82,6 +86,7 @@ def resume(
     run: str | Path | RunDirectory,
     *,
     extend: int = 0,
+    replicates: Request = 0,
     store: str | Path | None = None,
     concurrent: int | Literal["auto"] | None = None,
     gpus_per_trial: float | None = None,
@@ -93,6 +98,7 @@ def resume(
     Args:
         run: its directory.
         extend: trials to start beside those that were asked for.
+        replicates: further seeds of the three best beside those that were asked for, or "auto"; see `search`.
         store: where the clip store lies now, if it was moved.
         concurrent: trials at a time; None: as many as before. See also `search`.
         gpus_per_trial: see `search`.
@@ -111,6 +117,7 @@ def resume(
         run_search.resume(
             run if isinstance(run, RunDirectory) else RunDirectory(run),
             extend=extend,
+            replicates=replicates,
             store=None if store is None else Path(store),
             machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb),
         )

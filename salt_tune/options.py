@@ -76,17 +76,25 @@ class Named(click.ParamType[str]):
         return value
 
 
-class Concurrency(click.ParamType[Any]):
-    """A number of trials at a time, or "auto"."""
+class CountOrAuto(click.ParamType[Any]):
+    """A number of things, or "auto".
+
+    Args:
+        of: what they are, in the plural.
+        least: of them.
+    """
 
     name = "N|auto"
+
+    def __init__(self, of: str, least: int) -> None:
+        self._of, self._least = of, least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
         """See `click.ParamType`."""
         try:
-            return "auto" if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
+            return "auto" if value == "auto" else click.IntRange(min=self._least).convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"{value!r}: must be a number of trials, at least 1, or auto", param, ctx)
+            self.fail(f"{value!r}: must be a number of {self._of}, at least {self._least}, or auto", param, ctx)
 
 
 def flag(heading: str, *names: str, **settings: Any) -> Callable[[Body], Body]:

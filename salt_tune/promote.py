@@ -11,6 +11,7 @@ import click
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
 from analysis.run_directory.reports import plain_report
+from analysis.run_directory.trials import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
 from salt_tune.options import RUN, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card
@@ -40,16 +41,19 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
     RUN, "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
 )
 @flag(RUN, "--trial", help="Trial to promote [default: the winner].")
+@flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
 @flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
 @wandb_flag(MODES)
-def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path | None, wandb_mode: Mode) -> int:
+def main(
+    run_path: Path, epochs: int | None, trial: str | None, anyway: bool, store_path: Path | None, wandb_mode: Mode
+) -> int:
     """Train the winner of the search in RUN from scratch, with its schedule stretched over more epochs.
 
     Stopped at any moment, the same command goes on where it was. Writes the encoder, its configuration and a card.
     """
     run = RunDirectory(run_path)
     summary = read_summary(run)
-    chosen = _choose(run, summary, trial)
+    chosen = _choose(run, summary, trial, anyway=anyway)
     space = reload_space(run.space)
     task = space.task
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
@@ -78,7 +82,8 @@ def main(run_path: Path, epochs: int | None, trial: str | None, store_path: Path
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
             which = ("--trial", chosen["id"], "--epochs", epochs)
-            command = shell_command("salt_tune.promote", run.path, *which, *moved, *logged)
+            forced = ("--anyway",) if anyway else ()
+            command = shell_command("salt_tune.promote", run.path, *which, *forced, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         card = write_card(task, spec, chosen, last, data, summary["baselines"])
@@ -98,13 +103,27 @@ def _is_finished(final: FinalDirectory) -> bool:
     return final.card.exists()
 
 
-def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None) -> dict[str, Any]:
+def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None, *, anyway: bool) -> dict[str, Any]:
+    """Returns the trial to promote.
+
+    Raises:
+        UserError: there is none, or it is of no use by its verdict and `anyway` is not given.
+    """
     trials: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in summary["trials"]}
     if trial is None and summary["best"] is None:
         raise UserError(f"{run.path}: no trial finished, so there is no winner; name one with --trial")
     chosen = trial or summary["best"]
     if chosen not in trials:
         raise UserError(f"--trial = {chosen!r}: {run.path.name} has no such trial; {nearest(chosen, tuple(trials))}")
+    if anyway:
+        return trials[chosen]
+    if trial is None and summary["nothing_to_promote"]:
+        raise UserError(
+            f"{run.path}: no complete trial that was judged is of more use than an untrained encoder; "
+            "--anyway promotes the best of them"
+        )
+    if (verdict := trials[chosen]["verdict"]) in UNFIT:
+        raise UserError(f"{run.path}: {chosen} is {verdict}; name another with --trial, or promote it with --anyway")
     return trials[chosen]
 
 

@@ -2,22 +2,24 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.callbacks.base import Callback
 from salt_tune.callbacks.wandb_logger import Mode, check_wandb
+from salt_tune.controller.checkpoints import delete_checkpoints
 from salt_tune.controller.controller import Controller
-from salt_tune.controller.factory import open_controller
-from salt_tune.controller.replicates import MOST_FINALISTS
+from salt_tune.controller.factory import make_callbacks, open_controller
+from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend import session
 from salt_tune.ray_backend.tuner import run_trials
-from salt_tune.registry import CALLBACKS
+from salt_tune.report.finalists import MOST_TIED
 from salt_tune.report.held_out import few_clips
 from salt_tune.report.leaderboard import print_summary
 from salt_tune.report.summary import write_summary
@@ -113,18 +115,19 @@ def begin(
         earlier = warm_trials(warm_start, space, data)
         with session.ray_session(shared):
             check_models(find_space(space_name), space, partial(session.first_unbuildable, task))
-            resources = _settle(run, space, data, how, shared, machine, space.trials)
+            resources = _settle(run, space, data, how, [how.replicates], shared, machine, space.trials)
             with created(run, space, data, asdict(how), baselines, earlier, asdict(resources)) as manifest:
                 starting.close()
                 return _search(run, manifest, open_controller(run, manifest, space), data, resources, machine.wandb)
 
 
-def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machine) -> Outcome:
+def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Path | None, machine: Machine) -> Outcome:
     """Goes on with a search that was stopped or killed, to its end or until it is told to stop.
 
     Args:
         run: its directory.
         extend: how many trials to start beside those that were asked for.
+        replicates: further seeds of the finalists, beside those that were asked for; see `Settings`.
         store: where the clip store lies now, if it was moved.
         machine: what the search may take.
 
@@ -141,7 +144,9 @@ def resume(run: RunDirectory, *, extend: int, store: Path | None, machine: Machi
         controller = open_controller(run, manifest, space)
         with session.ray_session(shared):
             trials = controller.scheduler.allowed + extend
-            resources = _settle(run, space, data, controller.settings, shared, machine, trials)
+            requests = [*controller.replicates.requests, replicates]
+            resources = _settle(run, space, data, controller.settings, requests, shared, machine, trials)
+            controller.ask_replicates(replicates)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
             return _search(run, manifest, controller, data, resources, machine.wandb, resume=True)
@@ -152,6 +157,7 @@ def _settle(
     space: SearchSpace,
     data: Dataset,
     how: Settings,
+    requests: Sequence[Request],
     resources: Resources,
     machine: Machine,
     trials: int,
@@ -168,7 +174,8 @@ def _settle(
         concurrent=resources.concurrent,
         trials=trials,
         keep=how.keep_checkpoints,
-        replicates=how.replicates * MOST_FINALISTS,
+        replicates=most_replicates(requests, trials),
+        best=MOST_TIED,
     )
     check_disk(run.path, bound, machine.disk_limit_gb)
     return resources
@@ -188,7 +195,7 @@ def _search(
     started, over = time.perf_counter(), controller.over
     interrupted, ended, best = False, False, None
     failure: Exception | None = None
-    controller.callbacks += _callbacks(run, controller.space, wandb_mode)
+    controller.callbacks += make_callbacks(run, controller.space, wandb_mode)
     with contextlib.ExitStack() as leaving:
         try:
             _say_beginning(run, manifest, controller, data, resources, resume=resume)
@@ -234,7 +241,11 @@ def _sum_up(
         seed=manifest["seed"],
         wall_seconds=controller.trials.seconds,
         over=over,
+        rounds=controller.trials.rounds,
+        requests=controller.replicates.requests,
     )
+    if over and summary["tied"]:
+        delete_checkpoints(run, controller.trials, best=summary["tied"])
     if resources is not None:
         with contextlib.suppress(Deserted):  # `_search` says where all of it is
             console.print()
@@ -246,15 +257,6 @@ def _sum_up(
 def _say_end(callback: Callback, controller: Controller, over: bool) -> None:
     with contextlib.suppress(Deserted):  # `_search` says where all of it is
         callback.on_search_end(controller.trials, over=over)
-
-
-def _callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
-    """Returns what follows the search: its study, the table on the console, and what the command line asks for."""
-    wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
-    if wandb_mode != "off":
-        wanted["wandb_logger"] = {"mode": wandb_mode}
-    wanted["live_table"] = {}  # the last, and so the first to be told of the end
-    return [CALLBACKS[name](run, space, **settings) for name, settings in wanted.items()]
 
 
 def _say_beginning(

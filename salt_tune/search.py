@@ -10,18 +10,19 @@ from typing import Any, Final
 
 import click
 
+from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import api
 from salt_tune.callbacks.wandb_logger import MODES
-from salt_tune.controller.settings import Settings
-from salt_tune.options import MACHINE, RUN, Concurrency, Finite, Folder, flag, parse_settings, seed_flag, wandb_flag
+from salt_tune.controller.settings import Settings, default_replicates
+from salt_tune.options import MACHINE, RUN, CountOrAuto, Finite, Folder, flag, parse_settings, seed_flag, wandb_flag
 from salt_tune.run_search import Machine, Outcome, begin, resume
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
 
 SEARCH: Final = "What is searched"
 
-FIXED_BY_THE_RUN: Final = ("space_name", "trials", "epochs", "name", "seed", "seeds", "replicates", "oom_retries",
+FIXED_BY_THE_RUN: Final = ("space_name", "trials", "epochs", "name", "seed", "seeds", "oom_retries",
                            "keep_checkpoints", "settings", "warm_start")  # fmt: skip
 
 EXAMPLE: Final = """\
@@ -54,15 +55,16 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
     help="Whether all trials train with the same seed, so that they differ by their hyperparameters alone.",
 )  # fmt: skip
 @flag(
-    SEARCH, "--replicates", type=click.IntRange(min=0), default=0, show_default=True,
-    help="Train the finalists again with this many other seeds before a winner is named.",
+    SEARCH, "--replicates", type=CountOrAuto("seeds", 0),
+    help="Train the three best again with N further seeds; or auto: those tied with the best, one seed a round, until "
+    "none is tied or 15% of what was trained is spent [default: auto with --store, else 0]. With --resume: N more.",
 )  # fmt: skip
 @flag(RUN, "--name", help="Name of the run [default: from the space and the time].")
 @flag(RUN, "--runs", type=Folder(), default=Path("runs"), show_default=True, help="Folder of the runs.")
 @flag(RUN, "--resume", "run", type=Folder(), metavar="RUN", help="Go on with a run that was stopped or killed.")
 @flag(RUN, "--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
 @flag(
-    MACHINE, "--concurrent", type=Concurrency(),
+    MACHINE, "--concurrent", type=CountOrAuto("trials", 1),
     help="Trials at a time, or auto to measure what pays [default: one a GPU, or one a core, at most 4].",
 )  # fmt: skip
 @flag(
@@ -90,11 +92,15 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
         if extend:
             raise click.UsageError("--extend: needs --resume RUN")
         return _exit_code(_begin(machine, **flags))
+    replicates = flags["replicates"] or 0
     for name in FIXED_BY_THE_RUN:
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             given = {"space_name": "--space", "settings": "--set"}.get(name, f"--{name.replace('_', '-')}")
             raise click.UsageError(f"{given}: is settled by the run that --resume names; leave it out")
-    return _exit_code(resume(RunDirectory(run), extend=extend or 0, store=flags["store"], machine=machine))
+    store = flags["store"]
+    return _exit_code(
+        resume(RunDirectory(run), extend=extend or 0, replicates=replicates, store=store, machine=machine)
+    )
 
 
 def _begin(
@@ -109,12 +115,13 @@ def _begin(
     warm_start: tuple[Path, ...],
     seed: int,
     seeds: str,
-    replicates: int,
+    replicates: Request | None,
     oom_retries: int,
     keep_checkpoints: int | None,
     settings: tuple[str, ...],
     **_of_the_machine: Any,
 ) -> Outcome:
+    replicates = default_replicates(store) if replicates is None else replicates
     given = {name: value for name, value in {"trials": trials, "schedule.epochs": epochs}.items() if value}
     return begin(
         space_name,

@@ -126,7 +126,8 @@ def dataset(store: ClipStore) -> StoreDataset:
 def finished_run(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> Path:
     """The directory of a finished search: 4 small trials of up to 2 epochs on `store_path`."""
     settings = [part for setting in SMALL_SPACE for part in ("--set", setting)]
-    given = ("--store", store_path, "--runs", ".", "--name", "finished", "--trials", 4, "--epochs", 2, *settings)
+    given = ("--store", store_path, "--runs", ".", "--name", "finished", "--trials", 4, "--epochs", 2, *settings,
+             "--replicates", 0)  # fmt: skip
     folder = made_once(tmp_path_factory, "runs", lambda folder: must_succeed(run_command(folder, "search", *given)))
     return folder / "finished"
 

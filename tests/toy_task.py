@@ -8,6 +8,7 @@ reports. Hyperparameters say what becomes of a trial:
               its process, the first time; "" lets it train to its end
     at        resource
     seconds   that a full trial takes; none by default
+    verdict   what is reported beside an untrained encoder, at probe points; "" reports none
 """
 
 import json
@@ -66,8 +67,8 @@ class ToyData:
 class ToyTask(Task):
     """See the module."""
 
-    defaults = {"lr": 1e-3, "depth": 4, "batch_size": 8, "fate": "", "at": 0.0, "seconds": 0.0, "epochs": 1.0,
-                "seed": 0}  # fmt: skip
+    defaults = {"lr": 1e-3, "depth": 4, "batch_size": 8, "fate": "", "at": 0.0, "seconds": 0.0, "verdict": "",
+                "epochs": 1.0, "seed": 0}  # fmt: skip
     resources = ("epoch", "tflop", "second")
     metrics = METRICS
     evaluation_defaults = {"clips": CLIPS}
@@ -142,6 +143,7 @@ class ToyTrial:
         report = report_of(config, point, budget.full, status) | {"time": datetime.now(UTC).isoformat()}
         if point in budget.probe_points and status != "diverged":
             report |= {"probe_top1": 1 / (1 + report["val_loss"]), "effective_rank": 8.0 + config["depth"]}
+            report |= {"verdict": config["verdict"]} if config["verdict"] else {}
         if status != "diverged":
             self._write_losses(point, report["val_loss"])
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)

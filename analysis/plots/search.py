@@ -30,6 +30,7 @@ from analysis.plots.style import (
     spread,
     style,
 )
+from analysis.statistics.comparison import Conclusion
 from analysis.statistics.rung_correlation import USEFUL
 from analysis.tables.comparisons import paired_against_best
 from analysis.tables.comparisons import rung_correlations as correlation_table
@@ -107,23 +108,32 @@ def learning_curves(run: Run, metric: str | None = None, against: str = "resourc
     return whole
 
 
+_NOTES = {
+    Conclusion.TIED: ", a tie",
+    Conclusion.BEHIND: ", on these clips",
+    Conclusion.AHEAD: ", on these clips",
+    Conclusion.EARLIER: ", clips alone",
+}
+
+
 def against_best(run: Run, ax: Axes | None = None) -> Figure:
-    """Draws each trial's loss less the winner's on the same clips, with its 95% interval; grey: cannot be told apart.
+    """Draws each trial's loss less the winner's on the same clips, with its 95% interval; grey: nothing is concluded.
 
     Trials that diverged are left out.
     """
     table = paired_against_best(run)
     table = table[~table["trial"].isin(diverged(run))]
     whole, ax = canvas(ax, 8.0, 1.3 + 0.27 * len(table))
-    rows = table[["difference", "low", "high", "rung", "distinguishable"]].to_numpy(float)
-    for row, (difference, low, high, rung, told) in enumerate(rows):
+    rows = table[["difference", "low", "high", "rung"]].to_numpy(float)
+    for row, ((difference, low, high, rung), conclusion) in enumerate(zip(rows, table["conclusion"], strict=True)):
+        told = conclusion in (Conclusion.WORSE, Conclusion.BETTER)
         colour = INK if told else MUTED
         ax.plot([low, high], [row, row], color=colour, linewidth=1.4)
         ax.plot(difference, row, "o", color=colour, markerfacecolor=colour if told else "white", markersize=6)
-        margin_note(ax, row, f"at {amount(run, rung)}" + ("" if told else ", a tie"), colour)
+        margin_note(ax, row, f"at {amount(run, rung)}{_NOTES.get(conclusion, '')}", colour)
     ax.axvline(0, color=INK, linewidth=1)
-    ties = len(table) - int(table["distinguishable"].sum())
-    title = f"{ties} of {len(table)} trials cannot be told apart from {run.best}" if run.best else "No trial has won"
+    ties, full = (table["conclusion"] == Conclusion.TIED).sum(), (table["conclusion"] != Conclusion.EARLIER).sum()
+    title = f"{ties} of {full} trained as long as {run.best}: a tie" if run.best else "No trial has won"
     style(ax, title, "held-out loss less the winner's on the same clips, 95% interval (right: worse)", grid="x")
     named_rows(ax, table["trial"].tolist())
     return whole

@@ -1,18 +1,16 @@
-"""The journal of a search: its events, how a line says each, and what follows from them for the trials.
+"""The events of a search, and what follows from them for the trials; `analysis.run_directory.journal` has their lines.
 
 `Trials.apply` is the only place where a trial changes. The search itself, a resume, a warm start, the callbacks and the
 analysis all know of a trial what it says.
 """
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from analysis.errors import RunError, is_number
-from analysis.run_directory.lines import damaged_line, read_lines
-from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
+
+Request = int | Literal["auto"]  # so many further seeds of each finalist, or a race among those tied with the best
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,7 @@ class TrialAdded:
     parameters: dict[str, Any]
     config: dict[str, Any]
     seed: int
+    origin: str | None = None
     replicate_of: str | None = None
 
 
@@ -82,106 +81,45 @@ class TrialsAllowed:
 
 
 @dataclass(frozen=True)
+class ReplicatesAsked:
+    """Finalists are to be trained with further seeds, beside what was asked before."""
+
+    replicates: Request
+
+
+@dataclass(frozen=True)
+class RoundStarted:
+    """Some finalists are to be trained with further seeds.
+
+    Attributes:
+        request: which of the requests it serves: 0 is that of run.json, 1 the first `ReplicatesAsked`.
+        seeds: of each of them, how many it shall have been trained with, its first one included; best first.
+        reason: why these, in a few words.
+    """
+
+    request: int
+    seeds: Mapping[str, int]
+    reason: str
+
+
+@dataclass(frozen=True)
 class SessionEnded:
     """A process left the search, which it had run for so many `seconds`."""
 
     seconds: float
 
 
-Event = TrialAdded | JobStarted | ResultReported | TrialEnded | TrialPruned | TrialsAllowed | SessionEnded
-
-_NAMES: dict[type[Event], str] = {
-    TrialAdded: "start",
-    JobStarted: "run",
-    ResultReported: "result",
-    TrialEnded: "end",
-    TrialPruned: "drop",
-    SessionEnded: "session",
-}
-
-
-def encode(event: Event) -> dict[str, Any]:
-    """Returns the event as a line of `decisions.jsonl`; docs/run-directory.md has the fields."""
-    match event:
-        case TrialsAllowed():
-            return {"event": "exhausted" if event.total else "extend", "trials": event.trials}
-        case ResultReported():
-            score = event.score if math.isfinite(event.score) else None
-            fields = asdict(replace(event, report=None))
-            del fields["report"]  # it stands in reports.jsonl
-            return {"event": "result", **fields, "score": score}
-        case _:
-            return {"event": _NAMES[type(event)], **asdict(event)}
-
-
-def _decode(entry: Mapping[str, Any]) -> Event:
-    """Returns the event that a line says.
-
-    Raises:
-        KeyError: a field is missing.
-        TypeError: a number is none.
-        ValueError: an event or a state is unknown.
-    """
-    match entry["event"]:
-        case "start":
-            parameters, config = dict(entry["parameters"]), dict(entry["config"])
-            return TrialAdded(entry["trial"], parameters, config, entry["seed"], entry["replicate_of"])
-        case "run":
-            start, milestone = _number(entry, "start"), _number(entry, "milestone")
-            return JobStarted(entry["trial"], start, milestone, entry["reason"])
-        case "result":
-            score = math.inf if entry["score"] is None else _number(entry, "score")
-            return ResultReported(
-                entry["trial"], _number(entry, "resource"), str(entry["status"]), score, entry["retry"]
-            )
-        case "end":
-            return TrialEnded(entry["trial"], TrialState(entry["state"]), entry["error"])
-        case "drop":
-            return TrialPruned(entry["trial"])
-        case "extend" | "exhausted" as name:
-            return TrialsAllowed(int(_number(entry, "trials")), total=name == "exhausted")
-        case "session":
-            return SessionEnded(_number(entry, "seconds"))
-        case unknown:
-            raise ValueError(f"event = {unknown!r} is unknown")
-
-
-def _number(entry: Mapping[str, Any], field: str) -> float:
-    value: float = entry[field]
-    if not is_number(value):
-        raise TypeError(f"{field} = {value!r} is no number")
-    return value
-
-
-def read_events(run: RunDirectory, *, live: bool = False) -> Iterator[Event]:
-    """Reads the journal of a run, with the reports that it names; one event a line.
-
-    Args:
-        run: its directory; without a journal it has no events.
-        live: another process may be writing, or the reports may be gone: nothing is changed, a last line that is cut
-            off is left alone, and a report that is not there is None.
-
-    Raises:
-        RunError: a line is damaged, or, but for `live`, a report is missing.
-    """
-    entries = read_lines(run.decisions, live=live)  # first: what a search writes meanwhile names no report that is not
-    reports: dict[tuple[str, float, str], dict[str, Any]] = {}
-    for number, report in enumerate(read_lines(run.reports, live=live), start=1):
-        with damaged_line(run.reports, number):
-            # The status tells apart what a trial says at one point: that it got there, then that memory ran out.
-            reports[report["trial"], report["resource"], report["status"]] = report
-    for number, entry in enumerate(entries, start=1):
-        with damaged_line(run.decisions, number):
-            event = _decode(entry)
-        if isinstance(event, ResultReported):
-            found = reports.get((event.trial, event.resource, event.status))
-            if found is None and not live:
-                raise RunError(
-                    f"{run.reports}: lacks the report of {event.trial} at {event.resource:g}, "
-                    f"which {run.decisions.name} names"
-                )
-            event = replace(event, report=found)
-        yield event
+Event = (
+    TrialAdded
+    | JobStarted
+    | ResultReported
+    | TrialEnded
+    | TrialPruned
+    | TrialsAllowed
+    | ReplicatesAsked
+    | RoundStarted
+    | SessionEnded
+)
 
 
 class Trials(Mapping[str, Trial]):
@@ -192,11 +130,15 @@ class Trials(Mapping[str, Trial]):
 
     Attributes:
         allowed: see above, after all that was told.
+        requests: for replicates, beside that of run.json.
+        rounds: of replicates, in order.
         seconds: that processes have run the search so far; killed ones are not counted.
     """
 
     def __init__(self, allowed: int | None = None) -> None:
         self.allowed = allowed
+        self.requests: list[Request] = []
+        self.rounds: list[RoundStarted] = []
         self.seconds = 0.0
         self._trials: dict[str, Trial] = {}
 
@@ -225,12 +167,18 @@ class Trials(Mapping[str, Trial]):
                 elif self.allowed is not None:
                     self.allowed += event.trials
                 return None
+            case ReplicatesAsked():
+                self.requests.append(event.replicates)
+                return None
+            case RoundStarted():
+                self.rounds.append(event)
+                return None
             case SessionEnded():
                 self.seconds += event.seconds
                 return None
             case TrialAdded():
                 self._trials[event.trial] = Trial(
-                    event.trial, event.parameters, event.config, event.seed, event.replicate_of
+                    event.trial, event.parameters, event.config, event.seed, event.replicate_of, event.origin
                 )
                 return self._trials[event.trial]
         trial = self._trials[event.trial]
@@ -263,16 +211,3 @@ def _take_result(trial: Trial, event: ResultReported) -> None:
         trial.state = TrialState(event.status)
     else:
         trial.state = TrialState.PAUSED if event.resource >= trial.milestone else TrialState.RUNNING
-
-
-def read_trials(run: RunDirectory, *, live: bool = False) -> Trials:
-    """Returns the trials as the journal of a run has them; see `read_events`.
-
-    Raises:
-        RunError: a line is damaged, or a report is missing.
-    """
-    trials = Trials()
-    for number, event in enumerate(read_events(run, live=live), start=1):
-        with damaged_line(run.decisions, number):
-            trials.apply(event)
-    return trials

@@ -23,7 +23,7 @@ from typing import Any
 
 from analysis.errors import RunError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class RunDirectory:

@@ -1,13 +1,14 @@
 """What a summary would say of a search that has not ended: it runs, was stopped, or died."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from analysis.errors import require_fields
 from analysis.run_directory.events import Event, Trials
 from analysis.run_directory.lines import damaged_line
 from analysis.run_directory.paths import RunDirectory, read_manifest
-from analysis.run_directory.ranking import complete, ranking
+from analysis.run_directory.ranking import nothing_to_promote, ranking, standing
 from analysis.run_directory.trial_row import measures_of, trial_row
 
 DESCRIPTION = (
@@ -34,15 +35,21 @@ def summary_so_far(run: RunDirectory, events: Iterable[Event]) -> dict[str, Any]
     for number, event in enumerate(events, start=1):
         with damaged_line(run.decisions, number):
             trials.apply(event)
-    ranked = ranking(trials.values())
-    ranks = {trial.id: place for place, trial in enumerate(ranked, start=1)}
+    best_first = standing(trials.values())
+    order = dict.fromkeys(trial.id for trial in (*best_first, *ranking(trials.values())))
+    ranks = {trial: place for place, trial in enumerate(order, start=1)}
     measures = measures_of(manifest["metrics"])
     return {
         "format_version": manifest["format_version"],
         "name": run.path.name,
         **{name: manifest[name] for name in DESCRIPTION},
         "trials": [trial_row(trial, trial.state, ranks.get(trial.id), measures) for trial in trials.values()],
-        "best": next((trial.id for trial in complete(ranked)), None),
+        "best": best_first[0].id if best_first else None,
+        "tied": [],
+        "nothing_to_promote": nothing_to_promote(trials.values()),
+        "better_than_start": None,
+        "rounds": [asdict(each) for each in trials.rounds],
+        "level": None,
         "finalists": [],
         "rung_correlations": [],
         "seed_noise": None,

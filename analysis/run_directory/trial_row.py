@@ -14,7 +14,7 @@ def trial_row(
     state: TrialState,
     rank: int | None,
     measures: Iterable[str],
-    against_winner: dict[str, float] | None = None,
+    against_winner: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the fields of a trial in a summary; docs/run-directory.md says what they mean.
 
@@ -23,7 +23,7 @@ def trial_row(
         state: what is said of it, see `TrialState.at_exit`.
         rank: its place, from 1; None: it has none.
         measures: fields of its reports, see `measures_of`.
-        against_winner: how it compares with the winner, clip by clip.
+        against_winner: how it compares with the winner.
     """
     return {
         "id": trial.id,
@@ -34,6 +34,8 @@ def trial_row(
         "parameters": trial.parameters,
         "seed": trial.seed,
         "replicate_of": trial.replicate_of,
+        "origin": trial.origin,
+        "verdict": trial.verdict,
         "resource": trial.resource,
         "epochs": trial.epochs,
         **{name: trial.value(name) for name in measures},

@@ -3,7 +3,11 @@
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+START: Final = "start_from"  # origin of a trial that the user's own space named
+REPLICATE: Final = "replicate"
+UNFIT: Final = ("worse than untrained", "collapsed")  # verdicts of encoders that are of no use
 
 
 class TrialState(StrEnum):
@@ -54,6 +58,7 @@ class Trial:
         config: all its hyperparameters.
         seed: of its weights, masks and data order.
         replicate_of: the trial whose configuration it repeats with another seed; None: it repeats none.
+        origin: START, the name of the searcher that suggested it, or REPLICATE; None: not known.
         state: where it stands.
         milestone: the resource at which its last job ends.
         status: of its last result: "running", "complete", "diverged" or "out_of_memory".
@@ -68,6 +73,7 @@ class Trial:
     config: dict[str, Any]
     seed: int
     replicate_of: str | None = None
+    origin: str | None = None
     state: TrialState = TrialState.WAITING
     milestone: float = 0.0
     status: str = "running"
@@ -93,6 +99,17 @@ class Trial:
         A trial that runs out of memory says so at a point that has a score.
         """
         return math.inf if ends_lost(self.status) else self.scores.get(self.resource, math.inf)
+
+    @property
+    def verdict(self) -> str | None:
+        """What it is worth beside an untrained encoder, as it reported last; None: not measured."""
+        verdict: str | None = self.metrics.get("verdict")
+        return verdict
+
+    @property
+    def unfit(self) -> bool:
+        """Whether its encoder is of no use, by its verdict."""
+        return self.verdict in UNFIT
 
     def value(self, metric: str) -> float | None:
         """Returns the last value of a metric; None where it is not finite, or was never reported."""

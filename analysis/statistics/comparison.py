@@ -1,39 +1,90 @@
-"""How trials compare: differences clip by clip, the luck of the seed, finalists, trade-offs. Numbers alone.
+"""How configurations compare: clips and seeds both count, and so does the number that the best was picked from.
+
+The difference of two configurations at one resource has the variance
+
+    clip part + seed part = s^2 / C + seed^2 (1 / m + 1 / n)
+
+Here s is the standard deviation, over the C held-out clips, of the difference on a clip, between means over the seeds.
+`seed` is the standard deviation between seeds (`analysis.statistics.seed_noise`); m and n count the seeds of the two.
+What seeds do to single clips stands in both parts, so the sum is a little too large.
+
+The winner is the best of k, so its luck is that of the luckiest. Each difference is therefore held against the range of
+k equal ones: Tukey's studentized range, with an error for each pair as by Kramer (1956). All intervals hold at once,
+whichever configuration won. Comparison with the best (Hsu, 1981) would be narrower, but says "not the best" even of one
+that is as good. The two parts have few and many degrees of freedom. Each has its own critical value, and the margin is
+the root of the sum of squares (Banerjee, 1960). The approximation of Welch and Satterthwaite is too narrow where the
+seeds' part has 2 or 3 degrees and happens to be small.
+
+Each look at the trials after which more seeds may follow spends a part of the level (`level_at_look`, `level_after`).
 
 Scores are lower is better; infinite or NaN: lost.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import stdtrit
 
-Floats = npt.NDArray[np.float64]
+from analysis.statistics.seed_noise import SeedNoise, seed_noise
 
-RESAMPLES = 10_000
-CHUNK = 2**16  # draws at once: half a MiB, which stays in the cache
-UPPER = 0.975  # quantile of the upper end of a 95% interval
+LEVEL = 0.05  # chance that a search calls one configuration better which is not
+DEGREES = (*range(1, 21), 24, 30, 40, 60, 120, math.inf)  # for which the studentized range is inverted
+
+
+class Conclusion(StrEnum):
+    """What may be said of a configuration beside the winner."""
+
+    WORSE = "worse"
+    BETTER = "better"  # where the winner was chosen by another score
+    TIED = "tied"
+    BEHIND = "behind on these clips"  # clips or seeds could not be counted
+    AHEAD = "ahead on these clips"
+    EARLIER = "compared at an earlier rung"  # where trials are not yet what they become
+
+    @property
+    def as_good(self) -> bool:
+        """Whether the configuration may be as good as the winner or better."""
+        return self in (Conclusion.TIED, Conclusion.BEHIND, Conclusion.BETTER, Conclusion.AHEAD)
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A mean difference a - b, with its 95% interval.
+class Sample:
+    """What is known of a configuration at one resource.
 
     Attributes:
-        mean: in units of the loss.
-        standard_error: of the mean.
-        low: the lower end of the interval.
-        high: its upper end.
+        scores: of its seeds, finite.
+        clips: the mean over its seeds of the loss on each clip, by clip; None: not known.
     """
 
-    mean: float
+    scores: Sequence[float]
+    clips: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A configuration less the winner.
+
+    Attributes:
+        difference: of the means over their seeds, in units of the score.
+        standard_error: of the difference.
+        clip_error: its part from the choice of clips; None: not counted.
+        seed_error: its part from the seeds; None: not counted.
+        low: the lower end of the interval, which holds together with those of all others.
+        high: its upper end.
+        conclusion: what follows.
+    """
+
+    difference: float
     standard_error: float
+    clip_error: float | None
+    seed_error: float | None
     low: float
     high: float
+    conclusion: Conclusion
 
     @property
     def distinguishable(self) -> bool:
@@ -41,77 +92,94 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_bootstrap(
-    losses_a: Mapping[str, float], losses_b: Mapping[str, float], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Difference:
-    """Returns the mean over the clips of the difference a - b, and its 95% interval over the choice of clips.
+def level_at_look(look: int) -> float:
+    """Returns the level of a test after which more seeds may be trained: LEVEL / 4, / 8, / 16...
 
-    The interval is the bootstrap's, bias-corrected and accelerated (BCa: Efron, 1987), because the differences are
-    skewed by a few hard clips. It is off by 1 / clips where percentiles are off by 1 / sqrt(clips), and of a mean it
-    costs nothing more. Its quantiles are Student's times sqrt(n / (n - 1)) (Hesterberg, 2015), without which intervals
-    of few clips are too narrow. It covers neither another seed nor the choice of the best of many trials.
-
-    All differences over as many clips share their resamples, which are kept: resamples x clips bytes.
+    Such tests spend at most half of LEVEL together (Bonferroni; spending: Lan and DeMets, 1983).
 
     Args:
-        losses_a: the loss of one trial on each clip, by clip.
-        losses_b: the same for the other trial.
-        resamples: how many.
-        seed: of the resamples.
+        look: which one it is, from 1.
+    """
+    return float(LEVEL / 2 ** (look + 1))
+
+
+def level_after(looks: int) -> float:
+    """Returns what is left of LEVEL for the last test, after so many looks: all of it after none."""
+    return LEVEL - sum(level_at_look(look) for look in range(1, looks + 1))
+
+
+def compare(
+    sample: Sample, winner: Sample, noise: SeedNoise | None, *, configurations: int = 2, level: float = LEVEL
+) -> Comparison | None:
+    """Compares a configuration with the winner; see the module.
+
+    Args:
+        sample: of the configuration.
+        winner: of the winner, at the same resource.
+        noise: of the seeds there; None: not known, and not counted.
+        configurations: how many the winner was picked from, itself included, at least 2.
+        level: chance that any of their intervals misses the truth.
+
+    Returns:
+        None where neither clips nor seeds can be counted.
 
     Raises:
         ValueError: the two do not have the same clips, have fewer than two, or a loss that is not finite.
     """
-    if losses_a.keys() != losses_b.keys():
-        raise ValueError(f"losses_a has {len(losses_a)} clips, losses_b {len(losses_b)}, and both must have the same")
-    return _bootstrap([losses_a[clip] - losses_b[clip] for clip in sorted(losses_a)], resamples, seed)
+    parts: list[tuple[float, float]] = []  # standard error, degrees of freedom
+    clip_error = seed_error = None
+    if sample.clips is not None and winner.clips is not None:
+        clip_error, degrees = _clip_part(sample.clips, winner.clips)
+        parts.append((clip_error, degrees))
+    if noise is not None:
+        seed_error = noise.within_sd * math.sqrt(1 / len(sample.scores) + 1 / len(winner.scores))
+        parts.append((seed_error, noise.degrees))
+    if not parts:
+        return None
+    difference = float(np.mean(sample.scores) - np.mean(winner.scores))
+    error = math.hypot(*(each for each, _ in parts))
+    margin = math.hypot(*(each * critical_value(configurations, degrees, level) for each, degrees in parts))
+    low, high = difference - margin, difference + margin
+    counted = clip_error is not None and seed_error is not None
+    return Comparison(difference, error, clip_error, seed_error, low, high, _conclusion(low, high, counted))
 
 
-@dataclass(frozen=True)
-class SeedNoise:
-    """How far seeds and configurations spread the score.
-
-    Attributes:
-        within_sd: standard deviation between seeds of one configuration, pooled over those that have several;
-            of `replicates` degrees of freedom.
-        between_sd: standard deviation between configurations, without what the seeds add; None of a single one.
-        trials: configurations.
-        replicates: trials beyond the first of each configuration.
-    """
-
-    within_sd: float
-    between_sd: float | None
-    trials: int
-    replicates: int
+def _conclusion(low: float, high: float, counted: bool) -> Conclusion:
+    if low > 0:
+        return Conclusion.WORSE if counted else Conclusion.BEHIND
+    if high < 0:
+        return Conclusion.BETTER if counted else Conclusion.AHEAD
+    return Conclusion.TIED
 
 
-def seed_noise(groups: Mapping[str, Sequence[float]]) -> SeedNoise | None:
-    """Splits the variance of the score into that of the seeds and that of the configurations.
+def _clip_part(clips: Mapping[str, float], others: Mapping[str, float]) -> tuple[float, float]:
+    """Returns the standard error of the mean difference over the clips, and its degrees of freedom."""
+    if clips.keys() != others.keys():
+        raise ValueError(f"the clips are not the same: {len(clips)} and {len(others)}")
+    differences = np.array([clips[clip] - others[clip] for clip in clips])
+    if len(differences) < 2 or not np.isfinite(differences).all():
+        raise ValueError(f"{len(differences)} clips, and must be at least 2 with finite losses")
+    return float(differences.std(ddof=1) / math.sqrt(len(differences))), len(differences) - 1
 
-    One-way analysis of variance with random effects and groups of unequal size. Seeds are taken to spread every
-    configuration alike. Where the replicated are the best of a search, this is the noise among the best. The spread
-    between configurations is that of the groups given.
+
+def critical_value(configurations: int, degrees: float, level: float) -> float:
+    """Returns how many standard errors the largest of all differences of equal configurations exceeds so rarely.
 
     Args:
-        groups: the scores of the seeds of each configuration, all at the same resource; those that are not finite are
-            left out.
-
-    Returns:
-        None where no configuration has two scores.
+        configurations: at least 2; of two it is Student's quantile.
+        degrees: of freedom, at least 1; rounded down to one of `DEGREES`.
+        level: the chance.
     """
-    finite = [values for scores in groups.values() if len(values := _finite(scores))]
-    sizes = np.array([len(values) for values in finite], dtype=np.float64)
-    total, replicates = sizes.sum(), int(sizes.sum()) - len(sizes)
-    if not replicates:
-        return None
-    within = sum(float(((values - values.mean()) ** 2).sum()) for values in finite) / replicates
-    between = None
-    if len(finite) > 1:
-        means = np.array([values.mean() for values in finite])
-        spread = (sizes * (means - sizes @ means / total) ** 2).sum() / (len(finite) - 1)
-        typical_size = (total - (sizes**2).sum() / total) / (len(finite) - 1)
-        between = math.sqrt(max(0.0, (float(spread) - within) / float(typical_size)))
-    return SeedNoise(math.sqrt(within), between, len(finite), replicates)
+    return _critical_value(configurations, max(each for each in DEGREES if each <= max(1.0, degrees)), level)
+
+
+@lru_cache(maxsize=1024)
+def _critical_value(configurations: int, degrees: float, level: float) -> float:
+    if configurations == 2:
+        return float(stdtrit(degrees, 1 - level / 2))
+    from scipy.stats import studentized_range  # takes a second
+
+    return float(studentized_range.ppf(1 - level, configurations, degrees) / math.sqrt(2))
 
 
 @dataclass(frozen=True)
@@ -122,10 +190,10 @@ class Finalist:
         id: of the configuration: that of its first trial.
         seeds: how many it was trained with.
         mean: of its scores; None where one is lost: it then ranks last.
-        standard_error: of the mean; None where nothing tells.
-        low: the lower end of the 95% interval of the mean; None as before.
+        standard_error: of the mean over the seeds; None where nothing tells.
+        low: the lower end of the 95% interval of the mean, for this one alone; None as before.
         high: its upper end.
-        behind: this mean less that of the best finalist; None of the best, and where nothing tells.
+        behind: this configuration less the best; None of the best, and where nothing tells.
     """
 
     id: str
@@ -134,111 +202,46 @@ class Finalist:
     standard_error: float | None
     low: float | None
     high: float | None
-    behind: Difference | None
+    behind: Comparison | None
 
 
 def rank_finalists(
-    scores: Mapping[str, Sequence[float]], clip_losses: Mapping[str, Mapping[str, float]] | None = None
+    scores: Mapping[str, Sequence[float]],
+    clips: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    last: Collection[str] = (),
+    configurations: int | None = None,
+    level: float = LEVEL,
 ) -> list[Finalist]:
     """Ranks configurations by the mean over their seeds, best first; of equal ones the first given is first.
 
-    Where any has two finite scores, the errors are those of the seeds. They are `seed_noise`, pooled over the
-    finalists, with Student's quantile of the pooled degrees of freedom. Two seeds alone would give an interval 4 times
-    as wide as four configurations of two seeds do together. Else the errors are those of the clips: the bootstrap of
-    `clip_losses`, which says nothing of another seed.
+    The errors of the means are those of the seeds, `seed_noise`, pooled over the finalists, with Student's quantile of
+    the pooled degrees of freedom. Two seeds alone would give an interval 4 times as wide as four configurations of two
+    seeds do together.
 
     Args:
         scores: the scores of the seeds of each configuration, all at the same resource.
-        clip_losses: the loss on each clip, by configuration and clip; what the scores are means of, or None.
+        clips: see `Sample`, by configuration, where the scores are means of them; `behind` counts them too.
+        last: those that rank below the others, whatever their scores.
+        configurations: how many they were picked from; None: they are all.
+        level: see `compare`.
     """
-    of_clips = clip_losses or {}
     noise = seed_noise(scores)
     means = {name: float(np.mean(values)) if np.isfinite(values).all() else math.inf for name, values in scores.items()}
-    order = sorted((name for name in scores if len(scores[name])), key=means.__getitem__)
-
-    def estimate(name: str, rival: str | None) -> Difference | None:
-        """Returns the mean of `name`, or its difference to that of `rival`, with the interval."""
-        names = [name] if rival is None else [name, rival]
-        if not all(math.isfinite(means[each]) for each in names):
-            return None
-        if noise is not None:
-            error = noise.within_sd * math.sqrt(sum(1 / len(scores[each]) for each in names))
-            margin = float(stdtrit(noise.replicates, UPPER)) * error
-            mean = means[name] - (means[rival] if rival is not None else 0.0)
-            return Difference(mean, error, mean - margin, mean + margin)
-        if any(each not in of_clips for each in names):
-            return None
-        losses = of_clips[name]
-        return paired_bootstrap(losses, of_clips[rival] if rival is not None else dict.fromkeys(losses, 0.0))
-
+    order = sorted((name for name in scores if len(scores[name])), key=lambda name: (name in last, means[name]))
+    samples = {name: Sample(scores[name], (clips or {}).get(name)) for name in order if math.isfinite(means[name])}
+    family = max(2, len(samples) if configurations is None else configurations)
     ranked = []
     for name in order:
-        own, behind = estimate(name, None), estimate(name, order[0]) if name != order[0] else None
-        error, low, high = (own.standard_error, own.low, own.high) if own else (None, None, None)
-        mean = means[name] if math.isfinite(means[name]) else None
-        ranked.append(Finalist(name, len(scores[name]), mean, error, low, high, behind))
+        if name not in samples:
+            ranked.append(Finalist(name, len(scores[name]), None, None, None, None, None))
+            continue
+        error = low = high = behind = None
+        if noise is not None:
+            error = noise.within_sd / math.sqrt(len(scores[name]))
+            margin = critical_value(2, noise.degrees, LEVEL) * error
+            low, high = means[name] - margin, means[name] + margin
+        if name != order[0] and order[0] in samples:
+            behind = compare(samples[name], samples[order[0]], noise, configurations=family, level=level)
+        ranked.append(Finalist(name, len(scores[name]), means[name], error, low, high, behind))
     return ranked
-
-
-def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
-    """Returns the indices of the points that no other is better than: as low in every coordinate, and lower in one.
-
-    Equal points stay together. A point with a coordinate that is not finite is never on the front.
-    """
-    if not len(points):
-        return []
-    values = np.array(points, dtype=np.float64)
-    candidates = np.flatnonzero(np.isfinite(values).all(axis=1))
-    front = []
-    for index in candidates:
-        others = values[candidates]
-        beaten = (others <= values[index]).all(axis=1) & (others < values[index]).any(axis=1)
-        if not beaten.any():
-            front.append(int(index))
-    return front
-
-
-def _finite(scores: Sequence[float]) -> Floats:
-    values = np.asarray(scores, dtype=np.float64)
-    return values[np.isfinite(values)]
-
-
-def _bootstrap(values: Sequence[float], resamples: int, seed: int) -> Difference:
-    """Returns the mean of `values` and its 95% interval; see `paired_bootstrap`."""
-    sample, n = np.array(values, dtype=np.float64), len(values)
-    if n < 2:
-        raise ValueError(f"losses_a has {n} clips, and must have at least 2")
-    if not np.isfinite(sample).all():
-        raise ValueError("losses_a or losses_b has a loss that is not finite, and all must be")
-    mean, deviation = float(sample.mean()), float(sample.std(ddof=1))
-    if not deviation:
-        return Difference(mean, 0.0, mean, mean)
-    standard = (sample - mean) / deviation
-    means = _resampled_means(standard, resamples, seed)
-    bias = ndtri(np.clip((means < 0).mean() + (means == 0).mean() / 2, 1 / resamples, 1 - 1 / resamples))
-    acceleration = (standard**3).sum() / (6 * (standard**2).sum() ** 1.5)
-    quantile = math.sqrt(n / (n - 1)) * stdtrit(n - 1, UPPER)
-    ends = bias + np.array([-quantile, quantile])
-    low, high = mean + deviation * np.quantile(means, ndtr(bias + ends / (1 - acceleration * ends)))
-    return Difference(mean, deviation / math.sqrt(n), float(low), float(high))
-
-
-def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
-    """Returns the mean of each bootstrap sample of `values`."""
-    counts = _counts(len(values), resamples, seed)
-    rows = max(1, CHUNK // len(values))
-    parts = [counts[start : start + rows] @ values for start in range(0, resamples, rows)]
-    means: Floats = np.concatenate(parts) / len(values)
-    return means
-
-
-@lru_cache(maxsize=1)
-def _counts(n: int, resamples: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Returns how often each bootstrap sample has each of `n` values, shape (resamples, n)."""
-    random, rows = np.random.default_rng(seed), max(1, CHUNK // n)
-    counts = np.empty((resamples, n), dtype=np.uint8)
-    for start in range(0, resamples, rows):
-        block = counts[start : start + rows]
-        drawn = random.integers(0, n, block.shape, dtype=np.int32) + n * np.arange(len(block), dtype=np.int32)[:, None]
-        block[:] = np.bincount(drawn.ravel(), minlength=block.size).reshape(block.shape)
-    return counts

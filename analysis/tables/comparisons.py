@@ -24,18 +24,19 @@ def searched(run: Run) -> pd.DataFrame:
 
 
 def paired_against_best(run: Run) -> pd.DataFrame:
-    """Returns each trial beside the winner, clip by clip, at the deepest rung that both reached: as the summary has it.
+    """Returns each configuration beside the winner at the deepest rung that both reached: as the summary has it.
 
-    Each interval stands alone: of 20 trials equal to the winner, one is expected to look different.
+    Where both trained to the end, the intervals count clips and seeds, and hold all at once. At earlier rungs each
+    stands alone, over the clips, and nothing is concluded.
 
     Returns:
         One row a trial that was compared, deepest first, then closest to the winner first: `trial`, `rung`,
-        `difference` (mean loss of the trial - of the winner), `standard_error`, `low`, `high` (its 95% interval),
-        `distinguishable`. No rows where there is no winner.
+        `difference` (mean loss of the trial - of the winner), `standard_error` and its parts `clip_error` and
+        `seed_error` (missing where they are not counted), `low`, `high` (the 95% interval), `conclusion` (see
+        `analysis.statistics.comparison.Conclusion`). No rows where there is no winner.
     """
     compared = [(trial["id"], trial["against_winner"]) for trial in run.summary["trials"] if trial["against_winner"]]
     table = pd.DataFrame([{"trial": name, **found} for name, found in compared], columns=list(_TYPES)).astype(_TYPES)
-    table = table.assign(distinguishable=(table["low"] > 0) | (table["high"] < 0))
     return table.sort_values(["rung", "difference"], ascending=[False, True], ignore_index=True)
 
 
@@ -54,7 +55,7 @@ def rung_correlations(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_CORRELATION_TYPES)).astype(_CORRELATION_TYPES)
 
 
-_TYPES = {"trial": "str", **dict.fromkeys(AGAINST_WINNER, "float64")}
+_TYPES = {"trial": "str", **dict.fromkeys(AGAINST_WINNER, "float64"), "conclusion": "str"}
 _CORRELATION_TYPES = {
     **dict.fromkeys(("rung", "deepest"), "float64"),
     "trials": "int64",

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.run_directory.events import Event, encode
+from analysis.run_directory.events import Event
+from analysis.run_directory.journal import encode
 
 EVENT_TYPES = {
     **dict.fromkeys(("event", "trial"), "str"),

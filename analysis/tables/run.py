@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import RunError
-from analysis.run_directory.events import SessionEnded, read_events
+from analysis.run_directory.events import SessionEnded
+from analysis.run_directory.journal import read_events
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_manifest
 from analysis.run_directory.reports import RESOURCE_DECIMALS, natural
 from analysis.run_directory.so_far import summary_so_far
@@ -29,9 +30,10 @@ class Run:
         over: whether `summary.json` is that of the search's last session: no process runs it, and none died.
         trials: one row a trial, T2 before T10. Columns: `trial`, `state`, `rank` (1 is best), `score` (lower is
             better), `resource` (the deepest point reached), `epochs`, `tflop`, `val_loss`, `val_loss_se`, `val_r2`,
-            `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
-            (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
-            `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
+            `probe_top1` (share of clips), `effective_rank`, `verdict`; one column a searched parameter, under its own
+            name (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
+            `training_seconds`, `origin`, `replicate_of`, `seed`, `error`; and the rest of the configuration as
+            `config.NAME`.
         reports: one row a report, sorted by trial and resource; see `analysis.tables.reports.read_reports`.
         events: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`, `milestone`,
             `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See

@@ -12,13 +12,13 @@ from analysis.run_directory.trial_row import measures_of
 # Fields of metrics, which another task may not have: their columns are empty then.
 METRIC_RESULTS = ("val_loss", "val_loss_se", "val_r2", "probe_top1", "effective_rank")
 METRIC_COSTS = ("student_parameters", "predictor_parameters", "step_seconds")
-RESULT_COLUMNS = ("state", "rank", "score", "resource", "epochs", "tflop", *METRIC_RESULTS)
-COST_COLUMNS = (*METRIC_COSTS, "training_seconds", "replicate_of", "seed", "error")
+RESULT_COLUMNS = ("state", "rank", "score", "resource", "epochs", "tflop", *METRIC_RESULTS, "verdict")
+COST_COLUMNS = (*METRIC_COSTS, "training_seconds", "origin", "replicate_of", "seed", "error")
 RESULTS = (*RESULT_COLUMNS, *COST_COLUMNS)
-TEXTS = ("state", "replicate_of", "error")
+TEXTS = ("state", "verdict", "origin", "replicate_of", "error")
 COUNTS = ("rank", "seed", "student_parameters", "predictor_parameters")
 MEASURES = tuple(name for name in RESULTS if name not in (*TEXTS, *COUNTS))
-AGAINST_WINNER = ("rung", "difference", "standard_error", "low", "high")
+AGAINST_WINNER = ("rung", "difference", "standard_error", "clip_error", "seed_error", "low", "high", "conclusion")
 TRIAL_FIELDS = (*RESULTS, "id", "config", "parameters", "against_winner")
 
 

@@ -57,7 +57,8 @@ class LiveTable:
         if not trial.scores:
             given = trial.parameters
             values = "  ".join(f"{name} {number(given[name])}" for name in self._parameters if name in given)
-            self._say(trial, f"starts    {values}")
+            again = f"seed {trial.seed} of {trial.replicate_of}, to tell it from luck"
+            self._say(trial, f"starts    {again if trial.replicate_of else values}")
             return
         ahead = [rung for rung in self._rungs if rung > trial.resource] or [trial.resource]
         self._say(trial, f"goes on to {quantity(ahead[-1 if trial.replicate_of else 0])}")

@@ -6,32 +6,34 @@ Everything that is told is in the journal before it is answered.
 
 import math
 from collections import deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.run_directory.events import (
     Event,
     JobStarted,
+    ReplicatesAsked,
+    Request,
     ResultReported,
+    RoundStarted,
     SessionEnded,
     TrialAdded,
     TrialEnded,
     TrialPruned,
     Trials,
     TrialsAllowed,
-    encode,
-    read_events,
 )
+from analysis.run_directory.journal import encode, read_events
 from analysis.run_directory.lines import damaged_line
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.ranking import complete
 from analysis.run_directory.reports import plain_report
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.callbacks.base import Callback
+from salt_tune.controller.checkpoints import delete_checkpoints
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.new_trial import cost_of, new_trial
-from salt_tune.controller.replicates import next_replicate
+from salt_tune.controller.replicates import Replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.journal import Journal
 from salt_tune.schedulers.base import Scheduler
@@ -55,6 +57,7 @@ class Controller:
 
     Attributes:
         trials: all that is known of the trials.
+        replicates: what is next of the finalists' further seeds.
         draining: nothing new is started.
     """
 
@@ -67,12 +70,14 @@ class Controller:
     reports: Journal
     callbacks: list[Callback] = field(default_factory=list)
     trials: Trials = field(init=False)
+    replicates: Replicates = field(init=False)
     draining: bool = False
     _again: deque[str] = field(default_factory=deque)  # on their way when the process died, or memory ran out
     _prunable: list[str] = field(default_factory=list)  # that the scheduler has given up, and the journal not yet
 
     def __post_init__(self) -> None:
         self.trials = Trials(self.space.trials)
+        self.replicates = Replicates(self.trials, self.settings.replicates, self.space.schedule.rung_points())
 
     # --- what it knows
 
@@ -98,7 +103,7 @@ class Controller:
     def over(self) -> bool:
         """Whether nothing runs and nothing is left to do."""
         idle = not any(trial.state is TrialState.RUNNING for trial in self.trials.values())
-        return idle and self.scheduler.next_job() is None and self._next_replicate() is None
+        return idle and self.scheduler.next_job() is None and self.replicates.next() is None
 
     @property
     def begun(self) -> int:
@@ -126,10 +131,7 @@ class Controller:
         """Returns the next job; adds its trial where it is a new one."""
         job = self.scheduler.next_job()
         if job is None:
-            replicate = None if self.scheduler.running else self._next_replicate()
-            if replicate is None:
-                return None
-            return self._job(replicate, self.scheduler.rungs[-1], "another seed of a finalist")
+            return None if self.scheduler.running else self._choose_replicate()
         if job.trial is not None:
             return self._job(job.trial, job.milestone, job.reason)
         number = self.scheduler.started
@@ -141,7 +143,8 @@ class Controller:
             self._exhausted(number)
             return self._choose()
         seed = self.settings.seed + (number if self.settings.vary_seeds else 0)
-        return self._job(new_trial(self.space, name, parameters, seed), job.milestone, job.reason)
+        trial = new_trial(self.space, name, parameters, seed, from_start=self.searcher.from_start)
+        return self._job(trial, job.milestone, job.reason)
 
     def _job(self, trial: TrialAdded | str, milestone: float, reason: str) -> JobStarted:
         if isinstance(trial, TrialAdded):
@@ -149,12 +152,20 @@ class Controller:
             trial = trial.trial
         return JobStarted(trial, self.trials[trial].resource, milestone, reason)
 
-    def _next_replicate(self) -> TrialAdded | str | None:
-        """Returns the replicate to run, by its id where it has been added; None where all have run."""
-        if not self.settings.replicates:
+    def _choose_replicate(self) -> JobStarted | None:
+        """Returns the next job of a finalist with another seed; begins a round where one is due."""
+        step = self.replicates.next()
+        if isinstance(step, RoundStarted):
+            self._decide(step)
+            step = self.replicates.next()
+        if step is None or isinstance(step, RoundStarted):
             return None
-        waiting = (name for name, trial in self.trials.items() if trial.state is TrialState.WAITING)
-        return next(waiting, None) or next_replicate(self.trials, self.settings.replicates)
+        return self._job(step, self.scheduler.rungs[-1], "another seed of a finalist")
+
+    def ask_replicates(self, replicates: Request) -> None:
+        """Has the finalists trained with further seeds, beside those that were asked for before."""
+        if replicates:
+            self._decide(ReplicatesAsked(replicates))
 
     def extend(self, trials: int) -> int:
         """Allows more trials, as far as there are configurations left for them; returns how many."""
@@ -219,15 +230,7 @@ class Controller:
         for pruned in [*self._prunable]:
             self._decide(TrialPruned(pruned))
             self._tell(lambda callback, pruned=pruned: callback.on_trial_end(self.trials[pruned]))  # type: ignore[misc]
-        self.delete_checkpoints({TrialState.RUNNING, TrialState.PAUSED})
-
-    def delete_checkpoints(self, kept: Container[TrialState]) -> None:
-        """Deletes the checkpoints of all trials but the best complete one and those in one of the states `kept`."""
-        best = next((trial.id for trial in complete(self.trials.values())), None)
-        for path in self.run.checkpoints.glob("*.safetensors"):
-            trial = self.trials.get(path.stem)
-            if trial and trial.state not in kept and trial.id != best:
-                path.unlink(missing_ok=True)
+        delete_checkpoints(self.run, self.trials, {TrialState.RUNNING, TrialState.PAUSED})
 
     # --- the search's own beginning and end
 
@@ -240,7 +243,7 @@ class Controller:
 
         Args:
             seconds: how long this process ran it.
-            over: nothing is left to do: no paused trial will go on, and only the winner's checkpoint stays.
+            over: nothing is left to do: no paused trial will go on, and only the checkpoints of the best stay.
 
         Raises:
             UserError: the journal cannot be written; all else is done.
@@ -248,7 +251,7 @@ class Controller:
         ended = SessionEnded(seconds)
         self._apply(ended)  # before its line, which nothing follows from: a summary has the time also on a full disk
         if over:
-            self.delete_checkpoints(kept=())
+            delete_checkpoints(self.run, self.trials)
         self.journal.append(encode(ended))
 
     def _tell(self, what: Callable[[Callback], None]) -> None:

@@ -3,9 +3,11 @@
 from typing import Any
 
 from analysis.run_directory.paths import RunDirectory
+from salt_tune.callbacks.base import Callback
+from salt_tune.callbacks.wandb_logger import Mode
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.settings import Settings
-from salt_tune.registry import SCHEDULERS, SEARCHERS
+from salt_tune.registry import CALLBACKS, SCHEDULERS, SEARCHERS
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.warm_start import remembered_trials
 from salt_tune.schedulers.base import Scheduler
@@ -45,6 +47,15 @@ def make_searcher(space: SearchSpace, seed: int) -> Searcher:
         trials=space.trials,
         objectives=2 if space.against else 1,
     )
+
+
+def make_callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
+    """Returns what follows a search: its study, W&B where it is asked for, and the table on the console."""
+    wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
+    if wandb_mode != "off":
+        wanted["wandb_logger"] = {"mode": wandb_mode}
+    wanted["live_table"] = {}  # the last, and so the first to be told of the end
+    return [CALLBACKS[name](run, space, **settings) for name, settings in wanted.items()]
 
 
 def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> Controller:

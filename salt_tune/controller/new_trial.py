@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.run_directory.events import TrialAdded
-from analysis.run_directory.trials import Trial
+from analysis.run_directory.trials import START, Trial
 from salt_tune.space.search_space import SearchSpace
 from trainable.metrics import fields_of
 
 
-def new_trial(space: SearchSpace, name: str, parameters: Mapping[str, Any], seed: int) -> TrialAdded:
-    """Returns a trial of `space` with these values of what is searched.
+def new_trial(
+    space: SearchSpace, name: str, parameters: Mapping[str, Any], seed: int, *, from_start: bool = False
+) -> TrialAdded:
+    """Returns a trial of `space` with these values of what is searched; `from_start`: the space itself names them.
 
     Its configuration may not fit: then its worker says so, and it fails.
     """
     config = space.hyperparameters(parameters, seed)
     active = space.conditions.active(parameters)
     named = {name: config[name] for name in space.searched() if name in active or name not in space.parameters}
-    return TrialAdded(name, named, config, seed)
+    return TrialAdded(name, named, config, seed, START if from_start else space.searcher)
 
 
 def cost_of(trial: Trial, space: SearchSpace) -> float | None:

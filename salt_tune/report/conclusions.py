@@ -8,14 +8,12 @@ from typing import Any
 
 from rich.table import Table
 
-from analysis.run_directory.trials import TrialState
+from analysis.run_directory.trials import UNFIT, TrialState
+from analysis.statistics.seed_noise import Source
+from salt_tune.report.rivals import rival_lines, seed_lines, start_lines
 from salt_tune.ui.format import amount, counted, duration, heading, number, quantity
 from trainable.metrics import value_in
 from trainable.task import find_task
-
-RIVALS = 3  # that are named: those that came closest
-DECIMALS = 4  # of losses
-MOST_DECIMALS = 8
 
 Summary = dict[str, Any]
 
@@ -29,6 +27,8 @@ def value_of(trial: dict[str, Any], summary: Summary) -> float | None:
 def winner_lines(summary: Summary) -> Iterator[str]:
     """Names the winner, what its loss is worth, and how sure it is that it won."""
     best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
+    if summary["nothing_to_promote"]:
+        yield "Nothing here should be promoted: no encoder that was judged is of more use than an untrained one."
     yield f"Winner: {best['id']}  {', '.join(f'{name} {number(value)}' for name, value in best['parameters'].items())}"
     metric, baselines, labels = summary["objective"]["metric"], summary["baselines"], _labels(summary)
     if metric != "val_loss":
@@ -37,11 +37,13 @@ def winner_lines(summary: Summary) -> Iterator[str]:
     if baselines:
         yield f"  {without_learning(baselines, labels)}"
         yield f"  {best['id']} is {worth(best['val_loss'], baselines, labels)}"
+    yield from _beside_untrained(best, summary)
     yield from _beside_probes(best, summary)
     if sum(trial["state"] == TrialState.COMPLETE and not trial["replicate_of"] for trial in summary["trials"]) == 1:
         yield "  the only one that finished"
-    yield from _against_rivals(summary)
-    yield from _over_seeds(summary)
+    yield from rival_lines(summary)
+    yield from seed_lines(summary)
+    yield from start_lines(summary)
 
 
 def no_winner_lines(summary: Summary) -> Iterator[str]:
@@ -84,75 +86,22 @@ def _explained(val_r2: float | None) -> str:
     return ": no better than always predicting the training mean"
 
 
+def _beside_untrained(best: dict[str, Any], summary: Summary) -> Iterator[str]:
+    """Says what the winner is worth beside an untrained encoder, and which trials cannot win for that reason."""
+    if best["verdict"] is not None:
+        yield f"  its encoder: {best['verdict']}"
+    complete = (trial for trial in summary["trials"] if trial["state"] == TrialState.COMPLETE and trial["rank"])
+    for trial in complete:
+        if best["verdict"] not in UNFIT and trial["verdict"] in UNFIT and trial["score"] < best["score"]:
+            yield f"  {trial['id']} has a better {summary['objective']['metric']}, but cannot win: {trial['verdict']}"
+
+
 def _beside_probes(best: dict[str, Any], summary: Summary) -> Iterator[str]:
     """Says that the loss and the probe do not agree, where they do not."""
     probed = [trial for trial in summary["trials"] if trial.get("probe_top1") is not None]
     other = max(probed, key=lambda trial: float(trial["probe_top1"]), default=best)
     if best.get("probe_top1") is not None and other["probe_top1"] > best["probe_top1"]:
         yield f"  its probe_top1 is {best['probe_top1']:.3f}; the best is {other['id']}'s, {other['probe_top1']:.3f}"
-
-
-def _against_rivals(summary: Summary) -> Iterator[str]:
-    """Compares the winner with those that came closest, clip by clip; the losses of clips are always val_loss."""
-    compared = [trial for trial in summary["trials"] if trial["against_winner"] and not trial["replicate_of"]]
-    compared.sort(key=lambda trial: (-trial["against_winner"]["rung"], trial["against_winner"]["difference"]))
-    measure = "" if summary["objective"]["metric"] == "val_loss" else "in val_loss, "
-    note = " (95%, clip by clip, one seed each)"
-    for trial in compared[:RIVALS]:
-        found = trial["against_winner"]
-        early = f" after {amount(found['rung'], summary['resource'])}" if found["rung"] < summary["full"] else ""
-        words = _comparison(trial["id"], found["difference"], found["low"], found["high"], "on every clip")
-        interval = "[" in words
-        yield f"  {measure}{words}{early}{note if interval else ''}"
-        note = "" if interval else note
-
-
-def _over_seeds(summary: Summary) -> Iterator[str]:
-    """Compares the winner with the other finalists, over their seeds."""
-    best, *others = summary["finalists"] or [None]
-    if best is None or best["mean"] is None:
-        return
-    mean, low, high = best["mean"], best["low"], best["high"]
-    if summary["objective"]["mode"] == "max":
-        mean, low, high = -mean, None if high is None else -high, None if low is None else -low
-    interval = "" if low is None else f" [{low:.4f}, {high:.4f}] (95%)"
-    yield f"  over {counted(best['seeds'], 'seed')}: {summary['objective']['metric']} {mean:.4f}{interval}"
-    for other in others[:RIVALS]:
-        behind = other["behind"]
-        if behind is not None:
-            rival = f"{other['id']} ({counted(other['seeds'], 'seed')})"
-            words = _comparison(rival, behind["mean"], behind["low"], behind["high"], "with every seed")
-            yield f"  over seeds, {words}"
-        elif other["mean"] is None:
-            yield f"  over seeds, better than {other['id']}, which lost one"
-
-
-def _comparison(rival: str, difference: float, low: float, high: float, everywhere: str) -> str:
-    """Compares the winner with a rival that is `difference` behind, with the ends of its interval.
-
-    Args:
-        rival: its name.
-        difference: of the two means.
-        low: the lower end of the interval.
-        high: its upper end.
-        everywhere: where they are equal if there is no difference at all: "on every clip".
-    """
-    if difference == low == high == 0:
-        return f"equal to {rival} {everywhere}"
-    if not any(round(value, DECIMALS) for value in (difference, low, high)):
-        return f"equal to {rival} to {DECIMALS} decimals"
-    near = min(abs(low), abs(high))
-    if low <= 0 <= high or not round(near, MOST_DECIMALS):
-        return f"cannot be told from {rival}, which is {_digits(difference)} [{_digits(low)}, {_digits(high)}] behind"
-    # An end that is not zero must not look like it.
-    decimals = next(count for count in range(DECIMALS, MOST_DECIMALS + 1) if round(near, count))
-    ends = sorted((abs(low), abs(high)))
-    shown = f"{_digits(abs(difference), decimals)} [{', '.join(_digits(end, decimals) for end in ends)}]"
-    return f"better than {rival} by {shown}" if low > 0 else f"not as good as {rival}, by {shown}"
-
-
-def _digits(value: float, decimals: int = DECIMALS) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0000"
 
 
 def pareto_table(summary: Summary) -> Table:
@@ -197,15 +146,22 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
         yield "  the first rung is too short for this space: raise schedule.first_rung"
     elif {"unclear"} <= {each.conclusion for each in found} <= {"unclear", "too few"}:
         yield "  whether the rungs rank trials well is not to be told from so few that came so far"
+    yield _noise(summary)
+
+
+def _noise(summary: Summary) -> str:
+    """Says how much of a difference the seeds alone make, and how that is known."""
     noise = summary["seed_noise"]
-    if noise:
-        spread = (
-            ""
-            if noise["between_sd"] is None
-            else (f", {noise['between_sd']:.4f} between the {noise['trials']} configurations that finished")
-        )
-        replicates = counted(noise["replicates"], "replicate")
-        yield f"Seeds: sd {noise['within_sd']:.4f} between seeds of a configuration ({replicates}){spread}"
+    if noise is None:
+        return "Seeds: not counted, as each trial has one and few are alike; --replicates N trains further ones"
+    sd = f"Seeds: sd {noise['within_sd']:.4f}"
+    if noise["source"] == Source.SIMILAR:
+        pairs = counted(noise["degrees"], "pair")
+        where = f"from {pairs} of similar configurations at rung {quantity(noise['rung'])}"
+        return f"{sd} as it seems, {where}; --replicates N measures it"
+    between = noise["between_sd"]
+    spread = "" if between is None else f", {between:.4f} between the {noise['trials']} configurations that finished"
+    return f"{sd} between seeds of a configuration ({counted(noise['degrees'], 'replicate')}){spread}"
 
 
 def cost_lines(summary: Summary, concurrent: int | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.trials import START
 from salt_tune.report.conclusions import (
     cost_lines,
     no_winner_lines,
@@ -30,6 +31,8 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
     """
     table, left_out = _fitting_table(summary)
     console.print(table)
+    if any(trial["origin"] == START for trial in summary["trials"]):
+        console.print("* your own start, from start_from")
     if left_out:
         console.print(f"(too narrow for {', '.join(left_out)})")
     for trial in summary["trials"]:
@@ -44,7 +47,7 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
     for line in (*reliability_lines(summary), *cost_lines(summary, concurrent)):
         console.print(line)
     console.print(f"All of it: {run.path}")
-    if summary["best"]:
+    if summary["best"] and not summary["nothing_to_promote"]:
         console.print(f"Next: {shell_command('salt_tune.promote', run.path)}")
 
 
@@ -79,7 +82,7 @@ def _table(summary: dict[str, Any], columns: Sequence[str], metrics: Mapping[str
     for trial in sorted(summary["trials"], key=lambda trial: ranks[trial["replicate_of"] or trial["id"]]):
         table.add_row(
             number(trial["rank"]),
-            trial["id"],
+            f"{trial['id']}*" if trial["origin"] == START else trial["id"],
             *(number(trial["parameters"].get(name)) for name in parameters),
             quantity(trial["resource"]),
             *(exact(value_of(trial, summary)) for _ in named),

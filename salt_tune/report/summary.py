@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from analysis.run_directory.events import Request, RoundStarted
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.run_directory.ranking import ranking
+from analysis.run_directory.ranking import nothing_to_promote, ranking
 from analysis.run_directory.trial_row import measures_of, trial_row
 from analysis.run_directory.trials import Trial
+from analysis.statistics.comparison import level_after
+from salt_tune.report.finalists import looks
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
 from trainable.files import write_json
@@ -23,6 +26,8 @@ def write_summary(
     seed: int,
     wall_seconds: float,
     over: bool,
+    rounds: Sequence[RoundStarted] = (),
+    requests: Sequence[Request] = (0,),
 ) -> dict[str, Any]:
     """Writes summary.json and returns its content.
 
@@ -35,20 +40,23 @@ def write_summary(
         seed: of the search.
         wall_seconds: that it took.
         over: nothing was left to do, so that no paused trial will go on.
+        rounds: of replicates.
+        requests: for replicates, that of run.json first.
     """
-    from analysis.statistics.comparison import seed_noise  # with pandas, which takes most of a second
-    from salt_tune.report import comparisons
+    from salt_tune.report import comparisons  # with pandas, which takes most of a second
 
-    ranked, schedule = ranking(trials), space.schedule
-    scores = comparisons.scores_by_seed(ranked, trials)
-    finalists = comparisons.finalists(scores)
-    order = list(dict.fromkeys([*(each.id for each in finalists), *(trial.id for trial in ranked)]))
+    ranked, rungs, against = ranking(trials), space.schedule.rung_points(), space.against
+    level = level_after(looks(rounds, requests))
+    compared = comparisons.Comparisons(trials, rungs, space.objective.name, comparisons.reader(run), level)
+    order = dict.fromkeys(trial.id for trial in (*compared.standing, *ranked))
     ranks = {trial: place for place, trial in enumerate(order, start=1)}
-    best = next((trial for trial in order if trial in scores), None)
-    against_winner = comparisons.AgainstWinner(run, schedule.rung_points(), best)
-    noise, against = seed_noise(scores), space.against
+    best = compared.standing[0].id if compared.standing else None
     description = describe(space)
     measures = measures_of(description["metrics"])
+    rows = [
+        trial_row(trial, trial.state.at_exit(over), ranks.get(trial.id), measures, compared.against_winner(trial))
+        for trial in trials
+    ]
     summary = {
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
@@ -56,17 +64,19 @@ def write_summary(
         "baselines": dict(baselines),
         "seed": seed,
         **description,
-        "trials": [
-            trial_row(trial, trial.state.at_exit(over), ranks.get(trial.id), measures, against_winner(trial.id))
-            for trial in trials
-        ],
+        "trials": rows,
         "best": best,
-        "finalists": [asdict(each) for each in finalists],
-        "rung_correlations": [asdict(each) for each in comparisons.rung_correlations(trials, schedule.rung_points())],
-        "seed_noise": noise and asdict(noise),
+        "tied": compared.tied(rows),
+        "nothing_to_promote": nothing_to_promote(trials),
+        "better_than_start": compared.better_than_start(rows),
+        "rounds": [asdict(each) for each in rounds],
+        "level": level,
+        "finalists": [asdict(each) for each in compared.finalists()],
+        "rung_correlations": [asdict(each) for each in comparisons.rung_correlations(trials, rungs)],
+        "seed_noise": compared.noise and {**asdict(compared.noise[0]), "rung": compared.noise[1]},
         "pareto": against and comparisons.pareto(ranked, against, space.task.metrics),
         "resource_trained": sum(trial.resource for trial in trials),
-        "resource_without_pruning": len(trials) * schedule.full,
+        "resource_without_pruning": len(trials) * space.schedule.full,
         "training_seconds": sum(trial.value("training_seconds") or 0.0 for trial in trials),
         "wall_seconds": wall_seconds,
     }

@@ -32,7 +32,7 @@ class DiskBound:
         checkpoints: how many there may be at once.
         checkpoint_bytes: of the largest.
         parts: bytes, by what they are for.
-        unpaused: how many of the checkpoints may be of trials that run, and of the best.
+        unpaused: how many of the checkpoints may be of trials that run, and of the best ones.
         keeps: whether `--keep-checkpoints` says how many of paused trials there may be.
     """
 
@@ -70,6 +70,7 @@ def disk_bound(
     trials: int,
     keep: int | None = None,
     replicates: int = 0,
+    best: int = 1,
 ) -> DiskBound:
     """Returns what a search may use at most, without Weights & Biases' files.
 
@@ -82,9 +83,10 @@ def disk_bound(
         trials: how many are started.
         keep: paused trials that may keep a checkpoint; None: as many as the scheduler needs.
         replicates: trainings with further seeds, after the search.
+        best: complete trials, at least 1, that keep a checkpoint as they may be tied.
     """
     started = trials + replicates
-    held = min(started, most_paused(space, trials, keep) + concurrent + 1)  # one more: the best
+    held = min(started, most_paused(space, trials, keep) + concurrent + best)
     largest = max((_blocks(size.checkpoint_bytes) for size in sizes), default=BLOCK)
     reports = started * len(space.schedule.report_points())
     name = max((len(clip.encode()) for clip in held_out), default=0)
@@ -95,7 +97,7 @@ def disk_bound(
         "reports": reports * REPORT + started * TRIAL + SEARCH,
     }
     limited = SCHEDULERS[space.schedule.scheduler].limits_checkpoints
-    return DiskBound(held, largest, parts, concurrent + 1, keeps=limited)
+    return DiskBound(held, largest, parts, concurrent + best, keeps=limited)
 
 
 def keep_for_limit(bound: DiskBound, limit: float) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.run_directory.events import read_trials
+from analysis.run_directory.journal import read_trials
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.space.sampling import fits

@@ -36,9 +36,11 @@ class Searcher(ABC):
 
     Attributes:
         ranks_by_cost: whether it may serve a search that ranks by two numbers.
+        from_start: whether what it suggested last is a point to start from.
     """
 
     ranks_by_cost = True
+    from_start = False
 
     def __init__(
         self,
@@ -94,8 +96,7 @@ class Searcher(ABC):
             return self._answer and dict(self._answer)
         if last == trial and (withdrawn := self._trials.pop(trial, None)):
             self._known.discard(self._key(withdrawn.values))
-        suggestions = self._suggestions(len(self._trials))
-        self._answer = next((values for values in suggestions if self._key(values) not in self._known), None)
+        self._answer, self.from_start = next(self._new(len(self._trials)), (None, False))
         if self._answer is not None:
             self.on_trial_add(trial, self._answer)
         self._asked = (trial, self._changes)
@@ -191,13 +192,14 @@ class Searcher(ABC):
         """What is known of all trials, earlier searches' first."""
         return [*self._earlier, *self._trials.values()]
 
-    def _suggestions(self, number: int) -> Iterator[Values]:
-        """Yields configurations to try as the trial of this number, best first; some may be known."""
-        if number < len(self._points):
-            yield from self.samples(number, self._points[number])
+    def _new(self, number: int) -> Iterator[tuple[Values, bool]]:
+        """Yields new configurations for the trial of this number, best first, each with whether it is a start point."""
+        point = self.samples(number, self._points[number]) if number < len(self._points) else ()
+        yield from ((values, True) for values in point if self._key(values) not in self._known)
         if self._parameters:
-            yield from self.candidates(number)
-            yield from self.everything() or ()  # candidates may miss the last ones
+            # Candidates may miss the last ones.
+            others = itertools.chain(self.candidates(number), self.everything() or ())
+            yield from ((values, False) for values in others if self._key(values) not in self._known)
 
     def _key(self, values: Mapping[str, Any]) -> Hashable:
         """Returns what two trials share exactly where their configurations are the same."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import paired_bootstrap, rank_finalists, rung_correlation, seed_noise
+from analysis import Sample, compare, paired_bootstrap, rank_finalists, rung_correlation, seed_noise
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 
 CLIPS = [f"clip-{number:03d}" for number in range(64)]
@@ -86,9 +86,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         rung: {name: losses(name, rung).mean() for name in TRIALS_BUT_REPLICATES if judged(name, rung)}
         for rung in RUNGS
     }
-    seeds = {name: [scores[3.0][name]] for name in ("T0", "T2", "T4")}
-    for name, original in REPLICATES.items():
-        seeds[original].append(losses(name, 3.0).mean())
+    seeds = finalist_scores()
     noise = seed_noise(seeds)
     assert noise is not None
     return {
@@ -107,9 +105,14 @@ def summary(**changes: Any) -> dict[str, Any]:
         "rungs": list(RUNGS),
         "trials": [_trial(name, ranked) for name in reversed(TRIALS)],
         "best": "T2",
+        "tied": ["T2", "T4"],
+        "nothing_to_promote": False,
+        "better_than_start": None,
+        "rounds": [{"request": 0, "seeds": {"T2": 2, "T4": 2}, "reason": "the best so far"}],
+        "level": 0.05,
         "finalists": [asdict(finalist) for finalist in rank_finalists(seeds)],
         "rung_correlations": [asdict(found) for found in rung_correlation(scores)],
-        "seed_noise": asdict(noise),
+        "seed_noise": {**asdict(noise), "rung": 3.0},
         "pareto": None,
         "resource_trained": 20.5,
         "resource_without_pruning": 36.0,
@@ -117,6 +120,14 @@ def summary(**changes: Any) -> dict[str, Any]:
         "wall_seconds": 99.0,
         **changes,
     }
+
+
+def finalist_scores() -> dict[str, list[float]]:
+    """The scores of the seeds of each configuration that trained to the end."""
+    seeds = {name: [float(losses(name, 3.0).mean())] for name in ("T0", "T2", "T4")}
+    for name, original in REPLICATES.items():
+        seeds[original].append(float(losses(name, 3.0).mean()))
+    return seeds
 
 
 def judged(trial: str, point: float) -> bool:
@@ -188,6 +199,8 @@ def _trial(name: str, ranked: list[str]) -> dict[str, Any]:
         "parameters": searched,
         "seed": int(name in REPLICATES),
         "replicate_of": REPLICATES.get(name),
+        "origin": "replicate" if name in REPLICATES else "random",
+        "verdict": None,
         "score": value,
         "resource": point,
         "epochs": point,
@@ -203,15 +216,17 @@ def _trial(name: str, ranked: list[str]) -> dict[str, Any]:
     }
 
 
-def _against_winner(name: str) -> dict[str, float] | None:
+def _against_winner(name: str) -> dict[str, Any] | None:
     common = [rung for rung in RUNGS if judged(name, rung)]
-    if name == "T2" or not common:
+    if name == "T2" or name in REPLICATES or not common:
         return None
-    found = paired_bootstrap(by_clip(name, common[-1]), by_clip("T2", common[-1]), resamples=1000)
-    return {
-        "rung": common[-1],
-        "difference": found.mean,
-        "standard_error": found.standard_error,
-        "low": found.low,
-        "high": found.high,
-    }
+    if common[-1] < RUNGS[-1]:
+        found = paired_bootstrap(by_clip(name, common[-1]), by_clip("T2", common[-1]), resamples=1000)
+        early = {"clip_error": found.standard_error, "seed_error": None, "conclusion": "compared at an earlier rung"}
+        ends = {"standard_error": found.standard_error, "low": found.low, "high": found.high}
+        return {"rung": common[-1], "difference": found.mean, **ends, **early}
+    seeds = finalist_scores()
+    own, best = (Sample(seeds[each], by_clip(each, common[-1])) for each in (name, "T2"))
+    compared = compare(own, best, seed_noise(seeds), configurations=3)
+    assert compared is not None
+    return {"rung": common[-1], **asdict(compared)}

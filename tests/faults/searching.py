@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,16 +16,21 @@ MINUTES = 10 * 60
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE", "COLUMNS": "120", "NO_COLOR": "1"}
 
 
-def command(folder: Path, store: Path, name: str, space: dict[str, Any]) -> list[str]:
+def command(
+    folder: Path, store: Path, name: str, space: dict[str, Any], replicates: int | Literal["auto"] = 0
+) -> list[str]:
     """The words that begin a search of `space` in `folder`."""
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({**space, "name": name}), encoding="utf-8")
     words = ["--space", f"{name}.yaml", "--store", store, "--name", name, "--runs", ".", "--concurrent", 1]
+    words += ["--replicates", replicates]
     return [sys.executable, "-m", "salt_tune.search", *map(str, words)]
 
 
-def begin(folder: Path, store: Path, name: str, space: dict[str, Any]) -> subprocess.Popen[str]:
+def begin(
+    folder: Path, store: Path, name: str, space: dict[str, Any], replicates: int | Literal["auto"] = 0
+) -> subprocess.Popen[str]:
     """Begins a search by one worker, whose run directory is `folder / name`, in a process group of its own."""
-    return _start(command(folder, store, name, space), folder)
+    return _start(command(folder, store, name, space, replicates), folder)
 
 
 def resume(run: Path, *arguments: object) -> subprocess.Popen[str]:

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -22,6 +22,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "salt": {**SPACE, **TPE},
     "toy": {**toy_task.SPACE, **TPE, "fixed": {"seconds": 0.5}},
 }
+REPLICATES: dict[str, Literal["auto", 0]] = {"salt": 0, "toy": "auto"}
 HINT = "To go on: python -m salt_tune.search --resume "
 
 Begin = Callable[[Path], subprocess.Popen[str]]
@@ -31,7 +32,7 @@ def undisturbed(task: str, store: Path, factory: pytest.TempPathFactory) -> dict
     """What the search comes to that nobody disturbs."""
 
     def search(folder: Path) -> None:
-        done = ended(begin(folder, store, "whole", SEARCHES[task]))
+        done = ended(begin(folder, store, "whole", SEARCHES[task], REPLICATES[task]))
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
     found = course(made_once(factory, f"undisturbed-{task}", search) / "whole")
@@ -84,7 +85,7 @@ def test_it_is_killed_and_interrupted_and_resumed(
         time.sleep(draw.uniform(0, 0.4))
         return process
 
-    process = ends(begin(tmp_path, store_path, "broken", SEARCHES[task]))
+    process = ends(begin(tmp_path, store_path, "broken", SEARCHES[task], REPLICATES[task]))
     for how in course_of_ends:
         one_more(process)
         if how in ("worker", "driver", "everything"):

@@ -82,7 +82,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> N
 
 
 def search(folder: Path, *arguments: object, name: str) -> Ended:
-    done = start(folder, "search", "--runs", folder, "--name", name, *arguments)
+    """A search without replicates, unless the arguments ask for some."""
+    done = start(folder, "search", "--replicates", 0, "--runs", folder, "--name", name, *arguments)
     output, errors = done.communicate(timeout=MINUTES)
     return Ended(folder / name, done.returncode, output, errors)
 
@@ -107,7 +108,7 @@ def mixed_run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
     def run(folder: Path) -> Ended:
         (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
-        words = ("--store", folder, "--set", "schedule.scheduler=none", "--wandb", "offline")
+        words = ("--store", folder, "--set", "schedule.scheduler=none", "--replicates", 0, "--wandb", "offline")
         return search(folder, "--space", folder / "mixed.yaml", *words, name="mixed")
 
     return ended_once(tmp_path_factory, "mixed", run)
@@ -136,6 +137,7 @@ def _trouble(folder: Path) -> Ended:
     space = {**SPACE, "fixed": {"seconds": 300.0}, "schedule": schedule, "trials": 2}
     (folder / "troubled.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     arguments = ["--space", folder / "troubled.yaml", "--store", folder, "--runs", folder, "--concurrent", 2]
+    arguments += ["--replicates", 0]
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "salt_tune.search", "--name", "troubled", *map(str, arguments)],

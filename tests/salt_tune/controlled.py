@@ -9,12 +9,13 @@ from typing import Any
 
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.ranking import ranking
+from analysis.run_directory.ranking import complete, standing
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.settings import Settings
+from salt_tune.report.finalists import MOST_TIED
 from salt_tune.runs.journal import Journal
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.driving import Choose, first
@@ -119,6 +120,11 @@ def known(controller: Controller) -> dict[str, Trial]:
 
 
 def winner(controller: Controller) -> str | None:
-    """The trial that ranks first."""
-    ranked = ranking(controller.trials.values())
+    """The complete trial that stands first."""
+    ranked = standing(controller.trials.values())
     return ranked[0].id if ranked else None
+
+
+def best(controller: Controller) -> set[str]:
+    """The complete trials that may be tied, and so keep their checkpoints."""
+    return {trial.id for trial in complete(controller.trials.values())[:MOST_TIED]}

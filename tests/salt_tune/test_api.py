@@ -68,8 +68,9 @@ def test_it_searches_and_goes_on(store_path: Path, tmp_path: Path) -> None:
     settings = dict(text.split("=", 1) for text in SMALL_SPACE)
     parsed = {name: json.loads(text) if text[0] in "[0123456789" else text for name, text in settings.items()}
     run = salt_tune.search(
-        "demo", store=store_path, runs=tmp_path, name="few", trials=1, epochs=1, settings=parsed, concurrent=1, seed=3
-    )
+        "demo", store=store_path, runs=tmp_path, name="few", trials=1, epochs=1, settings=parsed, concurrent=1, seed=3,
+        replicates=0,
+    )  # fmt: skip
     assert run.path == tmp_path / "few"
     assert [trial["id"] for trial in json.loads(run.summary.read_text())["trials"]] == ["T0"]
     again = salt_tune.resume(run, extend=1)

@@ -317,7 +317,7 @@ def test_resuming_what_is_no_run(refused: Refused, tmp_path: Path) -> None:
     "flags",
     [
         ("--space", "demo"), ("--trials", 3), ("--epochs", 2), ("--name", "other"), ("--seed", 0),
-        ("--seeds", "common"), ("--replicates", 1), ("--oom-retries", 1), ("--set", "lr=1"), ("--warm-start", "run"),
+        ("--seeds", "common"), ("--oom-retries", 1), ("--set", "lr=1"), ("--warm-start", "run"),
     ],
     ids=lambda flags: flags[0],
 )  # fmt: skip

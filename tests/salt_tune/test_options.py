@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from salt_tune.options import Concurrency, Finite, Folder, Named, parse_settings
+from salt_tune.options import CountOrAuto, Finite, Folder, Named, parse_settings
 from trainable.registry import MASKINGS
 
 NOT_UTF8 = os.fsdecode(b"r/k\xfcche")
@@ -48,11 +48,17 @@ def test_names_are_those_of_a_registry() -> None:
 
 
 def test_trials_at_a_time_are_a_number_or_auto() -> None:
-    assert Concurrency().convert("auto", None, None) == "auto"
-    assert Concurrency().convert("3", None, None) == 3
+    assert CountOrAuto("trials", 1).convert("auto", None, None) == "auto"
+    assert CountOrAuto("trials", 1).convert("3", None, None) == 3
     for wrong in ("0", "atuo"):
         with pytest.raises(click.BadParameter, match=f"'{wrong}': must be a number of trials, at least 1, or auto"):
-            Concurrency().convert(wrong, None, None)
+            CountOrAuto("trials", 1).convert(wrong, None, None)
+
+
+def test_further_seeds_are_a_number_or_auto() -> None:
+    assert [CountOrAuto("seeds", 0).convert(given, None, None) for given in ("auto", "0")] == ["auto", 0]
+    with pytest.raises(click.BadParameter, match="'-1': must be a number of seeds, at least 0, or auto"):
+        CountOrAuto("seeds", 0).convert("-1", None, None)
 
 
 def test_settings_are_read_as_in_a_space_file() -> None:

@@ -143,6 +143,27 @@ def test_another_trial_can_be_named(run: Path, here: Command) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_encoder_of_no_use_is_promoted_by_force_alone(run: Path, here: Command) -> None:
+    summary = read_json(run / "summary.json")
+    worse = [{**trial, "verdict": "worse than untrained"} for trial in summary["trials"]]
+    told = {**summary, "trials": worse, "nothing_to_promote": True}
+    (run / "summary.json").write_text(json.dumps(told), encoding="utf-8")
+    for words, said in (
+        ((), f"error: {run}: no complete trial that was judged is of more use than an untrained encoder; "),
+        (
+            ("--trial", "T0"),
+            f"error: {run}: T0 is worse than untrained; name another with --trial, or promote it with ",
+        ),
+    ):
+        refused = here("promote", run, "--epochs", 1, *words)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert refused.stderr.startswith(said) and "--anyway" in refused.stderr
+    assert not (run / "final").exists()
+    done = here("promote", run, "--epochs", 1, "--anyway")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (run / "final" / f"{summary['best']}-1epochs" / "encoder.safetensors").exists()
+
+
 def test_a_store_that_was_moved_is_named_by_a_flag(run: Path, store_path: Path, here: Command, tmp_path: Path) -> None:
     moved = shutil.copytree(store_path, tmp_path / "moved")
     summary = read_json(run / "summary.json")

@@ -29,8 +29,8 @@ def begin(folder: Path, name: str, **entries: Any) -> tuple[subprocess.Popen[str
     """Begins a search of the toy task; `entries` change those of `END`."""
     space = folder / f"{name}.yaml"
     space.write_text(json.dumps({**END, **entries}), encoding="utf-8")
-    words = ("--space", space, "--store", folder, "--runs", folder, "--name", name, "--concurrent", 1)
-    return start(folder, "search", *words), RunDirectory(folder / name)
+    words = ("--space", space, "--store", folder, "--runs", folder, "--concurrent", 1, "--replicates", 0)
+    return start(folder, "search", "--name", name, *words), RunDirectory(folder / name)
 
 
 def test_a_reader_of_the_study_and_the_end_of_the_space(tmp_path: Path, here: Command) -> None:

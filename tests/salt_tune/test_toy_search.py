@@ -42,11 +42,18 @@ def test_fates_are_told_and_the_search_goes_on(tmp_path: Path) -> None:
     points = [{"lr": 1e-3, "fate": fate} for fate in fates]
     run = salt_tune.search(
         write(tmp_path, parameters={}, start_from=points, trials=len(fates), schedule=schedule),
-        store=tmp_path, runs=tmp_path, name="fates", concurrent=2,
+        store=tmp_path, runs=tmp_path, name="fates", concurrent=2, replicates=0,
     )  # fmt: skip
-    trials = read_summary(run)["trials"]
+    summary = read_summary(run)
+    trials = summary["trials"]
     assert [trial["state"] for trial in trials] == ["complete", "diverged", "failed", "complete", "out_of_memory"]
     assert trials[2]["error"] == "fate = 'failed': take another one"
+    assert {trial["origin"] for trial in trials} == {"start_from"} and summary["better_than_start"] is False
+    again = read_summary(salt_tune.resume(run, replicates=1))
+    finalists = [trial["id"] for trial in trials if trial["state"] == "complete"]
+    assert [trial["replicate_of"] for trial in again["trials"][5:]] == finalists
+    assert [finalist["seeds"] for finalist in again["finalists"]] == [2, 2]
+    assert again["seed_noise"]["source"] == "replicates" and again["level"] < summary["level"] == 0.05
 
 
 def test_packing_is_for_what_it_is_made_for(tmp_path: Path) -> None:

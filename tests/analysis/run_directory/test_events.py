@@ -14,17 +14,17 @@ from analysis.errors import RunError
 from analysis.run_directory.events import (
     Event,
     JobStarted,
+    ReplicatesAsked,
     ResultReported,
+    RoundStarted,
     SessionEnded,
     TrialAdded,
     TrialEnded,
     TrialPruned,
     Trials,
     TrialsAllowed,
-    encode,
-    read_events,
-    read_trials,
 )
+from analysis.run_directory.journal import encode, read_events, read_trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import TrialState
 
@@ -40,6 +40,7 @@ events = (
         st.dictionaries(st.text(), points),
         st.dictionaries(st.text(), points),
         st.integers(0, 9),
+        st.none() | st.text(),
         st.none() | names,
     )
     | st.builds(JobStarted, names, points, points, st.text())
@@ -54,6 +55,8 @@ events = (
     | st.builds(TrialEnded, names, st.sampled_from([TrialState.FAILED, TrialState.PRUNED]), st.none() | st.text())
     | st.builds(TrialPruned, names)
     | st.builds(TrialsAllowed, st.integers(0, 99), st.booleans())
+    | st.builds(ReplicatesAsked, st.integers(0, 9) | st.just("auto"))
+    | st.builds(RoundStarted, st.integers(0, 9), st.dictionaries(names, st.integers(1, 9)), st.text())
     | st.builds(SessionEnded, points)
 )
 

@@ -1,137 +1,123 @@
-"""Intervals cover the truth as often as they say, and rankings know what seeds are worth."""
+"""How configurations compare: clips, seeds and the number that the best was picked from all count."""
 
 import math
-import time
-import tracemalloc
-from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from scipy.stats import t, tukey_hsd
 
-from analysis import paired_bootstrap, pareto_front, rank_finalists, seed_noise
-from tests.analysis import fake_run
-from tests.analysis.fake_run import losses
+from analysis import Sample, compare, rank_finalists, seed_noise
+from analysis.statistics.comparison import LEVEL, Conclusion, critical_value, level_after, level_at_look
+from analysis.statistics.seed_noise import SeedNoise, Source
 
-FINITE = st.floats(-1e3, 1e3)
-
-
-def by_clip(values: "list[float] | np.ndarray[tuple[int], np.dtype[np.float64]]") -> dict[str, float]:
-    """Losses of clips with names."""
-    return {f"clip-{number:04d}": float(value) for number, value in enumerate(values)}
+CLIPS = 60
 
 
-@settings(deadline=None)
-@given(st.lists(FINITE, min_size=2, max_size=50), st.randoms())
-def test_neither_the_order_of_the_clips_nor_that_of_the_trials_matters(values: list[float], random: object) -> None:
-    a, b = by_clip(values), by_clip([math.sin(value) for value in values])
-    names = sorted(b, key=hash)
-    found = paired_bootstrap(a, {name: b[name] for name in names}, resamples=500)
-    assert found == paired_bootstrap(a, b, resamples=500)
-    back = paired_bootstrap(b, a, resamples=500)
-    scale = max(map(abs, values)) + 1
-    assert (found.mean, found.low, found.high) == pytest.approx((-back.mean, -back.high, -back.low), abs=1e-9 * scale)
-    assert found.low <= found.mean + 1e-9 * scale and found.mean <= found.high + 1e-9 * scale
+def noise(within_sd: float, degrees: int) -> SeedNoise:
+    return SeedNoise(Source.REPLICATES, within_sd, degrees, 3)
 
 
-@pytest.mark.parametrize(("clips", "least"), [(8, 0.90), (32, 0.92), (200, 0.92)])
-def test_the_interval_covers_the_truth_as_often_as_it_says(clips: int, least: float) -> None:
-    random = np.random.default_rng(0)
-    hits = 0
-    for _ in range(400):
-        hard = random.gamma(2.0, 1.0, clips)
-        a, b = (hard + random.normal(shift, 0.1, clips) for shift in (0.3, 0.1))
-        found = paired_bootstrap(by_clip(a), by_clip(b), resamples=1000)
-        hits += found.low <= 0.2 <= found.high
-    assert least < hits / 400 < 0.985
+def clips(mean: float, seed: int, spread: float = 0.02) -> dict[str, float]:
+    """Losses of clips with exactly this mean."""
+    own = np.random.default_rng(seed).normal(0, spread, CLIPS)
+    return {f"clip-{number}": float(loss) for number, loss in enumerate(mean + own - own.mean())}
 
 
-def test_skewed_differences_are_missed_equally_often_on_both_sides() -> None:
-    random, truth = np.random.default_rng(1), math.exp(0.5)
-    above = below = symmetric = 0
-    for _ in range(400):
-        a = random.lognormal(0, 1, 64)
-        found = paired_bootstrap(by_clip(a), dict.fromkeys(by_clip(a), 0.0), resamples=1000)
-        above, below = above + (found.low > truth), below + (found.high < truth)
-        symmetric += found.mean + 2 * found.standard_error < truth
-    assert above + below < 0.12 * 400
-    assert below < symmetric
-
-
-def test_pairing_finds_what_separate_bars_cannot() -> None:
-    best, other = losses("T2", 3.0), losses("T0", 3.0)
-    unpaired_error = (best.var() / len(best) + other.var() / len(other)) ** 0.5
-    assert abs(other.mean() - best.mean()) < 1.96 * unpaired_error
-    found = paired_bootstrap(fake_run.by_clip("T0", 3.0), fake_run.by_clip("T2", 3.0))
-    assert found.distinguishable and found.low > 0
-    assert found.standard_error == pytest.approx((other - best).std() / len(best) ** 0.5, rel=1e-5)
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.25])
-def test_equal_differences_have_an_interval_without_width(shift: float) -> None:
-    a = by_clip([0.5, 1.0, 2.0])
-    found = paired_bootstrap({name: loss + shift for name, loss in a.items()}, a)
-    assert (found.mean, found.low, found.high, found.standard_error) == (shift, shift, shift, 0.0)
-    assert found.distinguishable is (shift > 0)
+def test_both_parts_add_up() -> None:
+    one, other = Sample([0.41, 0.43], clips(0.42, 1)), Sample([0.40], clips(0.40, 2))
+    found = compare(one, other, noise(0.003, 4))
+    assert found is not None and found.clip_error is not None and found.seed_error is not None
+    differences = np.subtract([*clips(0.42, 1).values()], [*clips(0.40, 2).values()])
+    assert found.difference == pytest.approx(0.02)
+    assert found.clip_error == pytest.approx(differences.std(ddof=1) / CLIPS**0.5)
+    assert found.seed_error == pytest.approx(0.003 * 1.5**0.5)
+    assert found.standard_error == pytest.approx(math.hypot(found.clip_error, found.seed_error))
+    margins = found.clip_error * t.ppf(0.975, 40), found.seed_error * t.ppf(0.975, 4)  # 40: of 59 degrees, rounded
+    assert found.high - found.difference == pytest.approx(math.hypot(*margins))
+    back = compare(other, one, noise(0.003, 4))
+    assert back is not None and (back.low, back.high) == pytest.approx((-found.high, -found.low))
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "message"),
+    ("difference", "known", "seen", "conclusion"),
     [
-        ({"x": 1.0, "y": 2.0}, {"x": 1.0, "z": 2.0}, "must have the same"),
-        ({"x": 1.0, "y": 2.0}, {"x": 1.0}, "losses_a has 2 clips, losses_b 1"),
-        ({"x": 1.0}, {"x": 1.0}, "must have at least 2"),
-        ({"x": 1.0, "y": math.nan}, {"x": 1.0, "y": 1.0}, "not finite"),
-        ({"x": 1.0, "y": math.inf}, {"x": 1.0, "y": math.inf}, "not finite"),
+        (0.1, True, True, Conclusion.WORSE),
+        (-0.1, True, True, Conclusion.BETTER),
+        (0.001, True, True, Conclusion.TIED),
+        (0.1, False, True, Conclusion.BEHIND),
+        (-0.1, False, True, Conclusion.AHEAD),
+        (0.1, True, False, Conclusion.BEHIND),
+        (0.001, False, True, Conclusion.TIED),
     ],
 )
-def test_what_cannot_be_paired_is_refused(a: dict[str, float], b: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        paired_bootstrap(a, b)
+def test_better_needs_clips_and_seeds(difference: float, known: bool, seen: bool, conclusion: Conclusion) -> None:
+    means = 0.4 + difference, 0.4
+    one, other = (Sample([mean], clips(mean, seed) if seen else None) for seed, mean in enumerate(means))
+    found = compare(one, other, noise(0.003, 6) if known else None)
+    assert found is not None and found.conclusion is conclusion
+    assert found.distinguishable == (conclusion is not Conclusion.TIED)
 
 
-def test_many_clips_take_little_time_and_memory() -> None:
+def test_nothing_is_said_of_nothing() -> None:
+    assert compare(Sample([0.4]), Sample([0.5]), None) is None
+
+
+@pytest.mark.parametrize(
+    "broken", [{"clip-0": 0.4}, {}, {**clips(0.4, 1), "another": 0.4}, {**clips(0.4, 1), "clip-0": math.nan}]
+)
+def test_clips_that_cannot_be_paired_are_refused(broken: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="clips"):
+        compare(Sample([0.4], broken), Sample([0.5], clips(0.5, 1) if len(broken) != 1 else broken), noise(0.01, 3))
+
+
+def test_equal_ones_have_an_interval_without_width() -> None:
+    same = Sample([0.4], clips(0.4, 1))
+    found = compare(same, same, noise(0.0, 3))
+    assert found is not None and (found.difference, found.low, found.high) == (0, 0, 0)
+    assert found.conclusion is Conclusion.TIED
+
+
+def test_the_critical_value_is_tukeys() -> None:
     random = np.random.default_rng(0)
-    trials = [by_clip(random.normal(size=2048)) for _ in range(20)]
-    tracemalloc.start()
-    paired_bootstrap(trials[0], trials[1], seed=1)
-    assert tracemalloc.get_traced_memory()[1] < 100e6
-    tracemalloc.stop()
-    started = time.process_time()
-    for trial in trials[1:]:
-        paired_bootstrap(trials[0], trial, seed=1)
-    assert time.process_time() - started < 5
+    groups = [random.normal(0, 1, 5) for _ in range(4)]
+    expected = tukey_hsd(*groups).confidence_interval(0.95)
+    pooled = math.sqrt(np.mean([group.var(ddof=1) for group in groups]))
+    margin = critical_value(4, 16, 0.05) * pooled * math.sqrt(2 / 5)
+    assert expected.high[0, 1] - (groups[0].mean() - groups[1].mean()) == pytest.approx(margin, rel=1e-3)
+    assert critical_value(2, 7, 0.05) == pytest.approx(t.ppf(0.975, 7))
+    assert critical_value(2, math.inf, 0.05) == pytest.approx(1.95996, rel=1e-4)
+    assert critical_value(3, 7.9, 0.05) == critical_value(3, 7, 0.05)
 
 
-def test_the_seeds_variance_is_taken_out_of_the_configurations() -> None:
+def test_more_rivals_and_fewer_degrees_need_more() -> None:
+    values = [critical_value(count, 6, 0.05) for count in (2, 3, 8, 24)]
+    assert values == sorted(values) and values[0] < values[-1]
+    values = [critical_value(4, degrees, 0.05) for degrees in (1, 3, 10, 200)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_looks_spend_the_level_once() -> None:
+    assert level_after(0) == LEVEL
+    for count in range(1, 9):
+        spent = sum(level_at_look(look) for look in range(1, count + 1))
+        assert level_after(count) + spent == pytest.approx(LEVEL)
+        assert spent <= LEVEL / 2
+
+
+def test_the_best_of_many_equal_ones_is_seldom_called_better() -> None:
     random = np.random.default_rng(0)
-    within, between = [], []
+    wrong = alone = 0
     for _ in range(300):
-        centres = random.normal(0.5, 0.03, 8)
-        groups = {str(k): list(random.normal(centre, 0.02, 1 + k % 3)) for k, centre in enumerate(centres)}
-        noise = seed_noise(groups)
-        assert noise is not None and noise.between_sd is not None
-        assert (noise.trials, noise.replicates) == (8, 7)
-        within.append(noise.within_sd**2)
-        between.append(noise.between_sd**2)
-    assert np.mean(within) == pytest.approx(0.02**2, rel=0.1)
-    assert np.mean(between) == pytest.approx(0.03**2, rel=0.1)
-
-
-def test_seed_noise_by_hand() -> None:
-    noise = seed_noise({"a": [1.0, 3.0], "b": [6.0, 8.0], "lost": [math.inf, math.nan]})
-    assert noise is not None
-    assert asdict(noise) == pytest.approx(
-        {"within_sd": math.sqrt(2), "between_sd": math.sqrt(12.5 - 1), "trials": 2, "replicates": 2}
-    )
-    alone = seed_noise({"a": [1.0, 3.0]})
-    assert alone is not None and alone.between_sd is None
-
-
-@pytest.mark.parametrize("groups", [{}, {"a": [1.0], "b": [2.0]}, {"a": [1.0, math.inf]}])
-def test_without_replicates_there_is_no_noise_to_tell(groups: dict[str, list[float]]) -> None:
-    assert seed_noise(groups) is None
+        scores = {f"T{number}": list(random.normal(0.4, 0.01, 2)) for number in range(6)}
+        found = seed_noise(scores)
+        ordered = sorted(scores.values(), key=np.mean)
+        hard = {f"clip-{number}": float(loss) for number, loss in enumerate(random.gamma(9, 1 / 9, 30))}
+        samples = [Sample(each, hard) for each in ordered]
+        for count in (6, 2):
+            told = [compare(each, samples[0], found, configurations=count) for each in samples[1:]]
+            called = any(each is not None and each.conclusion is Conclusion.WORSE for each in told)
+            wrong, alone = wrong + (called and count == 6), alone + (called and count == 2)
+    assert wrong <= 0.05 * 300 < 3 * 0.05 * 300 < alone
 
 
 def test_intervals_over_seeds_cover_the_difference_of_two_finalists() -> None:
@@ -139,7 +125,7 @@ def test_intervals_over_seeds_cover_the_difference_of_two_finalists() -> None:
     means = covered = 0
     for _ in range(300):
         scores = {name: list(random.normal(centre, 0.02, 2)) for name, centre in (("a", 0.4), ("b", 0.41), ("c", 0.9))}
-        ranked = {finalist.id: finalist for finalist in rank_finalists(scores)}
+        ranked = {finalist.id: finalist for finalist in rank_finalists(scores, configurations=2)}
         best = ranked["a"]
         assert best.low is not None and best.high is not None
         means += best.low <= 0.4 <= best.high
@@ -160,26 +146,16 @@ def test_a_lucky_seed_does_not_win_against_a_better_mean() -> None:
     assert (ranked[2].mean, ranked[2].standard_error, ranked[2].behind) == (None, None, None)
 
 
-def test_without_replicates_the_clips_tell() -> None:
-    clips = {name: fake_run.by_clip(name, 3.0) for name in ("T0", "T2")}
-    scores = {name: [float(np.mean(list(of_clips.values())))] for name, of_clips in clips.items()}
-    best, other = rank_finalists(scores, clips)
-    assert best.id == "T2" and best.standard_error == pytest.approx(losses("T2", 3.0).std() / 8, rel=1e-5)
-    assert other.behind == paired_bootstrap(clips["T0"], clips["T2"])
-    bare = rank_finalists(scores)
-    assert bare[0].standard_error is None and bare[1].behind is None
+def test_without_replicates_the_clips_alone_tell() -> None:
+    scores = {"near": [0.401], "best": [0.4], "far": [0.5]}
+    best, near, far = rank_finalists(scores, {name: clips(score, 3) for name, (score,) in scores.items()})
+    assert (best.id, best.mean, best.standard_error) == ("best", 0.4, None)
+    assert near.behind is not None and near.behind.seed_error is None
+    assert far.behind is not None and far.behind.conclusion is Conclusion.BEHIND
+    assert [finalist.behind for finalist in rank_finalists(scores)] == [None, None, None]
 
 
-POINTS = st.lists(st.tuples(*2 * [st.integers(0, 6).map(float) | st.just(math.nan) | st.just(math.inf)]), max_size=20)
-
-
-@given(POINTS)
-def test_the_front_is_what_no_other_point_beats(points: list[tuple[float, float]]) -> None:
-    finite = [point for point in points if all(map(math.isfinite, point))]
-
-    def beaten(point: tuple[float, float]) -> bool:
-        return any(o != point and o[0] <= point[0] and o[1] <= point[1] for o in finite)
-
-    expected = [place for place, point in enumerate(points) if point in finite and not beaten(point)]
-    assert pareto_front(points) == expected
-    assert bool(expected) == bool(finite)
+def test_what_stands_last_does_so_whatever_its_score() -> None:
+    ranked = rank_finalists({"unfit": [0.3, 0.3], "fit": [0.4, 0.41]}, last=["unfit"])
+    assert [finalist.id for finalist in ranked] == ["fit", "unfit"]
+    assert ranked[1].behind is not None and ranked[1].behind.difference == pytest.approx(-0.105)

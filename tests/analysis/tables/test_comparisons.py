@@ -11,18 +11,20 @@ from tests.analysis.fake_run import summary, write_run
 
 def test_each_trial_meets_the_winner_at_their_deepest_common_rung(tmp_path: Path) -> None:
     table = paired_against_best(load(write_run(tmp_path).path)).set_index("trial")
-    assert set(table.index) == {"T0", "T1", "T4", "T5", "T7", "T10", "T11", "T12", "T13"}
+    assert set(table.index) == {"T0", "T1", "T4", "T5", "T7", "T10", "T11"}
     assert table.loc[["T0", "T10"], "rung"].tolist() == [3.0, 1.0]
     assert (table["low"] <= table["difference"]).all() and (table["difference"] <= table["high"]).all()
-    assert table["distinguishable"].to_dict()["T4"] is False
-    assert table.drop(["T4", "T12"])["distinguishable"].all()
+    conclusions = table["conclusion"].to_dict()
+    assert (conclusions.pop("T0"), conclusions.pop("T4")) == ("worse", "tied")
+    assert set(conclusions.values()) == {"compared at an earlier rung"}
+    assert table["seed_error"].notna().to_dict() == {name: name in ("T0", "T4") for name in table.index}
 
 
 def test_without_a_winner_there_are_no_rows(tmp_path: Path) -> None:
     trials = [{**trial, "against_winner": None} for trial in summary()["trials"]]
     run = load(write_run(tmp_path, best=None, trials=trials).path)
     assert paired_against_best(run).empty
-    assert paired_against_best(run)["distinguishable"].dtype == bool
+    assert "conclusion" in paired_against_best(run)
     assert searched(run)["winner"].isna().all()
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.run_directory.events import Trials, read_events, read_trials
+from analysis.run_directory.events import Trials
+from analysis.run_directory.journal import read_events, read_trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.controller.controller import Controller

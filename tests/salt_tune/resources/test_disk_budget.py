@@ -103,6 +103,9 @@ def test_the_bound_adds_up() -> None:
     assert bound.bytes_total == sum(bound.parts.values())
     alone = disk_bound(space, SIZES, CLIPS, judged=100, concurrent=4, trials=1)
     assert (alone.checkpoints, alone.parts["checkpoints being written"]) == (1, alone.checkpoint_bytes)
+    most = disk_bound(space, SIZES, CLIPS, judged=100, concurrent=2, trials=40, keep=None, best=5)
+    few = disk_bound(space_of(40, scheduler="none"), SIZES, CLIPS, judged=100, concurrent=2, trials=40, best=5)
+    assert (most.checkpoints, few.checkpoints, few.unpaused) == (40, 7, 7)
     again = disk_bound(space, SIZES, CLIPS, judged=100, concurrent=2, trials=24, replicates=6)
     assert again.checkpoints == 24 + 3 and again.parts["clip losses"] > bound.parts["clip losses"]
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from analysis.errors import RunError
-from analysis.run_directory.events import Event, JobStarted, ResultReported, TrialEnded, TrialPruned, encode
+from analysis.run_directory.events import Event, JobStarted, ResultReported, TrialEnded, TrialPruned
+from analysis.run_directory.journal import encode
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.controller.factory import make_searcher
