@@ -58,7 +58,7 @@ def main(
     task = space.task
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
     data = reopen_data(run, task, summary["store"], store_path)
-    final, epochs = run.final(chosen["id"], config["epochs"]), f"{config['epochs']:g}"
+    final, length = run.final(chosen["id"], config["epochs"]), f"{config['epochs']:g}"
     spec = FinalSpec(
         config=config,
         evaluation=space.evaluation,
@@ -76,12 +76,12 @@ def main(
             return 0
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            console.print(f"{chosen['id']} of {run.path.name}: {epochs} epochs on {data.path}, from scratch")
+            console.print(f"{chosen['id']} of {run.path.name}: {length} epochs on {data.path}, from scratch")
             last = _train(final, task, spec, data, wandb_mode)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
-            which = ("--trial", chosen["id"], "--epochs", epochs)
+            which = ("--trial", chosen["id"], "--epochs", length)
             forced = ("--anyway",) if anyway else ()
             command = shell_command("salt_tune.promote", run.path, *which, *forced, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
@@ -90,7 +90,7 @@ def main(
     columns = computed(among=task.metrics)
     measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives(task.metrics) if name in columns)
     searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
-    console.print(f"Done: {measures} after {epochs} epochs; in the search {searched}")
+    console.print(f"Done: {measures} after {length} epochs; in the search {searched}")
     console.print(f"{final.path}: {card.files}, README.md (model card), reports.jsonl")
     if card.how:
         console.print(f"Use it: {card.how}")
