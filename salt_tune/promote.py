@@ -110,9 +110,9 @@ def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None, *, an
         UserError: there is none, or it is of no use by its verdict and `anyway` is not given.
     """
     trials: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in summary["trials"]}
-    if trial is None and summary["best"] is None:
+    if trial is None and summary["recommended"] is None:
         raise UserError(f"{run.path}: no trial finished, so there is no winner; name one with --trial")
-    chosen = trial or summary["best"]
+    chosen = trial or summary["recommended"]
     if chosen not in trials:
         raise UserError(f"--trial = {chosen!r}: {run.path.name} has no such trial; {nearest(chosen, tuple(trials))}")
     if anyway:

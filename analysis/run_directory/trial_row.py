@@ -7,6 +7,7 @@ from typing import Any
 from analysis.run_directory.trials import Trial, TrialState
 
 SPENT = ("tflop", "training_seconds")
+NOTED = ("step", "clipped_share")  # of the last report, where it has them
 
 
 def trial_row(
@@ -40,6 +41,7 @@ def trial_row(
         "epochs": trial.epochs,
         **{name: trial.value(name) for name in measures},
         **{name: trial.value(name) or 0.0 for name in SPENT},
+        **{name: trial.value(name) for name in NOTED},
         "against_winner": against_winner,
         "error": trial.error,
     }

@@ -1,20 +1,17 @@
 """What is printed of a search at its end: the ranked table, the conclusions, where everything lies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import START
-from salt_tune.report.conclusions import (
-    cost_lines,
-    no_winner_lines,
-    pareto_table,
-    reliability_lines,
-    value_of,
-    winner_lines,
-)
+from salt_tune.report.cost import cost_lines
+from salt_tune.report.encoder import encoder_lines
+from salt_tune.report.losses import loss_lines, pareto_table, value_of
+from salt_tune.report.verdict import verdict_lines
+from salt_tune.report.watch_out import warning_lines
 from salt_tune.ui.console import console
 from salt_tune.ui.format import UNITS, exact, heading, number, quantity, shell_command
 from trainable.metrics import Metric, computed
@@ -22,33 +19,58 @@ from trainable.task import find_task
 
 
 def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int | None = None) -> None:
-    """Prints the ranked table, the winner and why, the cost, and where everything lies.
+    """Prints what to promote and why, the ranked table, what to watch out for, the cost, and what comes next.
 
     Args:
         run: what was searched.
         summary: the content of its summary.json.
         concurrent: how many trials ran at a time, where it is known.
     """
+    for trial in summary["trials"]:
+        if trial["error"]:
+            console.print(f"{trial['id']} {trial['state']}: {trial['error']}")
+    console.print()
+    _section("VERDICT", verdict_lines(summary))
+    _section("GOOD ENCODER?", encoder_lines(summary))
+    _section("LOSSES", loss_lines(summary))
+    _print_table(summary)
+    if summary["pareto"]:
+        console.print("Beaten by none in both objectives:")
+        console.print(pareto_table(summary))
+        console.print()
+    _section("WATCH OUT", warning_lines(summary))
+    _section("COST", (*cost_lines(summary, concurrent), f"all of it: {run.path}"))
+    _section("NEXT", _next_lines(run, summary))
+
+
+def _section(name: str, lines: Iterable[str]) -> None:
+    """Prints a section, its lines indented; nothing where it has none."""
+    if written := [*lines]:
+        console.print(name)
+        for line in written:
+            console.print(f"  {line}")
+        console.print()
+
+
+def _print_table(summary: dict[str, Any]) -> None:
     table, left_out = _fitting_table(summary)
     console.print(table)
     if any(trial["origin"] == START for trial in summary["trials"]):
         console.print("* your own start, from start_from")
     if left_out:
         console.print(f"(too narrow for {', '.join(left_out)})")
-    for trial in summary["trials"]:
-        if trial["error"]:
-            console.print(f"{trial['id']} {trial['state']}: {trial['error']}")
     console.print()
-    for line in winner_lines(summary) if summary["best"] else no_winner_lines(summary):
-        console.print(line)
-    if summary["pareto"]:
-        console.print("Beaten by none in both objectives:")
-        console.print(pareto_table(summary))
-    for line in (*reliability_lines(summary), *cost_lines(summary, concurrent)):
-        console.print(line)
-    console.print(f"All of it: {run.path}")
-    if summary["best"] and not summary["nothing_to_promote"]:
-        console.print(f"Next: {shell_command('salt_tune.promote', run.path)}")
+
+
+def _next_lines(run: RunDirectory, summary: dict[str, Any]) -> Iterator[str]:
+    """Says which commands go on from here."""
+    if summary["recommended"] and not summary["nothing_to_promote"]:
+        yield shell_command("salt_tune.promote", run.path)
+        if len(summary["tied"]) > 1:
+            more = shell_command("salt_tune.search", "--resume", run.path, "--replicates", "auto")
+            yield f"{more}  (to tell the tied apart)"
+    elif summary["recommended"]:
+        yield f"{shell_command('salt_tune.promote', run.path, '--anyway')}  (in spite of the verdict)"
 
 
 def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:

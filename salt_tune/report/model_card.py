@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
-from salt_tune.report.conclusions import worth
+from salt_tune.report.losses import worth
 from salt_tune.ui.format import number
 from trainable.files import atomic_write
 from trainable.metrics import computed

@@ -1,9 +1,8 @@
-"""What a summary says in words of the winner beside its rivals, over its seeds, and beside the user's own start."""
+"""What a summary says in words of the winner beside its rivals, and over its seeds."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.run_directory.trials import START
 from analysis.statistics.comparison import Conclusion
 from salt_tune.ui.format import amount, counted
 
@@ -24,7 +23,7 @@ def rival_lines(summary: Summary) -> Iterator[str]:
         found = trial["against_winner"]
         words = _comparison(trial["id"], found, "on every clip", amount(found["rung"], summary["resource"]))
         note = _note(found, summary) if "[" in words else ""
-        yield f"  {measure}{words}{'' if note in said else note}"
+        yield f"{measure}{words}{'' if note in said else note}"
         said.add(note)
 
 
@@ -48,24 +47,14 @@ def seed_lines(summary: Summary) -> Iterator[str]:
     if summary["objective"]["mode"] == "max":
         mean, low, high = -mean, None if high is None else -high, None if low is None else -low
     interval = "" if low is None else f" [{low:.4f}, {high:.4f}] (95%)"
-    yield f"  over {counted(best['seeds'], 'seed')}: {metric} {mean:.4f}{interval}"
+    yield f"over {counted(best['seeds'], 'seed')}: {metric} {mean:.4f}{interval}"
     for other in others[:RIVALS]:
         if other["mean"] is None:
-            yield f"  {other['id']} lost one of its {other['seeds']} seeds, and stands below"
+            yield f"{other['id']} lost one of its {other['seeds']} seeds, and stands below"
         elif other["behind"] is not None and metric != "val_loss":  # of val_loss, `rival_lines` says it
             rival = f"{other['id']} ({counted(other['seeds'], 'seed')})"
             words = _comparison(rival, other["behind"], "with every seed", "")
-            yield f"  over seeds, {words}{_note(other['behind'], summary) if '[' in words else ''}"
-
-
-def start_lines(summary: Summary) -> Iterator[str]:
-    """Says whether the search found something better than where the user had it start."""
-    started = [trial for trial in summary["trials"] if trial["origin"] == START]
-    names = " and ".join(trial["id"] for trial in started)
-    if summary["better_than_start"] is False:
-        yield f"The search found nothing better than your start, {names}."
-    elif summary["better_than_start"]:
-        yield f"The search found something better than your start, {names}."
+            yield f"over seeds, {words}{_note(other['behind'], summary) if '[' in words else ''}"
 
 
 def _comparison(rival: str, found: dict[str, Any], everywhere: str, point: str) -> str:

@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from analysis.errors import RunError
 from analysis.run_directory.events import Request, RoundStarted
+from analysis.run_directory.panel_baselines import read_panel_baselines
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.run_directory.ranking import nothing_to_promote, ranking
 from analysis.run_directory.trial_row import measures_of, trial_row
 from analysis.run_directory.trials import Trial
 from analysis.statistics.comparison import level_after
 from salt_tune.report.finalists import looks
+from salt_tune.report.recommendation import recommend
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
+from salt_tune.ui.console import console
 from trainable.files import write_json
 
 
@@ -57,16 +61,19 @@ def write_summary(
         trial_row(trial, trial.state.at_exit(over), ranks.get(trial.id), measures, compared.against_winner(trial))
         for trial in trials
     ]
+    tied = compared.tied(rows) if best else []
     summary = {
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
         "store": store,
         "baselines": dict(baselines),
+        "panel_baselines": _panel_baselines(run),
         "seed": seed,
         **description,
         "trials": rows,
         "best": best,
-        "tied": compared.tied(rows),
+        "tied": tied,
+        "recommended": recommend(rows, tied),
         "nothing_to_promote": nothing_to_promote(trials),
         "better_than_start": compared.better_than_start(rows),
         "rounds": [asdict(each) for each in rounds],
@@ -82,3 +89,12 @@ def write_summary(
     }
     write_json(run.summary, summary)
     return summary
+
+
+def _panel_baselines(run: RunDirectory) -> list[dict[str, Any]]:
+    """Returns what the trials were judged beside; a file that is broken costs a warning, not the end of a search."""
+    try:
+        return read_panel_baselines(run)
+    except RunError as error:
+        console.print(f"warning: {error}")
+        return []

@@ -19,7 +19,7 @@ def test_it_is_searched_and_promoted(store_path: Path, tmp_path: Path, command: 
     ended = search(tmp_path, "--space", FOLDER / "space.yaml", "--store", store_path, *words, name="mae")
     assert (ended.exit_code, ended.errors) == (0, ""), ended.output
     summary = ended.summary
-    assert f"Winner: {summary['best']}" in ended.output and "Without learning" not in ended.output
+    assert f"Promote {summary['recommended']}" in ended.output and "Without learning" not in ended.output
     assert {trial["state"] for trial in summary["trials"]} <= {"complete", "pruned"}
     reports = [report for report in read_reports(ended.path / "reports.jsonl") if report["trial"] == summary["best"]]
     assert reports[-1]["val_loss"] < reports[0]["val_loss"]

@@ -30,4 +30,4 @@ def test_a_reader_that_leaves_stops_it_and_it_goes_on(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     states = [trial["state"] for trial in json.loads((run / "summary.json").read_text())["trials"]]
     assert states == ["complete"] * 2
-    assert f"Next: python -m salt_tune.promote {shlex.quote(str(run))}\n" in done.stdout
+    assert f"NEXT\n  python -m salt_tune.promote {shlex.quote(str(run))}\n" in done.stdout

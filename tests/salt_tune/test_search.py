@@ -226,7 +226,7 @@ def test_the_end_has_the_table_the_winner_the_cost_and_the_place(mixed_run: Ende
     second = next(trial["id"] for trial in summary["trials"] if trial["rank"] == 2)
     assert [trial for _, trial in ranked] == [summary["best"], second, "T1"]
     assert [rank for rank, _ in ranked] == ["1", "2", "-"]
-    assert f"Winner: {summary['best']}" in mixed_run.output
+    assert f"Promote {summary['recommended']}" in mixed_run.output
     assert (
         f"{summary['resource_trained']:g} epochs of 6 epochs had all 3 trials been trained to the end"
         in mixed_run.output
@@ -250,7 +250,7 @@ def test_a_trial_that_fails_names_its_cause_and_nothing_wins(failed_run: Ended) 
     assert error == "fate = 'failed': take another one"
     assert "No trial finished" in failed_run.output
     assert failed_run.output.count(error) == 2
-    assert "Winner" not in failed_run.output
+    assert "Promote" not in failed_run.output
 
 
 def test_a_terminal_shows_a_live_table(troubled_run: Ended) -> None:

@@ -63,7 +63,8 @@ def test_losses_of_other_clips_are_not_compared(run: RunDirectory) -> None:
 def test_the_winner_is_set_beside_its_closest_rivals(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
     lines = printed(run, summarize(run, space, search(run, space)), capsys)
-    after = lines[lines.index("Winner: T1  lr 0.001") + 1 :]
+    assert "Promote T1  lr 0.001" in lines
+    after = lines[lines.index("LOSSES") + 1 :]
     assert after[1] == "Without learning: training mean 0.6520, mean per position 0.6100, nearest visible token 0.7020"
     assert after[2] == "T1 is 31.1% below the best of them"
     assert after[3].startswith("ahead of T3 on these clips by 0.0300 [0.02")

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import TrialState
-from salt_tune.report.conclusions import without_learning, worth
+from salt_tune.report.losses import without_learning, worth
 from salt_tune.report.model_card import write_card
 from salt_tune.ui.console import console
 from tests.salt_tune.made_trials import BASELINES, final_spec, make_report, make_space, make_trial, trained
@@ -139,15 +139,15 @@ def test_the_resource_has_its_unit(
     searched.append(make_trial("T1", make_report(500, 0.5), space=space, state=TrialState.PAUSED))
     lines = printed(run, summarize(run, space, searched), capsys)
     assert spent in lines[1].split()
-    assert f"Cost: 3,500 {spent} of 6,000 {spent} had all 2 trials been trained to the end (58%)" in lines
+    assert f"3,500 {spent} of 6,000 {spent} had all 2 trials been trained to the end (58%)" in lines
 
 
 def test_time_is_set_beside_what_was_spent_training(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
     summary = summarize(run, space, search(run, space))
     lines = printed(run, summary, capsys, concurrent=2)
-    assert "Time: 50 s; 34 s of training in all trials, 34% of the time of 2 workers" in lines
-    assert "Time: 50 s, with 34 s of training in all trials" in printed(run, summary, capsys)
+    assert "time: 50 s; 34 s of training in all trials, 34% of the time of 2 workers" in lines
+    assert "time: 50 s, with 34 s of training in all trials" in printed(run, summary, capsys)
 
 
 def test_a_narrow_terminal_gets_whole_numbers_in_fewer_columns(
