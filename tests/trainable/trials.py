@@ -26,7 +26,7 @@ def make_run(folder: Path, store: ClipStore, **budget: Any) -> RunSpec:
     return RunSpec(
         task="salt",
         data=str(store.path),
-        evaluation={"clips": 8, "probe_clips": 8},
+        evaluation={"clips": 8, "panel_clips": 16},
         budget=Budget(**{"kind": "epoch", "full": 2.0, "points": POINTS, "probe_points": [1.0, 2.0], **budget}),
         checkpoints=str(folder / "checkpoints"),
         clip_losses=str(folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),

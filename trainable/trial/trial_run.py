@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
+from trainable.evaluate.answers import answers_of, write_answers
 from trainable.evaluate.evaluator import Evaluator, measure
 from trainable.evaluate.judged import Judged
 from trainable.files import atomic_write
@@ -117,6 +118,8 @@ class SaltTrial:
             report, judged = train_and_report(self._training, self._evaluator(), step, self._size, probe=probe)
             if judged is not None:
                 self._write_clip_losses(point, judged)
+                if probe:
+                    self._write_answers(point, judged)
         report = {"resource": point, **report}
         if report["status"] != "diverged":
             report["status"] = "complete" if point == self._budget.points[-1] else "running"
@@ -164,12 +167,20 @@ class SaltTrial:
         """Gives the last report for another point on the same step."""
         report = {name: value for name, value in self._last.items() if name != "resource"}
         if probe and not computed("probe").keys() <= report.keys():
-            report |= measure(self._evaluator().judge(training.outcome), "probe")
+            judged = self._evaluator().judge(training.outcome)
+            report |= measure(judged, "probe")
+            self._write_answers(point, judged)
         before, path = (self._run.losses(self.id, resource) for resource in (self._last["resource"], point))
         if path != before:
             with _disk_errors(path), atomic_write(path) as temporary:
                 shutil.copyfile(before, temporary)
         return report
+
+    def _write_answers(self, point: float, judged: Judged) -> None:
+        path = self._run.answers(self.id, point)
+        if path is not None:
+            with _disk_errors(path):
+                write_answers(path, answers_of(judged.values), judged.on.panel.ids)
 
     def _write_clip_losses(self, point: float, judged: Judged) -> None:
         path = self._run.losses(self.id, point)
