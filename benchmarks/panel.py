@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.statistics.verdict import COLLAPSED_BELOW
+from analysis.verdict import COLLAPSED_BELOW
 from benchmarks import machine
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
@@ -60,7 +60,15 @@ def main() -> None:
 
 
 def _demo_store(folder: Path) -> Path:
-    command = [sys.executable, "-m", "salt_tune.prepare", "--synthetic", str(DEMO_CLIPS), "--store", str(folder / "demo")]
+    command = [
+        sys.executable,
+        "-m",
+        "salt_tune.prepare",
+        "--synthetic",
+        str(DEMO_CLIPS),
+        "--store",
+        str(folder / "demo"),
+    ]
     subprocess.run(command, check=True)
     return folder / "demo"
 

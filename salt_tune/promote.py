@@ -11,7 +11,7 @@ import click
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
 from analysis.run_directory.reports import plain_report
-from analysis.run_directory.trials import UNFIT
+from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
 from salt_tune.options import RUN, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from analysis.verdict import UNFIT
+
 START: Final = "start_from"  # origin of a trial that the user's own space named
 REPLICATE: Final = "replicate"
-UNFIT: Final = ("worse than untrained", "collapsed")  # verdicts of encoders that are of no use
 
 
 class TrialState(StrEnum):

@@ -47,8 +47,8 @@ class Conclusion(StrEnum):
 
     @property
     def as_good(self) -> bool:
-        """Whether the configuration may be as good as the winner or better."""
-        return self in (Conclusion.TIED, Conclusion.BEHIND, Conclusion.BETTER, Conclusion.AHEAD)
+        """Whether nothing that could be counted sets the winner above the configuration."""
+        return self in (Conclusion.TIED, Conclusion.BETTER, Conclusion.AHEAD)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.run_directory.trials import START, UNFIT, TrialState
+from analysis.run_directory.trials import START, TrialState
+from analysis.verdict import UNFIT, Verdict
 from salt_tune.report.encoder import baselines_of, difference
+from salt_tune.report.recommendation import BY
 from salt_tune.ui.format import counted, number
-from trainable.evaluate.verdict import Verdict
 
 FEW_STEPS = 1000  # of an optimiser: a full trial of fewer may just be too short
 
@@ -52,7 +53,7 @@ def _tie(summary: Summary, chosen: Row) -> Iterator[str]:
     if not others:
         return
     told = "" if chosen["id"] == summary["best"] else f", of which {summary['best']} is ahead"
-    by = "; its features are the best of them, which is a lucky pick in part" if chosen["verdict"] is not None else ""
+    by = "; its features are the best of them, in part by luck" if chosen.get(BY) is not None else ""
     yield f"tied in {summary['objective']['metric']} with {', '.join(others)}{told}{by}"
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.run_directory.trials import UNFIT, TrialState
+from analysis.run_directory.trials import TrialState
 from analysis.statistics.seed_noise import Source
+from analysis.verdict import UNFIT
 from salt_tune.ui.format import counted, quantity
 
 ALWAYS_CLIPPED = 0.9  # of the steps, from which on clipping is worth a line
@@ -29,9 +30,10 @@ def _disagreement(summary: Summary) -> Iterator[str]:
         if other["probe_top1"] > chosen["probe_top1"]:
             best = f"the best is {other['id']}'s, {other['probe_top1']:.3f}"
             yield f"the probe_top1 of {chosen['id']} is {chosen['probe_top1']:.3f}; {best}"
+    best = next((trial for trial in complete if trial["id"] == summary["best"]), None)
     for trial in complete:
-        if trial["verdict"] in UNFIT:
-            yield f"{trial['id']} cannot win: {trial['verdict']}"
+        if best and trial["verdict"] in UNFIT and trial["score"] < best["score"]:
+            yield f"{trial['id']} has a better {summary['objective']['metric']}, but cannot win: {trial['verdict']}"
 
 
 def _clipping(summary: Summary) -> Iterator[str]:

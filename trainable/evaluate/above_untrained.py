@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from analysis.statistics.cross_validation import FoldMean, mean_over_folds
-from analysis.statistics.verdict import COLLAPSED_BELOW, verdict_of
+from analysis.verdict import COLLAPSED_BELOW, verdict_of
 from trainable.evaluate.answers import Answers
 from trainable.evaluate.judged import Judged
 from trainable.evaluate.panel_baselines import baselines_beside

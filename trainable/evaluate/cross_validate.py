@@ -55,9 +55,7 @@ def cross_validate(
     )
 
 
-def _predict(
-    make: Callable[[Floats], Classifier], features: Floats, labels: Ints, fitted: Ints, held: Ints
-) -> Ints:
+def _predict(make: Callable[[Floats], Classifier], features: Floats, labels: Ints, fitted: Ints, held: Ints) -> Ints:
     if (labels[fitted] == labels[fitted[0]]).all():  # nothing to tell apart
         return np.full(len(held), labels[fitted[0]])
     classifier = make(features[fitted])

@@ -29,9 +29,7 @@ def knn_top1(judged: Probed) -> Answers | None:
 def _voters(features: Floats) -> Classifier:
     from sklearn.neighbors import KNeighborsClassifier
 
-    made: Any = KNeighborsClassifier(
-        min(NEIGHBOURS, len(features)), weights=_votes, metric="cosine", algorithm="brute"
-    )
+    made: Any = KNeighborsClassifier(min(NEIGHBOURS, len(features)), weights=_votes, metric="cosine", algorithm="brute")
     return made
 
 

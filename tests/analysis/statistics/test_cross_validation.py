@@ -27,9 +27,7 @@ def test_accuracies_stay_within_their_range(values: list[float], test_to_train: 
 
 def test_more_repeats_of_the_same_folds_do_not_shrink_the_interval_to_nothing() -> None:
     values = np.array([0.3, 0.4, 0.5, 0.6, 0.7])
-    widths = [
-        (found := mean_over_folds(np.tile(values, repeats), 0.25)).high - found.low for repeats in (1, 3, 1000)
-    ]
+    widths = [(found := mean_over_folds(np.tile(values, repeats), 0.25)).high - found.low for repeats in (1, 3, 1000)]
     assert widths[0] > widths[1] > widths[2] > 2 * 1.96 * values.std() * 0.25**0.5 - 1e-6
 
 

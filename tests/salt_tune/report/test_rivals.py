@@ -147,7 +147,7 @@ def test_the_interval_is_said_to_be_of_the_loss_where_that_is_not_the_objective(
     summary = summarize(run, space, searched)
     assert (summary["best"], summary["objective"]["mode"], by_id(summary)["T1"]["score"]) == ("T1", "max", -0.6)
     lines = printed(run, summary, capsys)
-    assert "probe_top1 is 0.6000" in lines
+    assert "T1: probe_top1 is 0.6000" in lines
     assert "behind T0 on these clips by 0.1000 [" in starting(lines, "in val_loss, ")
 
 
@@ -256,7 +256,7 @@ def test_a_start_that_is_not_beaten_is_said_so(run: RunDirectory, capsys: pytest
         summary = summarize(run, space, many(run, space, losses, origin="start_from"))
         assert summary["better_than_start"] is better
         lines = printed(run, summary, capsys)
-        assert ("The search found nothing better than your start, T0." in lines) == (better is False)
+        assert any(line.endswith(": the search found nothing better") for line in lines) == (better is False)
         assert starting(lines, "* your own start, from start_from")
         assert any(" T0* " in line for line in lines) and not any("T1*" in line for line in lines)
 
@@ -266,7 +266,7 @@ def test_a_start_that_is_beaten_is_said_so(run: RunDirectory, capsys: pytest.Cap
     searched = many(run, space, (0.50, *ALIKE, *ALIKE, 0.2), origin="start_from")
     summary = summarize(run, space, searched)
     assert summary["better_than_start"] is True
-    assert "The search found something better than your start, T0." in printed(run, summary, capsys)
+    assert "better than your start, T0" in printed(run, summary, capsys)
 
 
 def test_a_start_that_was_stopped_is_not_judged(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,7 +274,7 @@ def test_a_start_that_was_stopped_is_not_judged(run: RunDirectory, capsys: pytes
     early = trained(run, space, "T0", {0.5: 0.6}, TrialState.PAUSED, origin="start_from")
     summary = summarize(run, space, [early, trained(run, space, "T1", {0.5: 0.5, 3.0: 0.4})])
     assert summary["better_than_start"] is None
-    assert not any("your start," in line for line in printed(run, summary, capsys))
+    assert not any("your start" in line for line in printed(run, summary, capsys))
 
 
 # --- verdicts
@@ -292,7 +292,8 @@ def test_an_unfit_trial_with_the_lowest_loss_does_not_win(
     assert [by_id(summary)[f"T{number}"]["rank"] for number in range(3)] == [3, 1, 2]
     assert "T0" not in summary["tied"] and by_id(summary)["T0"]["verdict"] == "collapsed"
     lines = printed(run, summary, capsys)
-    assert "its encoder: better than untrained" in lines
+    assert summary["recommended"] == "T1" and starting(lines, "Promote T1")
+    assert "its encoder is better than untrained" in lines
     assert "T0 has a better val_loss, but cannot win: collapsed" in lines
 
 
@@ -304,5 +305,7 @@ def test_where_all_are_unfit_nothing_is_to_be_promoted(run: RunDirectory, capsys
     summary = summarize(run, space, searched)
     assert (summary["best"], summary["nothing_to_promote"]) == ("T0", True)
     lines = printed(run, summary, capsys)
-    assert starting(lines, "Nothing here should be promoted")
-    assert not any(line.startswith("Next:") for line in lines)
+    assert lines[2].startswith("Promote nothing: ")
+    assert "of 2 complete trials, 2 worse than untrained" in lines
+    after = lines[lines.index("NEXT") + 1]
+    assert "salt_tune.promote" in after and after.endswith("--anyway  (in spite of the verdict)")

@@ -86,7 +86,7 @@ def test_a_pair_has_a_column_of_its_own(run: RunDirectory, capsys: pytest.Captur
     space = make_space(objective={"val_loss": 0.5, "probe_top1": 0.5})
     trial = make_trial("T0", make_report(3, 0.4, probe_top1=0.6, effective_rank=3.0), space=space)
     lines = printed(run, summarize(run, space, [trial]), capsys)
-    assert "0.5 val_loss - 0.5 probe_top1 is -0.1000" in lines
+    assert "T0: 0.5 val_loss - 0.5 probe_top1 is -0.1000" in lines
     assert "-0.1000" in starting(lines, "1     T0")
 
 
@@ -138,7 +138,7 @@ def test_the_resource_has_its_unit(
     searched = [make_trial("T0", make_report(3000, 0.4), space=space)]
     searched.append(make_trial("T1", make_report(500, 0.5), space=space, state=TrialState.PAUSED))
     lines = printed(run, summarize(run, space, searched), capsys)
-    assert spent in lines[1].split()
+    assert spent in next(line for line in lines if line.startswith("rank")).split()
     assert f"3,500 {spent} of 6,000 {spent} had all 2 trials been trained to the end (58%)" in lines
 
 
@@ -157,10 +157,13 @@ def test_a_narrow_terminal_gets_whole_numbers_in_fewer_columns(
     summary = summarize(run, space, search(run, space))
     monkeypatch.setattr(console, "_width", 54)
     lines = printed(run, summary, capsys)
-    note = lines.index("(too narrow for effective_rank, val_r2, +-)")
-    assert max(map(len, lines[:note])) <= 54
-    assert not any("…" in line for line in lines[:note])
-    assert {"val", "loss", "probe", "top1", "state"} <= {*" ".join(lines[:2]).split()}
+    note = lines.index(starting(lines, "(too narrow for "))
+    left_out = lines[note].removeprefix("(too narrow for ").removesuffix(")").split(", ")
+    assert left_out[-3:] == ["val_r2", "+-", "above_untrained"] and "probe_top1" not in left_out
+    head = next(number for number, line in enumerate(lines) if line.startswith("rank")) - 1
+    assert max(map(len, lines[head:note])) <= 54
+    assert not any("…" in line for line in lines[head:note])
+    assert {"val", "loss", "probe", "top1", "state"} <= {*" ".join(lines[head : head + 2]).split()}
 
 
 def test_a_probe_that_names_another_winner_is_told(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +173,7 @@ def test_a_probe_that_names_another_winner_is_told(run: RunDirectory, capsys: py
         make_trial(name, make_report(3.0, loss, probe_top1=probe), space=space) for name, (loss, probe) in made.items()
     ]
     lines = printed(run, summarize(run, space, searched), capsys)
-    assert "its probe_top1 is 0.125; the best is T1's, 0.375" in lines
+    assert "the probe_top1 of T0 is 0.125; the best is T1's, 0.375" in lines
 
 
 def test_a_winner_that_is_no_better_than_copying_is_told_so(

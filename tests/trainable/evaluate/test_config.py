@@ -40,7 +40,10 @@ def test_what_is_judged_on_can_be_written_down() -> None:
         ({"clips": "8"}, "clips = '8': must be a whole number"),
         ({"panel_clips": 8.5}, "panel_clips = 8.5: must be a whole number"),
         ({"mask_ratio": "half"}, "mask_ratio = 'half': must be a number"),
-        ({3: 4}, "3 = 4: unknown entry; known are clips, mask_ratio, masking, seed, panel_clips, folds, repeats, batch_size"),
+        (
+            {3: 4},
+            "3 = 4: unknown entry; known are clips, mask_ratio, masking, seed, panel_clips, folds, repeats, batch_size",
+        ),
     ],
 )
 def test_entries_of_the_wrong_name_or_kind_are_refused(values: dict[Any, Any], message: str) -> None:

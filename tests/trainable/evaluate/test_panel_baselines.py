@@ -34,9 +34,7 @@ def test_every_baseline_has_what_can_be_measured_of_it(evaluator: Evaluator, mak
     assert list(fields) == ["chance", "untrained", "pixels", "teacher"]
     assert fields["chance"]["order_top1"] == fields["chance"]["speed_top1"] == 0.5
     assert fields["chance"]["retrieval_top1"] == pytest.approx(1 / 5)
-    measured = {
-        name: {metric for metric in ACCURACIES if found[metric] is not None} for name, found in fields.items()
-    }
+    measured = {name: {metric for metric in ACCURACIES if found[metric] is not None} for name, found in fields.items()}
     assert measured["chance"] == measured["untrained"] == measured["pixels"] == {*ACCURACIES}
     assert measured["teacher"] == {"probe_top1", "knn_top1"}
     for found in (fields["untrained"], fields["pixels"], fields["teacher"]):

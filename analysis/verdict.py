@@ -22,9 +22,12 @@ class Verdict(StrEnum):
     COLLAPSED = "collapsed"
 
     @property
-    def bad(self) -> bool:
-        """Whether such an encoder should not win while another is left."""
+    def unfit(self) -> bool:
+        """Whether the encoder is of no use: random weights serve as well or better. It wins only where all are."""
         return self in (Verdict.WORSE, Verdict.COLLAPSED)
+
+
+UNFIT: Final = tuple(verdict for verdict in Verdict if verdict.unfit)
 
 
 def verdict_of(low: float, high: float, shares: Mapping[str, float]) -> Verdict:

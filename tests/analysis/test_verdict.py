@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.statistics.verdict import COLLAPSED_BELOW, Verdict, verdict_of
+from analysis.verdict import COLLAPSED_BELOW, Verdict, verdict_of
 
 FULL = dict.fromkeys(COLLAPSED_BELOW, 1.0)
 
@@ -32,4 +32,4 @@ def test_a_rank_below_its_share_is_a_collapse_whatever_the_accuracy(name: str) -
 
 
 def test_what_should_not_win() -> None:
-    assert [verdict for verdict in Verdict if verdict.bad] == [Verdict.WORSE, Verdict.COLLAPSED]
+    assert [verdict for verdict in Verdict if verdict.unfit] == [Verdict.WORSE, Verdict.COLLAPSED]
