@@ -88,6 +88,7 @@ def course(run: Path) -> dict[str, Any]:
         "losses": {(report["trial"], report["resource"]): report["val_loss"] for report in reports},
         "trained more than once": [point for point, count in times.items() if count > 1],
         "winner": summary["best"],
+        "tied": summary["tied"],
         "states": [trial["state"] for trial in summary["trials"]],
         "checkpoints": sorted(path.name for path in (run / "checkpoints").iterdir()),
         "clip losses": sorted(path.name for path in run.glob("clip_losses/*/*")),

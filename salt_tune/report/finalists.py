@@ -21,7 +21,8 @@ def noise_of(trials: Iterable[Trial], rungs: Sequence[float]) -> tuple[SeedNoise
 
     It comes from the replicates of the finalists. Before there are any, it comes from similar configurations, at the
     deepest rung that all came to which came to the first and were not lost. Good scores alone reach deeper rungs, and
-    their spread is too small. Seeds are then taken to spread the scores no more at the end than there.
+    their spread is too small. The winner is left out, as its lead is in question. Seeds are then taken to spread the
+    scores no more at the end than there.
 
     Args:
         trials: all trials.
@@ -30,7 +31,9 @@ def noise_of(trials: Iterable[Trial], rungs: Sequence[float]) -> tuple[SeedNoise
     known = list(trials)
     if (noise := seed_noise(scores_by_seed(known))) is not None:
         return noise, rungs[-1]
-    scored = [t for t in known if t.replicate_of is None and t.resource >= rungs[0] and not t.state.lost]
+    winner = {trial.id for trial in standing(known)[:1]}
+    others = [trial for trial in known if trial.replicate_of is None and trial.id not in winner]
+    scored = [trial for trial in others if trial.resource >= rungs[0] and not trial.state.lost]
     for rung in reversed(rungs):
         if all(rung in trial.scores for trial in scored):
             similar = noise_of_similar([trial.parameters for trial in scored], [t.scores[rung] for t in scored])

@@ -255,6 +255,17 @@ def test_points_come_first_once_each_and_what_they_leave_out_is_drawn(name: str)
 
 
 @each
+def test_it_says_which_of_its_suggestions_are_points_to_start_from(name: str) -> None:
+    searcher = make(name, MIXED, start_from=[{"lr": 1e-3, "depth": 4}, {"lr": 1e-3, "depth": 4}, {"dim": 64}])
+    told = []
+    for number in range(5):
+        for _ in range(2):  # asked again, it is the same
+            assert searcher.suggest(f"T{number}") is not None
+        told.append(searcher.from_start)
+    assert told == [True, True, True, False, False]
+
+
+@each
 def test_a_point_that_names_a_default_is_the_same_as_one_that_does_not(name: str) -> None:
     points = [{"batch_size": 32, "predictor_depth": 1}, {"predictor_depth": 1}]
     depths = space(parameters={"predictor_depth": {"type": "int", "low": 1, "high": 2}}, start_from=points)

@@ -10,4 +10,5 @@ def test_a_new_trial_names_what_points_vary_and_has_fixed_values_epochs_and_seed
     searcher = make_searcher(varied, seed=0)
     first, second = (new_trial(varied, f"T{n}", searcher.suggest(f"T{n}") or {}, seed=11) for n in range(2))
     assert (first.parameters["batch_size"], second.parameters["batch_size"]) == (4, 32)
+    assert first.origin == "tpe" and new_trial(varied, "T2", {}, seed=0, from_start=True).origin == "start_from"
     assert (first.config["beta2"], first.config["epochs"], first.config["seed"], first.seed) == (0.99, 7, 11, 11)

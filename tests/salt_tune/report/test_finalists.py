@@ -31,6 +31,11 @@ def test_the_noise_is_that_at_the_deepest_rung_of_all() -> None:
     assert found is not None and found[1] == 0.5 and found[0].within_sd == 0
 
 
+def test_the_lead_of_the_winner_is_no_noise() -> None:
+    found = noise_of(searched((0.5, 0.1), *[(0.5, 0.4)] * 11), RUNGS)
+    assert found is not None and (found[0].within_sd, found[0].trials) == (0, 10)
+
+
 def test_trials_that_were_lost_or_have_come_to_no_rung_say_nothing_of_it() -> None:
     trials = searched(*[(0.5, 0.4)] * 12)
     space = make_space()
