@@ -16,7 +16,9 @@ def recommend(rows: Sequence[Mapping[str, Any]], tied: Sequence[str]) -> str | N
     Returns:
         A trial; the winner where its features were not probed, None where there is no winner.
     """
-    values = {row["id"]: row.get(BY) for row in rows}
-    if not tied or values[tied[0]] is None:
-        return tied[0] if tied else None
-    return max((name for name in tied if values[name] is not None), key=lambda name: float(values[name]))
+    if not tied:
+        return None
+    values = {row["id"]: row[BY] for row in rows if row["id"] in tied and row.get(BY) is not None}
+    if tied[0] not in values:
+        return tied[0]
+    return max((name for name in tied if name in values), key=values.__getitem__)

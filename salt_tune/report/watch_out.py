@@ -28,8 +28,8 @@ def _disagreement(summary: Summary) -> Iterator[str]:
     if chosen is not None and chosen.get("probe_top1") is not None:
         other = max(probed, key=lambda trial: float(trial["probe_top1"]))
         if other["probe_top1"] > chosen["probe_top1"]:
-            best = f"the best is {other['id']}'s, {other['probe_top1']:.3f}"
-            yield f"the probe_top1 of {chosen['id']} is {chosen['probe_top1']:.3f}; {best}"
+            higher = f"the best is {other['id']}'s, {other['probe_top1']:.3f}"
+            yield f"the probe_top1 of {chosen['id']} is {chosen['probe_top1']:.3f}; {higher}"
     best = next((trial for trial in complete if trial["id"] == summary["best"]), None)
     for trial in complete:
         if best and trial["verdict"] in UNFIT and trial["score"] < best["score"]:
