@@ -1,0 +1,43 @@
+"""What a trained encoder is worth beside random weights, in one of four verdicts."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+COLLAPSED_BELOW: Final = {"effective_rank": 0.15, "lidar": 0.5}
+"""Shares of what untrained encoders have of these metrics, below which an encoder counts as collapsed.
+
+From the demo store after 3 epochs (`python -m benchmarks.panel --rates 0.001 0.002 0.005 0.01`): learning rates of
+0.0003 to 0.002 keep 0.73 of LiDAR and 0.23 of the effective rank or more, one of 0.01 keeps 0.40 and 0.21. The rank
+does not tell the two apart, so that its share is one that only students fall below which are nearly constant.
+"""
+
+
+class Verdict(StrEnum):
+    """What is said of a trial; the values stand in the files of a run."""
+
+    BETTER = "better than untrained"
+    NOT_SHOWN = "not shown to be better"
+    WORSE = "worse than untrained"
+    COLLAPSED = "collapsed"
+
+    @property
+    def bad(self) -> bool:
+        """Whether such an encoder should not win while another is left."""
+        return self in (Verdict.WORSE, Verdict.COLLAPSED)
+
+
+def verdict_of(low: float, high: float, shares: Mapping[str, float]) -> Verdict:
+    """Judges an encoder.
+
+    Args:
+        low: the lower end of the interval of its accuracy less that of untrained encoders.
+        high: the upper end.
+        shares: its metrics over those of untrained encoders, by the names of `COLLAPSED_BELOW`; those that are not
+            there are not asked for.
+    """
+    if any(share < COLLAPSED_BELOW[name] for name, share in shares.items()):
+        return Verdict.COLLAPSED
+    if low > 0:
+        return Verdict.BETTER
+    return Verdict.WORSE if high < 0 else Verdict.NOT_SHOWN
