@@ -54,6 +54,7 @@ class Clips:
         ids: names of the clips.
         keys: hashes of the names, the clips' part in the seeds of their masks.
         labels: class indices.
+        groups: names of what clips were cut from or show, which stays on one side of a split; None: no group.
         shards: names of the shards that hold them.
         rows: rows of their first views within the shards.
         videos: paths of the video files below the store's folder of videos.
@@ -66,6 +67,7 @@ class Clips:
     ids: tuple[str, ...]
     keys: npt.NDArray[np.uint64]
     labels: npt.NDArray[np.int64]
+    groups: tuple[str | None, ...]
     shards: tuple[str, ...]
     rows: npt.NDArray[np.int64]
     videos: tuple[str, ...]
@@ -134,6 +136,7 @@ def _clips(table: pa.Table, split: Split, views: int) -> Clips | None:
         ids=ids,
         keys=np.array([clip_key(clip) for clip in ids], dtype=np.uint64),
         labels=first["label"].to_numpy().astype(np.int64),
+        groups=tuple(first["group"].to_pylist()),
         shards=tuple(first["shard"].to_pylist()),
         rows=rows[:, 0],
         videos=tuple(first["video"].to_pylist()),

@@ -21,6 +21,7 @@ def clips_named(names: list[str]) -> Clips:
         ids=tuple(names),
         keys=np.array([clip_key(name) for name in names], dtype=np.uint64),
         labels=np.zeros(count, np.int64),
+        groups=(None,) * count,
         shards=("val-00000",) * count,
         rows=np.arange(count),
         videos=tuple(names),
