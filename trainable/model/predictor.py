@@ -41,6 +41,14 @@ class Predictor(nn.Module):
         init_transformer(self.blocks)
         self.register_buffer("positions", sincos_positions(dim, view.grid), persistent=False)
 
+    @torch.no_grad()
+    def start_at(self, mean: torch.Tensor) -> None:
+        """Starts the predictions at the targets' mean, shape (target_dim,); else the first steps go into learning it.
+
+        It becomes the bias of the output, which starts at zero.
+        """
+        self.project.bias.copy_(mean)
+
     def forward(self, features: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
         """Predicts the masked tokens.
 

@@ -71,7 +71,10 @@ class Training:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
         torch.manual_seed(config.seed)
-        self.model = VJepa(config, store.view, self.target_dim).to(self.device)
+        self.model = VJepa(config, store.view, self.target_dim)
+        if target == "latents":  # normalised pixels start at zero, ImageNet's mean: theirs would take a pass to know
+            self.model.predictor.start_at(torch.from_numpy(store.teacher.mean))
+        self.model.to(self.device)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
         )
