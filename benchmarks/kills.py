@@ -35,7 +35,7 @@ SPACE = {
         "predictor_depth": {"type": "int", "low": 1, "high": 2},
     },
     "schedule": {"epochs": 2, "first_rung": 0.5, "reports": 4, "reduction_factor": 2},
-    "evaluation": {"clips": 8, "probe_clips": 8},
+    "evaluation": {"clips": 8, "panel_clips": 16},
     "trials": 6,
 }  # fmt: skip
 STORE = ("--synthetic", 24, "--size", 32, "--frames", 8, "--patch", 8, "--teacher-epochs", 1, "--store", "store")

@@ -18,7 +18,7 @@ from trainable.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainable.evaluate.judged import Judged
+    from trainable.evaluate.answers import Value
 
 Goal = Literal["min", "max"]
 When = Literal["report", "probe"]
@@ -32,8 +32,10 @@ class Metric:
         goal: whether lower or higher is better.
         label: what it is, for people.
         at: computed for every report, or at probe points only, where it takes a pass over whole clips.
-        compute: "module:function" of a `Judged`, which gives a number, or None where there is none; None: the training
-            reports it by itself.
+        compute: "module:function" of a `Judged`, which gives a number, the answers that it is the accuracy of, or None
+            where there is none; None: the training reports it by itself.
+        interval: it is a mean with a 95% interval, whose ends stand in the fields of `interval_fields`.
+        panel: it is computed from frozen features alone, so that baselines have it too.
         objective: a search may rank by it.
         cost: a search may set it `against` the objective.
         fields: of a report, whose sum it is; empty: the field of its own name.
@@ -47,6 +49,8 @@ class Metric:
     label: str
     at: When = "report"
     compute: str | None = None
+    interval: bool = False
+    panel: bool = False
     objective: bool = False
     cost: bool = False
     fields: tuple[str, ...] = ()
@@ -56,7 +60,7 @@ class Metric:
     keep: int | None = 0
 
     @cached_property
-    def function(self) -> "Callable[[Judged], float | None]":
+    def function(self) -> "Callable[[Any], Value]":
         """What `compute` names.
 
         Raises:
@@ -65,7 +69,7 @@ class Metric:
         if self.compute is None:
             raise ValueError(f"{self.label}: is not computed from a judged model")
         module, _, attribute = self.compute.partition(":")
-        return cast("Callable[[Judged], float | None]", getattr(import_module(module), attribute))
+        return cast("Callable[[Any], Value]", getattr(import_module(module), attribute))
 
 
 METRICS: Final[Registry[Metric]] = Registry(
@@ -92,12 +96,65 @@ METRICS: Final[Registry[Metric]] = Registry(
             "max",
             "linear-probe accuracy",
             at="probe",
-            compute="trainable.evaluate.probe:probe_top1",
+            compute="trainable.evaluate.linear_probe:probe_top1",
+            interval=True,
+            panel=True,
             objective=True,
             keep=3,
         ),
+        "knn_top1": Metric(
+            "max",
+            "nearest-neighbour accuracy",
+            at="probe",
+            compute="trainable.evaluate.nearest_neighbours:knn_top1",
+            interval=True,
+            panel=True,
+            objective=True,
+        ),
+        "order_top1": Metric(
+            "max",
+            "accuracy of telling forwards from backwards",
+            at="probe",
+            compute="trainable.evaluate.order_and_speed:order_top1",
+            interval=True,
+            panel=True,
+            objective=True,
+        ),
+        "speed_top1": Metric(
+            "max",
+            "accuracy of telling every frame from every second one",
+            at="probe",
+            compute="trainable.evaluate.order_and_speed:speed_top1",
+            interval=True,
+            panel=True,
+            objective=True,
+        ),
+        "retrieval_top1": Metric(
+            "max",
+            "accuracy of finding a clip's other half",
+            at="probe",
+            compute="trainable.evaluate.retrieval:retrieval_top1",
+            interval=True,
+            panel=True,
+            objective=True,
+        ),
         "effective_rank": Metric(
-            "max", "effective rank of the features", at="probe", compute="trainable.evaluate.probe:effective_rank"
+            "max",
+            "effective rank of the features",
+            at="probe",
+            compute="trainable.evaluate.rank:effective_rank",
+            panel=True,
+        ),
+        "lidar": Metric(
+            "max", "rank of what tells clips apart", at="probe", compute="trainable.evaluate.rank:lidar", panel=True
+        ),
+        "above_untrained": Metric(
+            "max",
+            "accuracy less that of untrained encoders",
+            at="probe",
+            compute="trainable.evaluate.above_untrained:above_untrained",
+            interval=True,
+            keep=2,
         ),
         "train_loss": Metric(
             "min",
@@ -140,6 +197,11 @@ def fields_of(name: str, among: Mapping[str, Metric] = METRICS) -> tuple[str, ..
         KeyError: there is no such metric.
     """
     return among[name].fields or (name,)
+
+
+def interval_fields(name: str) -> tuple[str, str]:
+    """Returns the fields of a report that have the lower and the upper end of a metric's interval, where it has one."""
+    return f"{name}_low", f"{name}_high"
 
 
 def value_in(report: Mapping[str, Any], name: str, among: Mapping[str, Metric] = METRICS) -> float | None:

@@ -57,6 +57,8 @@ class RunSpec:
         threads: of a worker.
         device: "cpu" or "cuda".
         gpu_share: of the GPU's memory that a worker may take.
+        panel_answers: pattern of a path with `trial` and `resource`; empty: answers of probes are not kept.
+        baselines: folder for what the panel's baselines get, which workers share; empty: they are not measured.
     """
 
     task: str
@@ -68,6 +70,8 @@ class RunSpec:
     threads: int
     device: str
     gpu_share: float = 1.0
+    panel_answers: str = ""
+    baselines: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
@@ -81,6 +85,10 @@ class RunSpec:
     def losses(self, trial: str, resource: float) -> Path:
         """Returns the file of the losses of single clips, by which trials are compared; a task may leave it out."""
         return Path(self.clip_losses.format(trial=trial, resource=resource))
+
+    def answers(self, trial: str, resource: float) -> Path | None:
+        """Returns the file of what probes answered of single clips; None where it is not kept."""
+        return Path(self.panel_answers.format(trial=trial, resource=resource)) if self.panel_answers else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@
       decisions.jsonl     one line a decision, appended before it is acted on; a resume replays it
       study.db            Optuna's study: what was suggested, and what it was told of it
       clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, loss)
+      answers/T0/         resource-0.5000.parquet: what probes answered of each clip of the panel
+      baselines/          what untrained students, raw pixels and the teacher get in the panel, by architecture
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
       summary.json        trials, ranking, winner, statistics, cost (written last)
       ray/                Ray's own results and state
@@ -46,13 +48,19 @@ class RunDirectory:
         self.ray = self.path / "ray"
         self.clip_losses_root = self.path / "clip_losses"
         # The trials fill it in themselves: their room does not know this one.
-        braced = str(self.clip_losses_root).replace("{", "{{").replace("}", "}}")
-        self.clip_losses_pattern = braced + "/{trial}/resource-{resource:.4f}.parquet"
+        self.clip_losses_pattern = _pattern(self.clip_losses_root)
+        self.answers_root = self.path / "answers"
+        self.answers_pattern = _pattern(self.answers_root)
+        self.baselines = self.path / "baselines"
         self.final_root = self.path / "final"
 
     def clip_losses(self, trial: str, resource: float) -> Path:
         """Returns the file of the per-clip held-out losses of `trial` as reported at the point `resource`."""
         return Path(self.clip_losses_pattern.format(trial=trial, resource=resource))
+
+    def answers(self, trial: str, resource: float) -> Path:
+        """Returns the file of what the probes of `trial` answered of single clips at the point `resource`."""
+        return Path(self.answers_pattern.format(trial=trial, resource=resource))
 
     def checkpoint(self, trial: str) -> Path:
         """Returns the file of the last checkpoint of `trial`."""
@@ -61,6 +69,11 @@ class RunDirectory:
     def final(self, trial: str, epochs: float) -> "FinalDirectory":
         """Returns the promoted run of `trial` over `epochs` epochs."""
         return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs")
+
+
+def _pattern(root: Path) -> str:
+    """Returns the path of a report's file below `root`, with `trial` and `resource` to be filled in."""
+    return str(root).replace("{", "{{").replace("}", "}}") + "/{trial}/resource-{resource:.4f}.parquet"
 
 
 class FinalDirectory:

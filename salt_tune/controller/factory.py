@@ -58,7 +58,7 @@ def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSp
     Raises:
         RunError: the journal or the reports are damaged.
     """
-    for pattern in ("checkpoints/.*.tmp", "clip_losses/*/.*.tmp"):
+    for pattern in ("checkpoints/.*.tmp", "clip_losses/*/.*.tmp", "answers/*/.*.tmp", "baselines/**/.*.tmp"):
         for left in run.path.glob(pattern):
             left.unlink(missing_ok=True)
     settings = Settings(**{name: manifest[name] for name in Settings.__dataclass_fields__})

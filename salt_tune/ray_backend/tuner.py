@@ -78,19 +78,15 @@ def run_trials(run: RunDirectory, data: Dataset, controller: Controller, resourc
 def _run_spec(run: RunDirectory, space: SearchSpace, data: Dataset, resources: Resources) -> RunSpec:
     """Returns what all trials share."""
     schedule = space.schedule
-    points = schedule.report_points()
-    # The probe is a pass over all clips: where it decides, at every rung; elsewhere at whole epochs and at the end.
-    if space.objective.needs_probe:
-        probed: tuple[float, ...] = schedule.rung_points()
-    else:
-        probed = tuple(p for p in points if p == points[-1] or (schedule.resource == "epoch" and p.is_integer()))
     return RunSpec(
         task=space.task.name,
         data=str(data.path.absolute()),
         evaluation=space.evaluation,
-        budget=Budget(schedule.resource, schedule.full, [*points], [*probed]),
+        budget=Budget(schedule.resource, schedule.full, [*schedule.report_points()], [*space.probe_points()]),
         checkpoints=str(run.checkpoints),
         clip_losses=run.clip_losses_pattern,
+        panel_answers=run.answers_pattern,
+        baselines=str(run.baselines),
         threads=resources.cpus,
         device="cuda" if resources.gpus else "cpu",
         gpu_share=resources.gpus if 0 < resources.gpus < 1 else 1.0,

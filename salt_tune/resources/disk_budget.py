@@ -18,6 +18,8 @@ BLOCK = 4096  # bytes that files are rounded up to
 
 # Bytes, each above what was measured (benchmarks/disk.py).
 CLIP_LOSS = 12  # of a clip in a parquet of losses, beside its name: the loss, twice where all differ, and an index
+ANSWERS = 24  # of a clip in a parquet of answers, beside its name: all metrics, of one repeat
+ANSWERED = 6  # such files beside those of trials, for each architecture
 PARQUET = 4096  # of such a file, beside its clips
 REPORT = 16 * 1024  # in reports.jsonl, decisions.jsonl, the study, and Ray's own results
 TRIAL = 256 * 1024  # in the study, and in Ray's state, of which there are two while it is written, and one a session
@@ -88,10 +90,13 @@ def disk_bound(
     largest = max((_blocks(size.checkpoint_bytes) for size in sizes), default=BLOCK)
     reports = started * len(space.schedule.report_points())
     name = max((len(clip.encode()) for clip in held_out), default=0)
+    panel, repeats = (space.evaluation.get(name, 0) for name in ("panel_clips", "repeats"))  # of tasks that have one
+    probed = started * len(space.probe_points()) + ANSWERED * max(1, len(sizes))
     parts = {
         "checkpoints": held * largest,
         "checkpoints being written": min(started, concurrent) * largest,
         "clip losses": reports * _blocks(judged * (name + CLIP_LOSS) + PARQUET),
+        "answers of probes": probed * _blocks(panel * (name + ANSWERS * repeats) + 2 * PARQUET) if panel else 0,
         "reports": reports * REPORT + started * TRIAL + SEARCH,
     }
     limited = SCHEDULERS[space.schedule.scheduler].limits_checkpoints

@@ -111,6 +111,18 @@ class Schedule(BaseModel):
             rungs = self.rungs
         return (*(rung for rung in rungs if rung < self.full * (1 - SAME_POINT)), self.full)
 
+    def probe_points(self) -> tuple[float, ...]:
+        """Returns where features are probed too, ascending: the full trial, and rungs that lie well apart.
+
+        Each is the last rung at most 1 / `reduction_factor` of the next one, as ASHA's are. The panel costs the same
+        after a short training as after a long one: at all rungs of freeze-thaw, more than twice as much.
+        """
+        points = [self.full]
+        for rung in reversed(self.rung_points()):
+            if rung * self.reduction_factor <= points[0] * (1 + SAME_POINT):
+                points.insert(0, rung)
+        return tuple(points)
+
     def report_points(self) -> tuple[float, ...]:
         """Returns where a trial is evaluated, ascending: evenly over the trial, and at the rungs."""
         rungs = self.rung_points()

@@ -197,6 +197,10 @@ class SearchSpace(_Model):
         epochs = {} if self.schedule.epochs is None else {"epochs": self.schedule.epochs}
         return {**self.fixed, **given, **epochs, "seed": seed}
 
+    def probe_points(self) -> tuple[float, ...]:
+        """Returns where the features of trials are probed, ascending: at every rung where that decides."""
+        return self.schedule.rung_points() if self.objective.needs_probe else self.schedule.probe_points()
+
     @property
     def conditions(self) -> Conditions:
         """The parameters, and where they are set."""

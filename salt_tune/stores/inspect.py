@@ -118,7 +118,7 @@ def _formats(store: ClipStore) -> Iterator[tuple[str, str]]:
 
 
 def _latents(store: ClipStore, tokens: Floats, shares: Floats) -> Iterator[tuple[str, str]]:
-    from trainable.evaluate.probe import rank_of  # loads torch
+    from trainable.evaluate.rank import rank_of  # loads torch
 
     mean, variance = store.teacher.mean, store.teacher.variance
     yield "mean", f"{mean.min():.3g} to {mean.max():.3g} over the dimensions of the training latents"

@@ -20,9 +20,11 @@ from tests.trainable.small import SMALL
 from trainable.config import FIELD_NAMES
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
+from trainable.evaluate.answers import value_fields
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
-from trainable.metrics import METRICS, computed, costs, fields_of, objectives, value_in
+from trainable.evaluate.panel_baselines import baselines_beside
+from trainable.metrics import METRICS, computed, costs, fields_of, interval_fields, objectives, value_in
 from trainable.model.flops import measure_model
 from trainable.task import find_task
 from trainable.train.training import Training
@@ -49,8 +51,9 @@ def training(store: ClipStore) -> Iterator[Training]:
 
 
 @pytest.fixture(scope="module")
-def evaluator(store: ClipStore) -> Iterator[Evaluator]:
-    made = Evaluator(store, EvaluationConfig(clips=8, probe_clips=8))
+def evaluator(store: ClipStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
+    baselines = tmp_path_factory.mktemp("run") / "baselines"
+    made = Evaluator(store, EvaluationConfig(clips=8, panel_clips=32, folds=3, repeats=1), baselines=baselines)
     yield made
     made.close()
 
@@ -90,8 +93,21 @@ def test_it_is_not_computed_where_nothing_is_probed(name: str, training: Trainin
 
 @pytest.mark.parametrize("name", sorted(computed()))
 def test_it_is_the_same_when_it_is_computed_again(name: str, training: Training, evaluator: Evaluator) -> None:
-    first, again = (METRICS[name].function(evaluator.judge(training)) for _ in range(2))
+    first, again = (value_fields(name, METRICS[name].function(evaluator.judge(training))) for _ in range(2))
     assert first == again
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].interval])
+def test_its_interval_stands_beside_it(name: str, report: dict[str, Any]) -> None:
+    low, high = (report[field] for field in interval_fields(name))
+    assert low <= report[name] <= high
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].panel])
+def test_baselines_have_it_too(name: str, training: Training, evaluator: Evaluator) -> None:
+    beside = baselines_beside(evaluator.judge(training)).fields
+    assert beside["untrained"][name] is not None
+    assert METRICS[name].at == "probe"
 
 
 @pytest.mark.parametrize("name", sorted(computed("report")))

@@ -19,7 +19,7 @@ fixed:
 parameters:
   lr: {type: log_uniform, low: 1.0e-5, high: 1.0e-1}
 schedule: {epochs: 3, first_rung: 1, reports: 3}
-evaluation: {clips: 8, probe_clips: 8}
+evaluation: {clips: 8, panel_clips: 16}
 trials: 4
 """
 

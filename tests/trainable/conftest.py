@@ -70,7 +70,7 @@ def make_training(store: ClipStore) -> Iterator[MakeTraining]:
 @pytest.fixture
 def judge(store: ClipStore) -> Iterator[Fragile]:
     """What the trials of `start` are judged by."""
-    made = Fragile(store, EvaluationConfig(clips=8, probe_clips=8))
+    made = Fragile(store, EvaluationConfig(clips=8, panel_clips=16))
     yield made
     made.close()
 

@@ -86,7 +86,7 @@ from trainable.trial.trial_run import SaltTrial
 
 torch.set_num_threads(1)
 disk, store = Path("disk"), ClipStore.open(sys.argv[1])
-evaluator = Evaluator(store, EvaluationConfig(clips=8, probe_clips=8))
+evaluator = Evaluator(store, EvaluationConfig(clips=8, panel_clips=16))
 start = lambda: SaltTrial(make_trial(), make_run(disk, store), store, lambda: evaluator)
 trial = start()
 first = trial.next_report()

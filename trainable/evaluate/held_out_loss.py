@@ -25,7 +25,7 @@ def val_loss_se(judged: Judged) -> float:
 
 def val_r2(judged: Judged) -> float:
     """Returns 1 - `val_loss` / the error of always predicting the mean of the training targets."""
-    baseline = judged.on.once("error of the mean", lambda: _error_of_the_mean(judged))
+    baseline: float = judged.on.once("error of the mean", lambda: _error_of_the_mean(judged))
     return 1 - val_loss(judged) / baseline if baseline else 0.0
 
 
@@ -37,7 +37,7 @@ def _error_of_the_mean(judged: Judged) -> float:
         mean = torch.tensor(on.store.teacher.mean, dtype=torch.float32, device=model.device)
     else:
         student = model.model.student
-        batches = on.whole["train"].in_order(on.probe_chosen)
+        batches = on.whole["train"].in_order(on.panel.training)
         mean = torch.cat([student.normalise(batch.pixels).mean(dim=1) for batch in batches]).mean(dim=0)
     errors = [(model.targets(batch) - mean).square().mean(dim=(1, 2)) for batch in on.masked.in_order(on.chosen)]
     return torch.cat(errors).double().mean().item()

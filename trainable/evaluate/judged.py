@@ -4,15 +4,22 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
-from trainable.data.store.index import Clips
 from trainable.data.store.loader import Batch, Loader, Target
+from trainable.evaluate.answers import Value
+from trainable.evaluate.config import EvaluationConfig
+from trainable.evaluate.features import Features, student_features
+from trainable.evaluate.panel import Panel
+from trainable.masking.masks import Masks
+from trainable.metrics import METRICS
 from trainable.model.predictor import VJepa
 
 Floats = npt.NDArray[np.float64]
@@ -22,10 +29,12 @@ class Judgeable(Protocol):
     """What is judged; a `Training` is one.
 
     Attributes:
+        config: its hyperparameters.
         model: student and predictor.
         device: where they are.
     """
 
+    config: TrialConfig
     model: VJepa
     device: torch.device
 
@@ -44,30 +53,72 @@ class JudgedOn:
 
     Attributes:
         store: the clip store.
+        evaluation: what to judge on.
         target: what the models predict.
+        masks: of the evaluation.
         masked: serves the held-out clips under their masks.
         whole: serves whole clips of the splits "train" and "val".
         chosen: positions of the held-out clips, shape (clips,).
-        probe_chosen: positions of the training clips that a probe is fitted to, shape (probe clips,).
+        panel: the clips whose features are probed.
+        folder: where what baselines of the panel get is kept; None: nothing is measured beside a model.
         known: what does not depend on the model, by name, once it has been computed.
     """
 
     store: ClipStore
+    evaluation: EvaluationConfig
     target: Target
+    masks: Masks
     masked: Loader
     whole: Mapping[str, Loader]
     chosen: npt.NDArray[np.int64]
-    probe_chosen: npt.NDArray[np.int64]
-    known: dict[str, float] = field(default_factory=dict)
+    panel: Panel
+    folder: Path | None = None
+    known: dict[str, Any] = field(default_factory=dict)
 
-    def once(self, name: str, compute: Callable[[], float]) -> float:
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
         """Returns what `compute` gave when it was first asked for under this name."""
         if name not in self.known:
             self.known[name] = compute()
         return self.known[name]
 
 
-class Judged:
+class Probed:
+    """Frozen features of the panel's clips, whoever they are of; each metric is computed when it is first asked for.
+
+    Args:
+        on: what they are judged on.
+        encode: gives the features; it is called once, when they are first needed.
+
+    Attributes:
+        on: as given.
+    """
+
+    def __init__(self, on: JudgedOn, encode: Callable[[], Features]) -> None:
+        self.on, self._encode = on, encode
+        self._values: dict[str, Value] = {}
+
+    @cached_property
+    def features(self) -> Features:
+        """Of the panel's clips."""
+        return self._encode()
+
+    def value(self, name: str) -> Value:
+        """Returns what the metric of this name gives.
+
+        Raises:
+            KeyError: there is no such metric.
+        """
+        if name not in self._values:
+            self._values[name] = METRICS[name].function(self)
+        return self._values[name]
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """What has been computed so far, by metric."""
+        return dict(self._values)
+
+
+class Judged(Probed):
     """One model as it stands; each pass over the clips is made when something first needs it, and only once.
 
     Args:
@@ -76,11 +127,15 @@ class Judged:
 
     Attributes:
         model: as given.
-        on: as given.
     """
 
     def __init__(self, model: Judgeable, on: JudgedOn) -> None:
-        self.model, self.on = model, on
+        super().__init__(on, lambda: student_features(model.model.student, model.autocast, on))
+        self.model = model
+
+    def finite(self, *, features: bool) -> bool:
+        """Says whether it can be judged: all losses are numbers, and all features where they are asked for."""
+        return bool(np.isfinite(self.clip_losses).all() and (not features or np.isfinite(self.features.whole).all()))
 
     @cached_property
     def clip_losses(self) -> Floats:
@@ -93,39 +148,3 @@ class Judged:
                     prediction = self.model.model(batch.pixels, batch.visible, batch.masked)
                 losses.append((prediction.float() - self.model.targets(batch)).square().mean(dim=(1, 2)))
         return torch.cat(losses).double().cpu().numpy()
-
-    @cached_property
-    def held_out_features(self) -> Floats:
-        """Student's features of the held-out clips, mean over each time slot: shape (clips, slots, width)."""
-        return self._features("val", self.on.chosen)
-
-    @cached_property
-    def training_features(self) -> Floats:
-        """The same of the training clips that a probe is fitted to, shape (probe clips, slots, width)."""
-        return self._features("train", self.on.probe_chosen)
-
-    @property
-    def held_out_labels(self) -> npt.NDArray[np.int64]:
-        """Classes of the held-out clips, shape (clips,)."""
-        return _labels(self.on.store.val, self.on.chosen)
-
-    @property
-    def training_labels(self) -> npt.NDArray[np.int64]:
-        """Classes of the training clips that a probe is fitted to, shape (probe clips,)."""
-        return _labels(self.on.store.train, self.on.probe_chosen)
-
-    @torch.no_grad()
-    def _features(self, split: str, chosen: npt.NDArray[np.int64]) -> Floats:
-        self.model.model.eval()
-        parts = []
-        for batch in self.on.whole[split].in_order(chosen):
-            with self.model.autocast():
-                tokens = self.model.model.student(batch.pixels)
-            slots = tokens.float().unflatten(1, (self.on.store.view.grid[0], -1)).mean(dim=2)
-            parts.append(slots.double().cpu().numpy())
-        return np.concatenate(parts)
-
-
-def _labels(clips: Clips, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    labels: npt.NDArray[np.int64] = clips.labels[chosen]
-    return labels

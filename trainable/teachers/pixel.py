@@ -20,7 +20,7 @@ from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.files import atomic_write
 from trainable.hashing import file_sha256
-from trainable.metrics import computed, objectives
+from trainable.metrics import computed
 from trainable.model.encoder import load_encoder, save_encoder
 from trainable.train.training import Training
 from trainable.trial.final_run import run_to_end
@@ -122,7 +122,7 @@ class PixelTeacher(FrozenTeacher):
         folder.mkdir(exist_ok=True)
         checkpoint = folder / "checkpoint.safetensors"
         training = Training(config.replace(seed=seed), store, target="pixels", device=device)
-        judged_on = EvaluationConfig(clips=256, probe_clips=256, masking=config.masking, mask_ratio=config.mask_ratio)
+        judged_on = EvaluationConfig(clips=256, panel_clips=512, masking=config.masking, mask_ratio=config.mask_ratio)
         evaluator = Evaluator(store, judged_on, target="pixels", device=device)
 
         def keep(report: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class PixelTeacher(FrozenTeacher):
             on_report(report)
 
         try:
-            report = run_to_end(training, evaluator, checkpoint, reports_per_epoch=1, on_report=keep) or {}
+            report = run_to_end(training, evaluator, checkpoint, 1, keep, probe=False) or {}
             provenance = {"teacher": "pixel", "val_loss": report["val_loss"], "val_r2": report["val_r2"]}
             save_encoder(folder, training.model.student, training.config, store.view, provenance)
             checkpoint.unlink()
@@ -143,7 +143,7 @@ def _keep_report(file: Path, report: dict[str, Any]) -> None:
     """Adds a report to the curve; one that is made again after a restart takes the place of the first."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     curve = [line for line in lines if json.loads(line)["epoch"] < report["epoch"]]
-    kept = ("epoch", "step", "lr", *computed(), *objectives())
-    curve.append(json.dumps({name: report[name] for name in dict.fromkeys(kept)}))
+    kept = ("epoch", "step", "lr", "train_loss", *computed("report"))
+    curve.append(json.dumps({name: report[name] for name in kept}))
     with atomic_write(file) as temporary:
         temporary.write_text("\n".join(curve) + "\n", encoding="utf-8")

@@ -33,7 +33,9 @@ class SaltFinal:
         torch.set_num_threads(spec.threads)
         self._spec, self._config = spec, TrialConfig.from_dict(spec.config)
         self._training = Training(self._config, store)
-        self._evaluator = Evaluator(store, EvaluationConfig(**spec.evaluation), device=self._training.device)
+        evaluation = EvaluationConfig(**spec.evaluation)
+        device, baselines = self._training.device, spec.folder / "baselines"
+        self._evaluator = Evaluator(store, evaluation, device=device, baselines=baselines)
 
     def train(self, on_report: Callable[[Report], None], stop: Event) -> Report | None:
         """See `FinalRun`; `stop` is obeyed after each step."""
@@ -57,6 +59,8 @@ def run_to_end(
     checkpoint: Path,
     reports_per_epoch: int,
     on_report: Callable[[dict[str, Any]], None],
+    *,
+    probe: bool = True,
 ) -> dict[str, Any] | None:
     """Trains to the end, with a checkpoint after each report; goes on from the checkpoint where there is one.
 
@@ -64,8 +68,9 @@ def run_to_end(
         training: the run; its `stop` is obeyed after each step, and a checkpoint written then.
         evaluator: what it is judged on.
         checkpoint: file of the checkpoint.
-        reports_per_epoch: evaluations in each epoch; features are probed at its end, and at that of the run.
+        reports_per_epoch: evaluations in each epoch.
         on_report: called with each report before its checkpoint is written.
+        probe: whether features are probed at the end of each epoch and of the run.
 
     Returns:
         The last report; None where the run was stopped.
@@ -85,8 +90,8 @@ def run_to_end(
         if training.step < step and training.status == "running":  # stopped; the sums of this report go on after it
             save_checkpoint(checkpoint, training)
             return None
-        probe = step % training.steps_per_epoch == 0 or step == training.total_steps
-        report, _ = train_and_report(training, evaluator, step, size, probe=probe)
+        probed = probe and (step % training.steps_per_epoch == 0 or step == training.total_steps)
+        report, _ = train_and_report(training, evaluator, step, size, probe=probed)
         if training.status == "diverged":
             raise UserError(f"the training diverged in epoch {training.epoch:.1f}; give it a lower learning rate")
         on_report(report)

@@ -36,10 +36,10 @@ def train_and_report(
     collected = training.collect()
     started = time.perf_counter()
     judged: Judged | None = None
-    metrics: dict[str, float | None] = _lost()
+    metrics: dict[str, float | str | None] = {**_lost()}
     if training.status != "diverged":
         judged = evaluator.judge(training)
-        if not math.isfinite(judged.clip_losses.mean()):
+        if not judged.finite(features=probe):
             training.status = "diverged"
             judged = None
         else:
@@ -71,7 +71,7 @@ def report_out_of_memory(last: dict[str, Any], device: torch.device, size: Model
     return {**reached, "status": "out_of_memory", **_lost(), **_now(device, size)}
 
 
-def _lost() -> dict[str, float | None]:
+def _lost() -> dict[str, float]:
     """Returns the metrics of a model that cannot be judged."""
     return dict.fromkeys(computed("report"), math.nan)
 

@@ -1,5 +1,7 @@
 """A process that trains one trial after the other on a clip store that stays open."""
 
+from pathlib import Path
+
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
@@ -29,7 +31,8 @@ class SaltWorker:
         """Makes it with the first report: memory that runs out then is that trial's matter, not the worker's."""
         if self._judge is None:
             config = EvaluationConfig(**self._run.evaluation)
-            self._judge = Evaluator(self._store, config, device=self._run.device)
+            baselines = Path(self._run.baselines) if self._run.baselines else None
+            self._judge = Evaluator(self._store, config, device=self._run.device, baselines=baselines)
         return self._judge
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ def _start(config: TrialConfig, store: ClipStore, device: torch.device) -> Train
 def _judge(training: Training, evaluation: dict[str, Any]) -> None:
     """Takes the memory that a report takes: a batch for each of its passes."""
     batch = max(2, evaluation["batch_size"])
-    few = {name: min(evaluation[name], batch) for name in ("clips", "probe_clips")}
+    few = {"clips": min(evaluation["clips"], batch), "panel_clips": min(evaluation["panel_clips"], 2 * batch)}
     evaluator = Evaluator(training.store, EvaluationConfig(**{**evaluation, **few}), device=training.device)
     judged = evaluator.judge(training)
     measure(judged, "report")

@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
+from trainable.evaluate.answers import answers_of, write_answers
 from trainable.evaluate.evaluator import Evaluator, measure
 from trainable.evaluate.judged import Judged
 from trainable.files import atomic_write
 from trainable.memory import free_memory, is_out_of_memory
-from trainable.metrics import computed
 from trainable.model.flops import measure_model
 from trainable.model.size import ModelSize
 from trainable.train.checkpoint import load_checkpoint, read_note, save_checkpoint
@@ -117,6 +117,8 @@ class SaltTrial:
             report, judged = train_and_report(self._training, self._evaluator(), step, self._size, probe=probe)
             if judged is not None:
                 self._write_clip_losses(point, judged)
+                if probe:
+                    self._write_answers(point, judged)
         report = {"resource": point, **report}
         if report["status"] != "diverged":
             report["status"] = "complete" if point == self._budget.points[-1] else "running"
@@ -163,13 +165,21 @@ class SaltTrial:
     def _report_again(self, training: Training, point: float, probe: bool) -> dict[str, Any]:
         """Gives the last report for another point on the same step."""
         report = {name: value for name, value in self._last.items() if name != "resource"}
-        if probe and not computed("probe").keys() <= report.keys():
-            report |= measure(self._evaluator().judge(training), "probe")
+        if probe:
+            judged = self._evaluator().judge(training)
+            report |= measure(judged, "probe")
+            self._write_answers(point, judged)
         before, path = (self._run.losses(self.id, resource) for resource in (self._last["resource"], point))
         if path != before:
             with _disk_errors(path), atomic_write(path) as temporary:
                 shutil.copyfile(before, temporary)
         return report
+
+    def _write_answers(self, point: float, judged: Judged) -> None:
+        path = self._run.answers(self.id, point)
+        if path is not None:
+            with _disk_errors(path):
+                write_answers(path, answers_of(judged.values), judged.on.panel.ids)
 
     def _write_clip_losses(self, point: float, judged: Judged) -> None:
         path = self._run.losses(self.id, point)

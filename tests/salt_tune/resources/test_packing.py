@@ -18,7 +18,7 @@ from trainable.evaluate.config import EvaluationConfig
 from trainable.model.flops import measure_model
 
 AS_MANY = {n: f"together train {n / 100:.2f}x as many clips a second as 1" for n in (135, 400, 500)}
-EVALUATION = EvaluationConfig(clips=8, probe_clips=8, batch_size=8).to_dict()
+EVALUATION = EvaluationConfig(clips=8, panel_clips=16, batch_size=8).to_dict()
 
 
 def best(speedups: dict[int, float], limit: int = 99, fitting: int = 99) -> tuple[int, str]:

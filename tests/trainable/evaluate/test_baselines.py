@@ -111,7 +111,7 @@ def test_baselines_depend_on_what_is_judged(store: ClipStore) -> None:
     first, again, other = (baseline_losses(store, EvaluationConfig(clips=4, seed=seed)) for seed in (0, 0, 1))
     assert first == again
     assert first != other
-    assert baseline_losses(store, EvaluationConfig(batch_size=3, probe_clips=5)) == baseline_losses(
+    assert baseline_losses(store, EvaluationConfig(batch_size=3, panel_clips=5)) == baseline_losses(
         store, EvaluationConfig()
     )
 

@@ -1,0 +1,171 @@
+"""What stands beside the panel of a trial: chance, untrained students, raw pixels, and the teacher's own latents.
+
+They depend on the store, the evaluation and the student's architecture. The first process that needs them measures
+them; the others wait for it and read its file.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from analysis.statistics.cross_validation import mean_over_folds
+from trainable.config import TrialConfig
+from trainable.evaluate.answers import Answers, Value, answers_of, read_answers, value_fields, write_answers
+from trainable.evaluate.features import Features, Precision, latent_features, pixel_features, student_features
+from trainable.evaluate.judged import Judgeable, Judged, JudgedOn, Probed
+from trainable.files import write_json
+from trainable.metrics import computed
+from trainable.model.student import Student
+
+SEEDS: Final = (0, 1, 2)  # of the untrained students
+ARCHITECTURE: Final = ("student", "student_dim", "student_depth", "student_heads")
+DIGITS: Final = 12  # of the hash that names a file
+
+Fields = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class PanelBaselines:
+    """What the baselines of one architecture get.
+
+    Attributes:
+        fields: of each baseline, "chance", "untrained", "pixels" and "teacher", as in reports: each metric and the ends
+            of its interval; None where it has none.
+        untrained: what the untrained students answered, by metric; one a seed.
+    """
+
+    fields: Mapping[str, Fields]
+    untrained: tuple[Mapping[str, Answers], ...]
+
+
+def baselines_beside(judged: Judged) -> PanelBaselines:
+    """Returns the baselines of a model's architecture, from `JudgedOn.folder` or measured anew and kept there.
+
+    Raises:
+        ValueError: what it is judged on has no such folder.
+    """
+    on, model = judged.on, judged.model
+    if on.folder is None:
+        raise ValueError("no folder to keep baselines in")
+    facts = _facts(on, model.config)
+    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGITS]
+    file = on.folder / f"{name}.json"
+
+    def get() -> PanelBaselines:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            return _read(file, on) or _measure_and_write(file, facts, on, model)
+
+    found: PanelBaselines = on.once(f"panel baselines {name}", get)
+    return found
+
+
+def measure_baselines(
+    on: JudgedOn, config: TrialConfig, device: torch.device, autocast: Precision
+) -> dict[str, dict[str, Value]]:
+    """Measures the metrics of the baselines of an architecture.
+
+    Args:
+        on: the panel's clips.
+        config: its student is built anew.
+        device: where that runs.
+        autocast: gives its precision.
+
+    Returns:
+        The value of each metric: of "untrained-0" to "untrained-2", whose weights are of three seeds, of "pixels", and
+        of the "teacher".
+    """
+    found = {
+        f"untrained-{seed}": _values(on, partial(_untrained_features, on, config, seed, device, autocast))
+        for seed in SEEDS
+    }
+    return {
+        **found,
+        "pixels": _values(on, lambda: pixel_features(on)),
+        "teacher": _values(on, lambda: latent_features(on)),
+    }
+
+
+def summed_up(values: Mapping[str, Mapping[str, Value]]) -> PanelBaselines:
+    """Returns the baselines from the values that `measure_baselines` gives."""
+    students = [values[f"untrained-{seed}"] for seed in SEEDS]
+    fields: dict[str, Fields] = {
+        "chance": {name: chance_of(value) for name, value in students[0].items() if isinstance(value, Answers)},
+        "untrained": {},
+        "pixels": {},
+        "teacher": {},
+    }
+    for name in students[0]:
+        fields["untrained"] |= value_fields(name, mean_value([student[name] for student in students]))
+        for baseline in ("pixels", "teacher"):
+            fields[baseline] |= value_fields(name, values[baseline][name])
+    return PanelBaselines(fields, tuple(answers_of(student) for student in students))
+
+
+def chance_of(answers: Answers) -> float:
+    """Returns what always giving one answer gets: the share of the largest class, or one in so many where balanced."""
+    counts = np.unique(answers.labels, return_counts=True)[1]
+    return float(1 / len(counts) if answers.uneven else counts.max() / counts.sum())
+
+
+def mean_value(values: Sequence[Value]) -> Value:
+    """Returns the mean over the seeds of a metric, of accuracies fold by fold; None where one of them has none."""
+    answers = [value for value in values if isinstance(value, Answers)]
+    if len(answers) == len(values):
+        accuracies = np.mean([each.accuracies for each in answers], axis=0)
+        return mean_over_folds(accuracies, answers[0].test_to_train)
+    numbers = [value for value in values if isinstance(value, int | float)]
+    return float(np.mean(numbers)) if len(numbers) == len(values) else None
+
+
+def _values(on: JudgedOn, encode: Callable[[], Features]) -> dict[str, Value]:
+    probed = Probed(on, encode)
+    return {name: probed.value(name) for name, metric in computed("probe").items() if metric.panel}
+
+
+def _untrained_features(
+    on: JudgedOn, config: TrialConfig, seed: int, device: torch.device, autocast: Precision
+) -> Features:
+    """Encodes with a new student; the random numbers of the training that goes on are left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = Student(config, on.store.view)
+    return student_features(student.to(device), autocast, on)
+
+
+def _facts(on: JudgedOn, config: TrialConfig) -> dict[str, Any]:
+    """Returns all that the baselines depend on."""
+    return {
+        "architecture": {name: getattr(config, name) for name in ARCHITECTURE},
+        "evaluation": on.evaluation.to_dict(),
+        "view_hash": on.store.view.hash,
+        "teacher_sha256": on.store.teacher.sha256,
+    }
+
+
+def _measure_and_write(file: Path, facts: dict[str, Any], on: JudgedOn, model: Judgeable) -> PanelBaselines:
+    """Measures, and writes the answers, then the file: where it is, all of it is there."""
+    values = measure_baselines(on, model.config, model.device, model.autocast)
+    baselines = summed_up(values)
+    for name, each in values.items():
+        write_answers(file.with_suffix("") / f"{name}.parquet", answers_of(each), on.panel.ids)
+    write_json(file, {**facts, "baselines": baselines.fields})
+    return baselines
+
+
+def _read(file: Path, on: JudgedOn) -> PanelBaselines | None:
+    """Returns what was written before; None where it was not, or cannot be read."""
+    try:
+        fields = json.loads(file.read_bytes())["baselines"]
+        answers = [read_answers(file.with_suffix("") / f"untrained-{seed}.parquet", on.panel.ids) for seed in SEEDS]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return PanelBaselines(fields, tuple(answers))
