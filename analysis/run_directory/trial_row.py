@@ -38,11 +38,16 @@ def trial_row(
         "epochs": trial.epochs,
         **{name: trial.value(name) for name in measures},
         **{name: trial.value(name) or 0.0 for name in SPENT},
+        "verdict": trial.metrics.get("verdict"),
         "against_winner": against_winner,
         "error": trial.error,
     }
 
 
 def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """Returns the fields of reports that make up the metrics which a run describes."""
-    return tuple(dict.fromkeys(field for metric in metrics.values() for field in metric["fields"]))
+    """Returns the fields of reports that make up the metrics which a run describes, and the ends of their intervals."""
+    return tuple(
+        dict.fromkeys(
+            field for metric in metrics.values() for field in (*metric["fields"], *metric.get("interval", ()))
+        )
+    )

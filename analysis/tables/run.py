@@ -27,11 +27,12 @@ class Run:
         summary: `summary.json` as it is; while the search runs, or after it died, the same fields with what is known so
             far, see `analysis.run_directory.so_far`.
         over: whether `summary.json` is that of the search's last session: no process runs it, and none died.
-        trials: one row a trial, T2 before T10. Columns: `trial`, `state`, `rank` (1 is best), `score` (lower is
-            better), `resource` (the deepest point reached), `epochs`, `tflop`, `val_loss`, `val_loss_se`, `val_r2`,
-            `probe_top1` (share of clips), `effective_rank`; one column a searched parameter, under its own name
-            (missing where it was not set); `student_parameters`, `predictor_parameters` (counts), `step_seconds`,
-            `training_seconds`, `replicate_of`, `seed`, `error`; and the rest of the configuration as `config.NAME`.
+        trials: one row a trial, T2 before T10. Columns: `trial`, `state`, `verdict`, `rank` (1 is best), `score` (lower
+            is better), `resource` (the deepest point reached), `epochs`, `tflop`, `val_loss`, `val_loss_se`, `val_r2`,
+            `probe_top1` (a share), `effective_rank`; the run's other metrics, and the ends of intervals; one column a
+            searched parameter, under its own name (missing where it was not set); `student_parameters`,
+            `predictor_parameters` (counts), `step_seconds`, `training_seconds`, `replicate_of`, `seed`, `error`; and
+            the rest of the configuration as `config.NAME`.
         reports: one row a report, sorted by trial and resource; see `analysis.tables.reports.read_reports`.
         events: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`, `milestone`,
             `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See

@@ -3,7 +3,7 @@
 from typing import Any
 
 from salt_tune.space.search_space import SearchSpace
-from trainable.metrics import fields_of
+from trainable.metrics import fields_of, interval_fields
 
 
 def describe(space: SearchSpace) -> dict[str, Any]:
@@ -19,7 +19,12 @@ def describe(space: SearchSpace) -> dict[str, Any]:
             "against": space.against,
         },
         "metrics": {
-            name: {"goal": metric.goal, "label": metric.label, "fields": list(fields_of(name, metrics))}
+            name: {
+                "goal": metric.goal,
+                "label": metric.label,
+                "fields": list(fields_of(name, metrics)),
+                "interval": list(interval_fields(name)) if metric.interval else [],
+            }
             for name, metric in metrics.items()
         },
         "parameters": list(space.searched()),
