@@ -1,8 +1,8 @@
 """`python -m benchmarks.demo`: what `make search` costs after installation, and what its winner is worth.
 
 Runs the two commands behind it in an empty folder and watches their processes. Measures wall time, the share of it
-spent in training, and peak resident memory of prepare, driver and trials. Then probes the winner against chance and an
-untrained encoder.
+spent in training, and peak resident memory of prepare, driver and trials. Then sets the winner's probe beside its
+baselines.
 """
 
 import json
@@ -20,11 +20,6 @@ import psutil
 
 from benchmarks import machine
 from salt_tune.stores.demo import DEMO_CLIPS
-from trainable.config import TrialConfig
-from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.config import EvaluationConfig
-from trainable.evaluate.evaluator import Evaluator, measure
-from trainable.train.training import Training
 
 
 def main() -> None:
@@ -34,15 +29,14 @@ def main() -> None:
         prepare, prepare_peaks = _watch(["salt_tune.prepare", "--synthetic", str(DEMO_CLIPS)], root)
         search, search_peaks = _watch(["salt_tune.search", "--name", "demo"], root)
         summary = json.loads((root / "runs/demo/summary.json").read_text())
-        store = ClipStore.open(root / "stores/demo")
         workers = json.loads((root / "runs/demo/run.json").read_text())["resources"]["concurrent"]
         best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
         finished = [trial for trial in summary["trials"] if trial["val_loss"] is not None]
         worst = max(finished, key=lambda trial: trial["val_loss"])
-        untrained = Training(TrialConfig.from_dict(best["config"]), store, device="cpu")
-        judged = Evaluator(store, EvaluationConfig()).judge(untrained)
-        probe = measure(judged, "probe")["probe_top1"]
-    probes = best["probe_top1"], probe, 1 / len(store.labels)
+        (beside,) = [
+            json.loads(file.read_text())["baselines"] for file in (root / "runs/demo/baselines").glob("*.json")
+        ]
+    probes = best["probe_top1"], *(beside[name]["probe_top1"] for name in ("untrained", "pixels", "teacher", "chance"))
     machine.write(
         "demo",
         {
@@ -57,7 +51,8 @@ def main() -> None:
             "peak GB, largest of Ray's own": search_peaks["ray"],
             "winner, val_loss and val_r2": f"{best['val_loss']:.4f}, {best['val_r2']:.3f}",
             "worst trial, val_loss and epochs": f"{worst['val_loss']:.4f}, {worst['epochs']:g}",
-            "probe_top1: winner, untrained, chance": ", ".join(f"{value:.3f}" for value in probes),
+            "probe_top1: winner, untrained, pixels, teacher, chance": ", ".join(f"{value:.3f}" for value in probes),
+            "winner, verdict": best["verdict"],
         },
     )
 

@@ -60,16 +60,8 @@ def main() -> None:
 
 
 def _demo_store(folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "salt_tune.prepare",
-        "--synthetic",
-        str(DEMO_CLIPS),
-        "--store",
-        str(folder / "demo"),
-    ]
-    subprocess.run(command, check=True)
+    made = ["--synthetic", str(DEMO_CLIPS), "--store", str(folder / "demo")]
+    subprocess.run([sys.executable, "-m", "salt_tune.prepare", *made], check=True)
     return folder / "demo"
 
 
@@ -94,10 +86,10 @@ def _measure(space: SearchSpace, store: ClipStore, evaluator: Evaluator, rates: 
         found[f"learning rate {lr:g}"] = _said(measure(other, "probe"), beside)
     trial = sorted(trials, key=_share)[TIMES // 2]
     return {
-        "store, clips": f"{len(store.train)} training, {len(store.val)} held out; {store.view.frames} x {store.view.size} "
-        f"x {store.view.size}",
-        "panel": f"{len(panel.ids)} clips, {int(panel.label_free.sum())} of them without labels, "
-        f"{'x'.join(map(str, panel.folds.shape[:1]))} repeats of {evaluator.on.evaluation.folds} folds",
+        "store, clips": f"{len(store.train)} training, {len(store.val)} held out",
+        "view": f"{store.view.frames} x {store.view.size} x {store.view.size}, {store.view.tokens} tokens",
+        "panel": f"{len(panel.ids)} clips, {int(panel.label_free.sum())} of them for probes without labels, "
+        f"{int(panel.viewed.sum())} for LiDAR; {len(panel.folds)} repeats of {1 + panel.folds.max()} folds",
         "probe points": f"{', '.join(f'{point:g}' for point in points)} of {space.schedule.full:g}",
         **{f"seconds, {name}": round(value, 2) for name, value in seconds.items()},
         **{f"seconds a trial, {name}": round(value, 2) for name, value in trial.items()},

@@ -25,9 +25,11 @@ from trainable.worker import Config, Dataset, FinalRun, FinalSpec, Report, RunSp
 MOST_BUILT: Final = 48  # students, beside one of each name: a second's worth
 
 MEASURED: Final = """\
-All on the held-out clips and under the masks that every trial of the search was judged on; one seed.
-val_loss is the mean squared error on the teacher's latents, val_r2 the share of the training mean's error that is taken
-away, probe_top1 the accuracy of a ridge regression on {classes} classes."""
+All on the clips and under the masks that every trial of the search was judged on; one seed.
+val_loss is the mean squared error on the teacher's latents of held-out clips, val_r2 the share of the training mean's
+error that is taken away. Accuracies are those of cross-validated probes on frozen features of training and held-out
+clips, probe_top1 that of a linear probe on {classes} classes; above_untrained is that accuracy less the one of students
+with random weights."""
 
 BESIDE: Final = (
     "These copy or average latents and never look at pixels; the val_loss of this encoder and its predictor is"

@@ -49,5 +49,8 @@ def trial_row(
 
 def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """Returns the fields of reports that make up the metrics which a run describes, and the ends of their intervals."""
-    fields = ((*metric["fields"], *(metric.get("interval") or ())) for metric in metrics.values())
-    return tuple(dict.fromkeys(field for each in fields for field in each))
+    return tuple(
+        dict.fromkeys(
+            field for metric in metrics.values() for field in (*metric["fields"], *metric.get("interval", ()))
+        )
+    )

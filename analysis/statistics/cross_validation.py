@@ -2,7 +2,7 @@
 
 Folds share training clips, and repeats share all clips, so that their accuracies depend on each other. Taken as
 independent, they give intervals that are too narrow. Nadeau and Bengio (2003) multiply the variance over the folds by
-(1 / folds + test / train) in place of 1 / folds; Bouckaert and Frank (2004) found that to hold for repeated folds too.
+(1 / folds + test / train) in place of 1 / folds. Bouckaert and Frank (2004) found that to hold for repeated folds too.
 So the interval counts the clips, by the spread of small folds, and never shrinks to nothing by more repeats.
 """
 

@@ -1,5 +1,6 @@
 """The trials of a summary as a table."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,32 +30,37 @@ def trial_table(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFram
         RunError: a trial lacks a field, or a value is no number.
     """
     parameters = summary["parameters"]
-    for name in {*RESULTS, "trial"}.intersection(parameters):
-        raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
     reported = measures_of(summary["metrics"])
-    lacking = dict.fromkeys(name for name in (*METRIC_RESULTS, *METRIC_COSTS) if name not in reported)
+    more = [name for name in reported if name not in RESULTS]
+    for name in {*RESULTS, *more, "trial"}.intersection(parameters):
+        raise RunError(f"{directory.summary}: parameters has {name!r}, and must not, as it names a result of a trial")
+    lacking = dict.fromkeys(
+        ["verdict", *more, *(name for name in (*METRIC_RESULTS, *METRIC_COSTS) if name not in reported)]
+    )
     trials = [{**lacking, **trial} if isinstance(trial, dict) else trial for trial in summary["trials"]]
     for number, trial in enumerate(trials):
         where = f"{directory.summary}, trials[{number}]"
         require_fields(where, trial, TRIAL_FIELDS)
-        require_numbers(where, trial, (*MEASURES, *COUNTS))
+        require_numbers(where, trial, (*MEASURES, *COUNTS, *more))
         if trial["against_winner"] is not None:
             require_fields(f"{where}, against_winner", trial["against_winner"], AGAINST_WINNER)
-    rows = [_trial_row(trial) for trial in sorted(trials, key=lambda trial: natural(trial["id"]))]
+    rows = [_trial_row(trial, more) for trial in sorted(trials, key=lambda trial: natural(trial["id"]))]
     names = dict.fromkeys(
-        ["trial", *RESULT_COLUMNS, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)]
+        ["trial", *RESULT_COLUMNS, *more, *parameters, *COST_COLUMNS, *(name for row in rows for name in row)]
     )
     types = (
-        dict.fromkeys(("trial", *TEXTS), "str") | dict.fromkeys(MEASURES, "float64") | dict.fromkeys(COUNTS, "Int64")
+        dict.fromkeys(("trial", *TEXTS), "str")
+        | dict.fromkeys((*MEASURES, *more), "float64")
+        | dict.fromkeys(COUNTS, "Int64")
     )
     types |= {name: "Int64" for name in parameters if _counts_where_set(rows, name)}
     return pd.DataFrame(rows).reindex(columns=list(names)).astype(types)
 
 
-def _trial_row(trial: dict[str, Any]) -> dict[str, Any]:
+def _trial_row(trial: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
     searched = {name: "null" if value is None else value for name, value in trial["parameters"].items()}
     fixed = {f"config.{name}": value for name, value in trial["config"].items() if name not in searched}
-    return {"trial": trial["id"], **{name: trial[name] for name in RESULTS}, **searched, **fixed}
+    return {"trial": trial["id"], **{name: trial[name] for name in (*RESULTS, *more)}, **searched, **fixed}
 
 
 def _counts_where_set(rows: list[dict[str, Any]], parameter: str) -> bool:

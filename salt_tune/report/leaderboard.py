@@ -76,10 +76,13 @@ def _next_lines(run: RunDirectory, summary: dict[str, Any]) -> Iterator[str]:
 def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
     """Returns the table, and the columns that the terminal had no room for."""
     metrics = find_task(summary["task"]).metrics
-    columns = [*computed(among=metrics)]
+    columns = [
+        name for name in computed(among=metrics) if any(trial.get(name) is not None for trial in summary["trials"])
+    ]
     left_out: list[str] = []
     unlimited = console.options.update(max_width=10_000)
-    dispensable = [(metric.keep, name) for name, metric in computed(among=metrics).items() if metric.keep is not None]
+    keep = {name: metrics[name].keep for name in columns}
+    dispensable = [(worth, name) for name, worth in keep.items() if worth is not None]
     for _, name in sorted(dispensable, key=lambda column: column[0]):
         table = _table(summary, columns, metrics)
         if table.__rich_measure__(console, unlimited).maximum <= console.width:

@@ -23,7 +23,7 @@ def describe(space: SearchSpace) -> dict[str, Any]:
                 "goal": metric.goal,
                 "label": metric.label,
                 "fields": list(fields_of(name, metrics)),
-                "interval": list(interval_fields(name)) if metric.interval else None,
+                "interval": list(interval_fields(name)) if metric.interval else [],
             }
             for name, metric in metrics.items()
         },

@@ -114,8 +114,8 @@ class Schedule(BaseModel):
     def probe_points(self) -> tuple[float, ...]:
         """Returns where features are probed too, ascending: the full trial, and rungs that lie well apart.
 
-        Each is the last rung at most 1 / `reduction_factor` of the next one, as ASHA's are. A probe costs the same after
-        a short training as after a long one. At all rungs of freeze-thaw, it would cost twice as much.
+        Each is the last rung at most 1 / `reduction_factor` of the next one, as ASHA's are. The panel costs the same
+        after a short training as after a long one: at all rungs of freeze-thaw, more than twice as much.
         """
         points = [self.full]
         for rung in reversed(self.rung_points()):

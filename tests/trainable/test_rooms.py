@@ -1,4 +1,4 @@
-"""The loop knows nothing of Ray, nor of analysis but its statistics, and what only describes or decodes does without torch."""
+"""The loop knows no Ray, and of analysis its statistics alone; what only describes or decodes does without torch."""
 
 import subprocess
 import sys

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
-from tests.trainable.small import SMALL, assert_equal_tensors
+from tests.trainable.small import SMALL, assert_equal_tensors, content
 from trainable.budget import Budget
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.evaluator import Evaluator
@@ -32,6 +32,8 @@ def make_run(folder: Path, store: ClipStore, **budget: Any) -> RunSpec:
         clip_losses=str(folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),
         threads=1,
         device="cpu",
+        panel_answers=str(folder / "answers" / "{trial}" / "resource-{resource:.4f}.parquet"),
+        baselines=str(folder / "baselines"),
     )
 
 
@@ -79,6 +81,7 @@ def to_the_end(trial: SaltTrial) -> list[dict[str, Any]]:
 
 
 def assert_same_files(one: Path, other: Path) -> None:
-    """Weights, optimiser, random numbers and the loss of each clip, to the last bit."""
+    """Weights, optimiser, random numbers, the loss of each clip and what probes answered, to the last bit."""
     assert_equal_tensors(load_file(checkpoint_of(one)), load_file(checkpoint_of(other)))
     assert clip_losses(one) == clip_losses(other)
+    assert content(one / "answers") == content(other / "answers")

@@ -62,10 +62,10 @@ class Answers:
         from sklearn.metrics import accuracy_score
         from sklearn.utils.class_weight import compute_sample_weight
 
-        found = []
+        found, balanced = [], self.uneven
         for fold in self._by_fold():
             labels = self.labels[fold]
-            weights = compute_sample_weight("balanced", labels) if self.uneven else None
+            weights = compute_sample_weight("balanced", labels) if balanced else None
             found.append(accuracy_score(labels, self.predicted[fold], sample_weight=weights))
         return np.array(found, dtype=np.float64)
 

@@ -8,7 +8,7 @@ is in their pixels alone.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ class Features:
         whole: of whole clips, mean over each time slot: shape (clips, slots, width).
         stretches: of the label-free clips, by the names of `STRETCHES`, mean over each time slot: shape (clips,
             slots // 2, width). Empty where the clips have one time slot, or their pixels were not encoded.
-        views: of the label-free clips, mean over the tokens that some masks of the evaluation leave visible: shape
+        views: of the panel's `viewed` clips, mean over the tokens that masks of the evaluation leave visible: shape
             (clips, masks, width); None where they were not encoded.
     """
 
@@ -61,7 +61,7 @@ def student_features(student: Student, autocast: Precision, on: "JudgedOn") -> F
 
     def slots(pixels: torch.Tensor, count: int) -> torch.Tensor:
         index = torch.arange(pixels.shape[1], device=pixels.device).expand(len(pixels), -1)
-        return encode(pixels, index).unflatten(1, (count, -1)).mean(dim=2)
+        return cast(torch.Tensor, encode(pixels, index).unflatten(1, (count, -1)).mean(dim=2))
 
     return _encoded(on, slots, lambda pixels, index: encode(pixels, index).mean(dim=1))
 
@@ -75,7 +75,7 @@ def pixel_features(on: "JudgedOn") -> Features:
         colours = pixels.float().unflatten(-1, (-1, 3)).mean(dim=2)
         images = colours.unflatten(1, (count, rows, columns)).movedim(-1, 2).flatten(0, 1)
         coarse = F.adaptive_avg_pool2d(images, (min(rows, COARSE), min(columns, COARSE)))
-        return coarse.unflatten(0, (len(pixels), count)).flatten(2)
+        return cast(torch.Tensor, coarse.unflatten(0, (len(pixels), count)).flatten(2))
 
     return _encoded(on, slots)
 
@@ -99,14 +99,12 @@ def _encoded(on: "JudgedOn", slots: Slots, seen: Seen | None = None) -> Features
     stretches: dict[str, list[Floats]] = {}
     for positions, pixels in _batches(on):
         whole.append(_plain(slots(pixels, view.grid[0])))
-        label_free = on.panel.label_free[positions]
-        if not label_free.any():
-            continue
-        probed = pixels[torch.from_numpy(label_free).to(pixels.device)]
-        for name, tokens in cut_stretches(probed, view).items() if half else ():
-            stretches.setdefault(name, []).append(_plain(slots(tokens, half)))
-        if seen is not None:
-            under = [seen(*visible) for visible in _visible(probed, on, positions[label_free])]
+        label_free, viewed = on.panel.label_free[positions], on.panel.viewed[positions]
+        if half and label_free.any():
+            for name, tokens in cut_stretches(_chosen(pixels, label_free), view).items():
+                stretches.setdefault(name, []).append(_plain(slots(tokens, half)))
+        if seen is not None and viewed.any():
+            under = [seen(*visible) for visible in _visible(_chosen(pixels, viewed), on, positions[viewed])]
             views.append(_plain(torch.stack(under, dim=1)))
     joined = {name: np.concatenate(parts) for name, parts in stretches.items()}
     return Features(np.concatenate(whole), joined, np.concatenate(views) if views else None)
@@ -129,6 +127,10 @@ def _visible(
         drawn = on.masks.draw(number, on.panel.keys[positions]).visible
         index = torch.from_numpy(drawn).to(pixels.device)
         yield pixels.gather(1, index[..., None].expand(-1, -1, pixels.shape[-1])), index
+
+
+def _chosen(pixels: torch.Tensor, flags: npt.NDArray[np.bool_]) -> torch.Tensor:
+    return pixels[torch.from_numpy(flags).to(pixels.device)]
 
 
 def _plain(features: torch.Tensor) -> Floats:

@@ -1,6 +1,6 @@
 """`probe_top1`: what a linear probe reads off frozen features of whole clips, and the probe that others share."""
 
-from typing import Any, Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -36,5 +36,4 @@ def linear_classifier(features: Floats) -> Classifier:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    made: Any = make_pipeline(StandardScaler(), RidgeClassifier(PENALTY * features.shape[1]))
-    return made
+    return cast(Classifier, make_pipeline(StandardScaler(), RidgeClassifier(PENALTY * features.shape[1])))

@@ -1,6 +1,6 @@
-"""`knn_top1`: what the nearest clips say of a clip's class, without anything being fitted (Caron et al., 2021: DINO)."""
+"""`knn_top1`: what the nearest clips say of a clip's class; nothing is fitted (DINO: Caron et al., 2021)."""
 
-from typing import Any, Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -29,8 +29,8 @@ def knn_top1(judged: Probed) -> Answers | None:
 def _voters(features: Floats) -> Classifier:
     from sklearn.neighbors import KNeighborsClassifier
 
-    made: Any = KNeighborsClassifier(min(NEIGHBOURS, len(features)), weights=_votes, metric="cosine", algorithm="brute")
-    return made
+    nearest = min(NEIGHBOURS, len(features))
+    return cast(Classifier, KNeighborsClassifier(nearest, weights=_votes, metric="cosine", algorithm="brute"))
 
 
 def _votes(distances: Floats) -> Floats:

@@ -32,6 +32,7 @@ class Panel:
             such classes. Shape (clips,).
         label_free: clips for the probes that need no labels, shape (clips,): the held-out ones; a third of them where
             there are labels, which say more.
+        viewed: clips for LiDAR, shape (clips,): half of the held-out ones.
         evaluation: what they were drawn for.
     """
 
@@ -43,6 +44,7 @@ class Panel:
     groups: Ints
     labelled: Flags
     label_free: Flags
+    viewed: Flags
     evaluation: EvaluationConfig
 
     @cached_property
@@ -63,10 +65,14 @@ def draw_panel(store: ClipStore, config: EvaluationConfig) -> Panel:
     labels = np.concatenate([clips.labels[chosen] for clips, chosen in parts])
     groups = group_numbers(ids, [clips.groups[clip] for clips, chosen in parts for clip in chosen])
     labelled = can_be_told(labels, groups)
-    probed = len(held_out) // 3 if labelled.any() else len(held_out)
-    label_free = np.zeros(len(ids), dtype=np.bool_)
-    label_free[: len(held_out)] = np.isin(held_out, draw_clips(store.val, max(2, probed), config.seed))
-    return Panel(held_out, training, ids, keys, labels, groups, labelled, label_free, config)
+
+    def part(share: int) -> Flags:
+        """Marks one in so many of the held-out clips, two at least."""
+        chosen = draw_clips(store.val, max(2, len(held_out) // share), config.seed)
+        return np.concatenate([np.isin(held_out, chosen), np.zeros(len(training), dtype=np.bool_)])
+
+    label_free = part(3 if labelled.any() else 1)
+    return Panel(held_out, training, ids, keys, labels, groups, labelled, label_free, part(2), config)
 
 
 def group_numbers(ids: Sequence[str], groups: Sequence[str | None]) -> Ints:

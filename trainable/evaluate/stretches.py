@@ -1,6 +1,6 @@
 """Stretches of a clip for probes that need no labels: half as many frames, as if they were its first half."""
 
-from typing import Final
+from typing import Final, cast
 
 import torch
 
@@ -32,4 +32,4 @@ def cut_stretches(pixels: torch.Tensor, view: View) -> dict[str, torch.Tensor]:
 
 def _to_tokens(frames: torch.Tensor, slots: int, tubelet: int) -> torch.Tensor:
     """Returns tokens (clips, slots * rows * columns, token values) of frames (clips, frames, rows, columns, values)."""
-    return frames.unflatten(1, (slots, tubelet)).movedim(2, 4).flatten(4, 5).flatten(1, 3)
+    return cast(torch.Tensor, frames.unflatten(1, (slots, tubelet)).movedim(2, 4).flatten(4, 5).flatten(1, 3))

@@ -18,7 +18,14 @@ def test_paths_are_absolute_and_within_the_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     run = RunDirectory("runs/r")
     paths = [run.manifest, run.space, run.lock, run.reports, run.decisions, run.study, run.summary, run.ray]
-    paths += [run.clip_losses("T3", 0.25), run.checkpoint("T3"), run.final("T3", 10).card, run.final("T3", 10).encoder]
+    paths += [
+        run.clip_losses("T3", 0.25),
+        run.answers("T3", 0.25),
+        run.baselines,
+        run.checkpoint("T3"),
+        run.final("T3", 10).card,
+        run.final("T3", 10).encoder,
+    ]
     for path in paths:
         assert path.is_relative_to(tmp_path / "runs" / "r")
     assert len(set(paths)) == len(paths)
@@ -29,6 +36,7 @@ def test_every_report_and_promotion_has_a_place_of_its_own(tmp_path: Path) -> No
     points = [step / 96 for step in range(1, 97)]
     assert len({run.clip_losses(trial, point) for trial in ("T0", "T1") for point in points}) == 2 * len(points)
     assert run.clip_losses("T0", 0.25) == tmp_path / "clip_losses" / "T0" / "resource-0.2500.parquet"
+    assert run.answers("T0", 0.25) == tmp_path / "answers" / "T0" / "resource-0.2500.parquet"
     assert len({run.final(trial, epochs).path for trial in ("T0", "T1") for epochs in (10, 10.5, 20)}) == 6
     assert run.final("T0", 10.0).path == run.final("T0", 10).path == tmp_path / "final" / "T0-10epochs"
 

@@ -35,6 +35,22 @@ def test_searched_parameters_stand_apart_from_the_other_configuration(tmp_path: 
     assert "config.lr" not in trials
 
 
+def test_every_metric_of_a_run_is_a_column_with_the_ends_of_its_interval(tmp_path: Path) -> None:
+    ends = ["knn_top1_low", "knn_top1_high"]
+    described = {"goal": "max", "label": "nearest-neighbour accuracy", "fields": ["knn_top1"], "interval": ends}
+    trials = summary()["trials"]
+    for trial in trials:
+        trial |= {"knn_top1": 0.4, "knn_top1_low": 0.3, "knn_top1_high": None, "verdict": None}
+    trials[-1] |= {"verdict": "better than untrained"}
+    metrics = {**summary()["metrics"], "knn_top1": described}
+    table = load(write_run(tmp_path, trials=trials, metrics=metrics).path).trials.set_index("trial")
+    row = table.loc[trials[-1]["id"]]
+    assert (row["knn_top1"], row["knn_top1_low"], row["verdict"]) == (0.4, 0.3, "better than untrained")
+    assert table[["knn_top1", *ends]].dtypes.unique().tolist() == ["float64"]
+    assert table["knn_top1_high"].isna().all()
+    assert table.drop(trials[-1]["id"])["verdict"].isna().all()
+
+
 def test_missing_values_are_nan(tmp_path: Path) -> None:
     failed = load(write_run(tmp_path).path).trials.set_index("trial").loc["T6"]
     assert failed[["rank", "val_loss", "probe_top1"]].isna().all()

@@ -155,6 +155,7 @@ def test_a_narrow_terminal_gets_whole_numbers_in_fewer_columns(
 ) -> None:
     space = make_space()
     summary = summarize(run, space, search(run, space))
+    summary["trials"][0] |= {"probe_top1": 0.4, "effective_rank": 9.0}
     monkeypatch.setattr(console, "_width", 54)
     lines = printed(run, summary, capsys)
     note = lines.index(starting(lines, "(too narrow for "))
@@ -209,3 +210,11 @@ def test_the_card_says_what_a_loss_is_worth(tmp_path: Path, videos: Path) -> Non
     card = final.card.read_text()
     assert "| training mean | 0.652 |\n| mean per position | 0.61 |\n| nearest visible token | 0.702 |\n" in card
     assert "the val_loss of this encoder and its predictor is 50.0% below the best of them." in card
+
+
+def test_metrics_that_no_trial_has_take_no_column(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    space = make_space()
+    summary = summarize(run, space, search(run, space))
+    heading = " ".join(printed(run, summary, capsys)[:2]).split()
+    assert "r2" in heading
+    assert not {"top1", "lidar"} & {*heading}

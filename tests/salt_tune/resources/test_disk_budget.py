@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from salt_tune.resources import disk_budget
 from salt_tune.resources.disk_budget import DiskBound, check_disk, disk_bound, folder_bytes, keep_for_limit, most_paused
 from salt_tune.schedulers.asha import Asha
+from salt_tune.space.objective import Objective
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.driving import prune_all
 from trainable.errors import UserError
+from trainable.evaluate.answers import Answers, write_answers
 from trainable.task import Size
 
 CLIPS = [f"clip-{number:06d}" for number in range(100)]
@@ -120,6 +123,39 @@ def test_clip_losses_take_no_more_than_allowed_for(
     losses = pa.array([draw.random() for _ in names], pa.float32())
     pq.write_table(pa.table({"clip": names, "loss": losses}), path)
     assert path.stat().st_size <= clips * (width + disk_budget.CLIP_LOSS) + disk_budget.PARQUET
+
+
+@pytest.mark.parametrize(("clips", "classes", "repeats"), [(4, 2, 1), (100, 100, 2), (1024, 174, 5)])
+@pytest.mark.parametrize("width", [1, 60])
+def test_answers_of_probes_take_no_more_than_allowed_for(
+    tmp_path: Path, clips: int, classes: int, repeats: int, width: int
+) -> None:
+    """As many as there can be: two metrics with labels, and without them two that ask twice and one that asks once."""
+    random = np.random.default_rng(0)
+    names = [f"{number:0{width}d}"[-width:] if width > 4 else str(number) for number in range(clips)]
+
+    def answers(asked: Any, choices: int) -> Answers:
+        count = repeats * len(asked)
+        labels, predicted = (random.integers(0, choices, count) for _ in range(2))
+        folds = random.integers(0, 5, count)
+        return Answers(np.tile(asked, repeats), labels, np.repeat(np.arange(repeats), len(asked)), folds, predicted)
+
+    every, half = np.arange(clips), np.arange(clips // 2)
+    metrics = {"probe_top1": answers(every, classes), "knn_top1": answers(every, classes)}
+    metrics |= {name: answers(np.tile(half, 2), 2) for name in ("order_top1", "speed_top1")}
+    write_answers(tmp_path / "answers", {**metrics, "retrieval_top1": answers(half, clips)}, names)
+    allowed = clips * (max(map(len, names)) + disk_budget.ANSWERS * repeats) + 2 * disk_budget.PARQUET
+    assert (tmp_path / "answers").stat().st_size <= allowed
+
+
+def test_a_search_that_probes_at_every_rung_may_keep_more_answers() -> None:
+    space = space_of(scheduler="freeze_thaw", epochs=3, reports=6)
+    each = space.model_copy(update={"objective": Objective.parse("probe_top1")})
+    sizes = [
+        disk_bound(one, SIZES, CLIPS, judged=100, concurrent=1, trials=24).parts["answers of probes"]
+        for one in (space, each)
+    ]
+    assert 0 < sizes[0] < sizes[1] < 3 * sizes[0]
 
 
 @given(limit=st.floats(0, 3e9), keep=st.integers(0, 24), concurrent=st.integers(1, 8))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from salt_tune.space.schedule import Schedule
 from salt_tune.space.search_space import SpaceError
 from salt_tune.space.space_file import load_space
+from tests.salt_tune.made_trials import make_space
 from tests.salt_tune.space_files import content, refusal, write
 
 
@@ -47,6 +48,30 @@ def test_rungs_are_where_trials_are_compared(entries: dict[str, Any], rungs: lis
 )
 def test_reports_come_evenly_and_at_rungs(entries: dict[str, Any], points: list[float]) -> None:
     assert Schedule.model_validate({"scheduler": "asha", **entries}).report_points() == pytest.approx(tuple(points))
+
+
+@pytest.mark.parametrize(
+    ("entries", "points"),
+    [
+        ({"epochs": 3, "reports": 6}, [1, 3]),
+        ({"epochs": 3, "first_rung": 0.25, "reports": 12}, [0.25, 1, 3]),
+        ({"epochs": 3, "reports": 6, "reduction_factor": 2}, [0.5, 1.5, 3]),
+        ({"epochs": 9, "first_rung": 1, "scheduler": "asha"}, [1, 3, 9]),
+        ({"epochs": 10, "first_rung": 1, "scheduler": "asha"}, [1, 3, 10]),
+        ({"tflops": 900, "first_rung": 100, "scheduler": "asha"}, [100, 300, 900]),
+        ({"epochs": 3, "scheduler": "none"}, [3]),
+    ],
+)
+def test_features_are_probed_at_rungs_that_lie_apart(entries: dict[str, Any], points: list[float]) -> None:
+    schedule = Schedule.model_validate(entries)
+    assert schedule.probe_points() == pytest.approx(tuple(points))
+    assert set(schedule.probe_points()) <= set(schedule.rung_points())
+
+
+def test_features_are_probed_at_every_rung_where_that_decides() -> None:
+    for objective, every in (("val_loss", False), ("probe_top1", True), ({"val_loss": 1, "knn_top1": 1}, True)):
+        space = make_space(objective=objective)
+        assert (space.probe_points() == space.schedule.rung_points()) == every
 
 
 def test_points_that_are_almost_one_are_the_rung() -> None:

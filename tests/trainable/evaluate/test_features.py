@@ -53,7 +53,7 @@ def test_whole_clips_are_pooled_per_slot_and_stretches_stand_in_the_first_slots(
     student = training.model.student.eval()
     assert features.whole.shape == (20, 4, 64)
     assert {name: each.shape for name, each in features.stretches.items()} == dict.fromkeys(STRETCHES, (3, 2, 64))
-    assert features.views is not None and features.views.shape == (3, VIEWS, 64)
+    assert features.views is not None and features.views.shape == (5, VIEWS, 64)
     for position, (clips, clip) in {0: (store.val, panel.held_out[0]), 12: (store.train, panel.training[2])}.items():
         pixels = torch.from_numpy(np.array(store.pixels(clips, int(clip))))[None]
         with torch.no_grad():
@@ -72,7 +72,7 @@ def test_views_see_the_tokens_that_masks_of_the_evaluation_leave_visible(
     training, panel = make_training(), evaluator.on.panel
     views = evaluator.judge(training).features.views
     assert views is not None
-    clip = int(panel.held_out[np.flatnonzero(panel.label_free)[2]])
+    clip = int(panel.held_out[np.flatnonzero(panel.viewed)[2]])
     pixels = torch.from_numpy(np.array(store.pixels(store.val, clip)))
     masks = Masks(store.view, "multiblock", 0.75, 0)
     for number in range(VIEWS):

@@ -75,7 +75,7 @@ def test_clips_of_a_group_are_not_answered_by_one_another(store: ClipStore) -> N
         train=replace(grouped.train, groups=(None,) * 32),
         val=replace(grouped.val, groups=(None,) * 16),
     )
-    of = {name: group for name, group in zip((*store.train.ids, *store.val.ids), groups, strict=True)}
+    of = dict(zip((*store.train.ids, *store.val.ids), groups, strict=True))
 
     def same_scenes(panel: Panel) -> Features:
         numbers = [int(of[name].split()[1]) for name in panel.ids]

@@ -124,7 +124,7 @@ def test_without_labels_order_and_speed_decide(store: ClipStore, make_training: 
     found, untrained = measure(judged, "probe"), baselines_beside(judged).fields["untrained"]
     evaluator.close()
     assert found["probe_top1"] is found["knn_top1"] is None
-    own, beside = (np.mean([each[name] for name in ("order_top1", "speed_top1")]) for each in (found, untrained))  # type: ignore[arg-type]
+    own, beside = (np.mean([each[name] for name in ("order_top1", "speed_top1")]) for each in (found, untrained))
     assert found["above_untrained"] == pytest.approx(own - beside)
     assert found["verdict"] is not None
 

@@ -28,7 +28,8 @@ def test_the_effective_rank_of_unequal_directions() -> None:
 def views(clips: Floats, noise: Floats, count: int = 40) -> Floats:
     """Views of clips with the same noise about each, in axes of its own size; shape (clips, 2 * count, width)."""
     draws = np.random.default_rng(0).normal(size=(len(clips), count, clips.shape[1])) * noise
-    return clips[:, None] + np.concatenate([draws, -draws], axis=1)
+    found: Floats = clips[:, None] + np.concatenate([draws, -draws], axis=1)
+    return found
 
 
 def test_lidar_counts_the_directions_that_tell_clips_apart() -> None:

@@ -57,6 +57,14 @@ def test_predictions_depend_on_what_is_seen_and_where(predictor: Predictor, feat
     assert (predictor(features, VISIBLE.flip(1), MASKED) - predicted).abs().max() > 1e-4
 
 
+def test_predictions_start_about_where_they_are_told_to(predictor: Predictor, features: torch.Tensor) -> None:
+    mean = torch.linspace(-3, 3, 24)
+    apart = predictor(features, VISIBLE, MASKED)
+    predictor.start_at(mean)
+    torch.testing.assert_close(predictor(features, VISIBLE, MASKED), apart + mean)
+    assert predictor.project.bias.requires_grad
+
+
 def test_width_depth_and_heads_are_the_configurations(predictor: Any) -> None:
     assert len(predictor.blocks) == 2
     assert predictor.blocks[0].attn.num_heads == 3

@@ -11,6 +11,9 @@ from tests.trainable.small import SMALL, assert_equal_tensors, tensors_of
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.loader import Loader
 from trainable.errors import ConfigError
+from trainable.evaluate.config import EvaluationConfig
+from trainable.evaluate.evaluator import Evaluator
+from trainable.evaluate.held_out_loss import val_loss
 from trainable.masking.masks import Masks
 from trainable.train.checkpoint import load_checkpoint, save_checkpoint
 from trainable.train.training import CHECK_EVERY, Training
@@ -25,6 +28,22 @@ def train(training: Training, step: int = STEPS) -> dict[str, float]:
     """Trains and returns the report without what a clock says."""
     training.train_to(step)
     return {name: value for name, value in training.collect().items() if name not in CLOCKS}
+
+
+def test_latents_are_predicted_from_their_training_mean_on_and_pixels_from_zero(
+    make_training: MakeTraining, store: ClipStore
+) -> None:
+    """Untrained, the loss is higher by what the mean explains where it starts from zero."""
+    training, pixels = make_training(), make_training(options={"target": "pixels"})
+    assert training.model.predictor.project.bias.tolist() == pytest.approx(store.teacher.mean.tolist())
+    assert not pixels.model.predictor.project.bias.any()
+    evaluator = Evaluator(store, EvaluationConfig())
+    first = val_loss(evaluator.judge(training))
+    with torch.no_grad():
+        training.model.predictor.project.bias.zero_()
+    explained = float((store.teacher.mean**2).mean())
+    assert val_loss(evaluator.judge(training)) - first == pytest.approx(explained, rel=0.25)
+    evaluator.close()
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from analysis.verdict import Verdict
 from tests.trainable.conftest import MakeTraining, Start
 from tests.trainable.small import SMALL, assert_equal_tensors
 from tests.trainable.trials import (
@@ -22,8 +23,10 @@ from tests.trainable.trials import (
 )
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import ConfigError
+from trainable.evaluate.answers import Answers, read_answers
 from trainable.model.flops import measure_model
 from trainable.train.checkpoint import read_note
+from trainable.trial.salt_worker import SaltWorker
 from trainable.trial.trial_run import SaltTrial
 from trainable.worker import TrialSpec
 
@@ -44,6 +47,38 @@ def test_a_trial_reports_at_its_points_and_probes_where_asked(
     losses = clip_losses(tmp_path / "straight")
     assert list(losses) == [f"resource-{point:.4f}.parquet" for point in POINTS]
     assert [np.mean(values) for values in losses.values()] == pytest.approx([r["val_loss"] for r in straight])
+
+
+def test_what_probes_answer_is_kept_where_they_are_asked(
+    straight: list[dict[str, Any]], judge: Fragile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "straight" / "answers" / "T0"
+    assert sorted(file.name for file in folder.iterdir()) == ["resource-1.0000.parquet", "resource-2.0000.parquet"]
+    for report, file in zip(straight[1::2], sorted(folder.iterdir()), strict=True):
+        kept = read_answers(file, judge.on.panel.ids)
+        assert set(kept) == {"probe_top1", "knn_top1", "order_top1", "speed_top1", "retrieval_top1"}
+        for name, answers in kept.items():
+            assert answers.estimate().mean == pytest.approx(report[name])
+        assert answers_are_right(kept["probe_top1"]) == pytest.approx(report["probe_top1"], abs=0.1)
+
+
+def answers_are_right(answers: Answers) -> float:
+    """The share of the answers that are right, whatever their folds."""
+    return float((answers.labels == answers.predicted).mean())
+
+
+def test_a_worker_judges_beside_untrained_students(store: ClipStore, tmp_path: Path) -> None:
+    run = make_run(tmp_path, store, points=[0.5, 1.0], full=1.0, probe_points=[1.0])
+    worker = SaltWorker(run, store)
+    trial = worker.start(make_trial())
+    early, last = to_the_end(trial)
+    trial.close()
+    worker.close()
+    assert "verdict" not in early
+    assert last["verdict"] in [*Verdict]
+    assert last["above_untrained_low"] <= last["above_untrained"] <= last["above_untrained_high"]
+    assert len([*(tmp_path / "baselines").glob("*.json")]) == 1
+    assert all(value is None or type(value) in (int, float, str) for value in last.values()), "the checkpoint is JSON"
 
 
 @pytest.mark.parametrize("point", range(4))
@@ -96,6 +131,8 @@ def test_points_on_one_step_share_an_evaluation(start: Start, tmp_path: Path) ->
     assert ["effective_rank" in report for report in reports] == [False, True, True, False, True]
     for same in (reports[:3], reports[3:]):
         assert len({(report["val_loss"], report["train_loss"], report["time"]) for report in same}) == 1
+    answers = sorted(file.name for file in (tmp_path / "answers" / "T0").iterdir())
+    assert answers == ["resource-0.2000.parquet", "resource-1.0000.parquet"]
     losses = list(clip_losses(tmp_path).values())
     assert losses[0] == losses[1] == losses[2] != losses[3] == losses[4]
 

@@ -45,6 +45,7 @@ def rows_of(ids: list[str], held_out: int, views: int) -> list[Row]:
                         "pixels_bytes": 10,
                         "pixels_xxh3": 2**64 - 1 - at,
                         "latents_xxh3": 2**63 + at,
+                        "group": f"scene {number // 2}" if number % 3 else None,
                     }
                 )
     return rows
@@ -80,6 +81,7 @@ def test_what_was_written_of_a_clip_is_read_of_it_whatever_the_order(
             first = written[0]
             assert clips.keys[clip] == clip_key(name)
             assert clips.labels[clip] == first["label"]
+            assert clips.groups[clip] == first["group"]
             assert (clips.shards[clip], clips.rows[clip]) == (first["shard"], first["row"])
             assert clips.videos[clip] == first["video"]
             assert clips.jpegs[clip].tolist() == [[row["pixels_start"], row["pixels_bytes"]] for row in written]
