@@ -79,7 +79,7 @@ def _noise(summary: Summary) -> str:
     if noise["source"] == Source.SIMILAR:
         pairs = counted(noise["degrees"], "pair")
         where = f"from {pairs} of similar configurations at rung {quantity(noise['rung'])}"
-        return f"{sd} as it seems, {where}; --replicates N measures it"
+        return f"{sd} or less, {where}; --replicates N measures it"
     between = noise["between_sd"]
     spread = "" if between is None else f", {between:.4f} between the {noise['trials']} configurations that finished"
     return f"{sd} between seeds of a configuration ({counted(noise['degrees'], 'replicate')}){spread}"

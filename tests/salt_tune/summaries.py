@@ -73,3 +73,16 @@ def printed(run: RunDirectory, summary: dict[str, Any], capsys: pytest.CaptureFi
 def starting(lines: list[str], start: str) -> str:
     (line,) = [line for line in lines if line.startswith(start)]
     return line
+
+
+def many(run: RunDirectory, space: SearchSpace, losses: Sequence[float], **of_first: Any) -> list[Trial]:
+    """Trials that trained to the end: T1 is like T2, T3 like T4, and so on; T0 is like none."""
+    made = []
+    for number, loss in enumerate(losses):
+        parameters = {"lr": 10 ** -(1 + number / 9), "pair": str((number + 1) // 2)}
+        more = of_first if number == 0 else {}
+        made.append(trained(run, space, f"T{number}", {3.0: loss}, parameters=parameters, **more))
+    return made
+
+
+ALIKE = (0.500, 0.501, 0.502, 0.501, 0.500, 0.501, 0.502, 0.501)

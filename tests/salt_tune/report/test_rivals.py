@@ -1,19 +1,16 @@
 """The winner beside its rivals: what a summary holds, and the words for it."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from analysis.run_directory.events import RoundStarted
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import Trial, TrialState
-from salt_tune.space.search_space import SearchSpace
+from analysis.run_directory.trials import TrialState
 from tests.salt_tune.made_trials import make_report, make_space, make_trial, trained
-from tests.salt_tune.summaries import by_id, printed, search, starting, summarize
+from tests.salt_tune.summaries import ALIKE, by_id, many, printed, search, starting, summarize
 
 
 @pytest.fixture
@@ -208,19 +205,6 @@ def test_over_seeds_another_objective_is_compared_without_the_clips(
     assert words.endswith("(95% over seeds, as the best of 2; clips are not counted)")
 
 
-def many(run: RunDirectory, space: SearchSpace, losses: Sequence[float], **of_first: Any) -> list[Trial]:
-    """Trials that trained to the end: T1 is like T2, T3 like T4, and so on; T0 is like none."""
-    made = []
-    for number, loss in enumerate(losses):
-        parameters = {"lr": 10 ** -(1 + number / 9), "pair": str((number + 1) // 2)}
-        more = of_first if number == 0 else {}
-        made.append(trained(run, space, f"T{number}", {3.0: loss}, parameters=parameters, **more))
-    return made
-
-
-ALIKE = (0.500, 0.501, 0.502, 0.501, 0.500, 0.501, 0.502, 0.501)
-
-
 def test_similar_configurations_tell_of_seeds_before_there_are_replicates(
     run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,37 +259,3 @@ def test_a_start_that_was_stopped_is_not_judged(run: RunDirectory, capsys: pytes
     summary = summarize(run, space, [early, trained(run, space, "T1", {0.5: 0.5, 3.0: 0.4})])
     assert summary["better_than_start"] is None
     assert not any("your start" in line for line in printed(run, summary, capsys))
-
-
-# --- verdicts
-
-
-def test_an_unfit_trial_with_the_lowest_loss_does_not_win(
-    run: RunDirectory, capsys: pytest.CaptureFixture[str]
-) -> None:
-    space = make_space()
-    searched = many(run, space, (0.40, 0.41, 0.45))
-    for trial, verdict in zip(searched, ("collapsed", "better than untrained", "not shown to be better"), strict=True):
-        trial.metrics["verdict"] = verdict
-    summary = summarize(run, space, searched)
-    assert (summary["best"], summary["nothing_to_promote"]) == ("T1", False)
-    assert [by_id(summary)[f"T{number}"]["rank"] for number in range(3)] == [3, 1, 2]
-    assert "T0" not in summary["tied"] and by_id(summary)["T0"]["verdict"] == "collapsed"
-    lines = printed(run, summary, capsys)
-    assert summary["recommended"] == "T1" and starting(lines, "Promote T1")
-    assert "its encoder is better than untrained" in lines
-    assert "T0 has a better val_loss, but cannot win: collapsed" in lines
-
-
-def test_where_all_are_unfit_nothing_is_to_be_promoted(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    space = make_space()
-    searched = many(run, space, (0.40, 0.41))
-    for trial in searched:
-        trial.metrics["verdict"] = "worse than untrained"
-    summary = summarize(run, space, searched)
-    assert (summary["best"], summary["nothing_to_promote"]) == ("T0", True)
-    lines = printed(run, summary, capsys)
-    assert lines[2].startswith("Promote nothing: ")
-    assert "of 2 complete trials, 2 worse than untrained" in lines
-    after = lines[lines.index("NEXT") + 1]
-    assert "salt_tune.promote" in after and after.endswith("--anyway  (in spite of the verdict)")
