@@ -33,7 +33,9 @@ def main() -> None:
         best = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
         finished = [trial for trial in summary["trials"] if trial["val_loss"] is not None]
         worst = max(finished, key=lambda trial: trial["val_loss"])
-        (beside,) = [json.loads(file.read_text())["baselines"] for file in (root / "runs/demo/baselines").glob("*.json")]
+        (beside,) = [
+            json.loads(file.read_text())["baselines"] for file in (root / "runs/demo/baselines").glob("*.json")
+        ]
     probes = best["probe_top1"], *(beside[name]["probe_top1"] for name in ("untrained", "pixels", "teacher", "chance"))
     machine.write(
         "demo",

@@ -71,7 +71,7 @@ def test_a_worker_judges_beside_untrained_students(store: ClipStore, tmp_path: P
     run = make_run(tmp_path, store, points=[0.5, 1.0], full=1.0, probe_points=[1.0])
     worker = SaltWorker(run, store)
     trial = worker.start(make_trial())
-    early, last = to_the_end(trial)  # type: ignore[arg-type]
+    early, last = to_the_end(trial)
     trial.close()
     worker.close()
     assert "verdict" not in early
