@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from analysis.statistics.cross_validation import mean_over_folds
 from trainable.config import TrialConfig
+from trainable.errors import UserError
 from trainable.evaluate.answers import Answers, Value, answers_of, read_answers, value_fields, write_answers
 from trainable.evaluate.features import Features, Precision, latent_features, pixel_features, student_features
 from trainable.evaluate.judged import Judgeable, Judged, JudgedOn, Probed
@@ -51,6 +52,7 @@ def baselines_beside(judged: Judged) -> PanelBaselines:
 
     Raises:
         ValueError: what it is judged on has no such folder.
+        UserError: they cannot be written there.
     """
     on, model = judged.on, judged.model
     if on.folder is None:
@@ -155,9 +157,12 @@ def _measure_and_write(file: Path, facts: dict[str, Any], on: JudgedOn, model: J
     """Measures, and writes the answers, then the file: where it is, all of it is there."""
     values = measure_baselines(on, model.config, model.device, model.autocast)
     baselines = summed_up(values)
-    for name, each in values.items():
-        write_answers(file.with_suffix("") / f"{name}.parquet", answers_of(each), on.panel.ids)
-    write_json(file, {**facts, "baselines": baselines.fields})
+    try:
+        for name, each in values.items():
+            write_answers(file.with_suffix("") / f"{name}.parquet", answers_of(each), on.panel.ids)
+        write_json(file, {**facts, "baselines": baselines.fields})
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}; free some space, or look at the disk") from error
     return baselines
 
 

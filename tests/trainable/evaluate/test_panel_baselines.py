@@ -1,5 +1,6 @@
 """Baselines stand beside a trial: measured once, kept, of the trial's own architecture; and the verdict follows."""
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from tests.trainable.conftest import MakeTraining
 from tests.trainable.evaluate.probing import labelled
 from trainable.data.store.clip_store import ClipStore
+from trainable.errors import UserError
 from trainable.evaluate import panel_baselines
 from trainable.evaluate.answers import read_answers
 from trainable.evaluate.config import EvaluationConfig
@@ -86,6 +88,17 @@ def test_another_architecture_and_a_damaged_file_are_measured(
     assert baselines_beside(other.judge(make_training())).fields == first.fields
     other.close()
     assert json.loads(file.read_bytes())["baselines"] == first.fields
+
+
+def test_a_full_disk_is_named(
+    evaluator: Evaluator, make_training: MakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(panel_baselines, "write_answers", full)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/baselines/\w+\.json: No space left on device"):
+        baselines_beside(evaluator.judge(make_training()))
 
 
 def test_measuring_them_leaves_a_training_what_it_was(evaluator: Evaluator, make_training: MakeTraining) -> None:
