@@ -2,19 +2,20 @@
 
 import signal
 import sys
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+_is_command = "".join(sys.argv[:1]).rpartition("/")[2] in ("-m", "salt-tune")
+if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While a command still loads, Ctrl-C ends it at once and without a traceback; `ui.signals` takes over then. It
+    # stands before whatever takes time to load.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from salt_tune.api import resume, search
 
 __all__ = ["resume", "search"]
-
-_is_command = sys.argv[:1] == ["-m"] or Path(sys.argv[0] if sys.argv else "").name == "salt-tune"
-if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # While a command still loads, Ctrl-C ends it at once and without a traceback; `ui.signals` takes over then.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,8 @@ def _clipping(summary: Summary) -> Iterator[str]:
     """Says that gradients were clipped in nearly all steps."""
     shares = [share for trial in summary["trials"] if (share := trial["clipped_share"]) is not None]
     if shares and min(shares) > ALWAYS_CLIPPED:
-        yield f"gradients were clipped in {min(shares):.0%} of the steps and more, in all trials: see grad_clip"
+        share = "all" if min(shares) == 1 else f"at least {min(shares):.0%}"
+        yield f"gradients were clipped in {share} of the steps of each trial: see grad_clip"
 
 
 def reliability_lines(summary: Summary) -> Iterator[str]:
