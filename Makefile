@@ -16,7 +16,7 @@ test: $(VENV)/installed-dev lint
 	$(BIN)/python $(TESTS) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/installed-dev lint
-	$(BIN)/python $(TESTS) --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python $(TESTS) --hypothesis-profile=all --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

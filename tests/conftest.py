@@ -1,5 +1,6 @@
 """What all rooms' tests share: videos, a clip store made from them, and a finished search, each made once a session."""
 
+import gc
 import importlib
 import os
 import shutil
@@ -30,8 +31,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is too slow: how long one takes hangs on what else the machine does.
-settings.register_profile("tests", deadline=None, max_examples=50)
+settings.register_profile("tests", deadline=None, max_examples=20)
+settings.register_profile("all", deadline=None, max_examples=50)  # of `make test-all`
 settings.load_profile("tests")
+
+
+def pytest_collection_finish() -> None:
+    """Leaves all that is loaded by now out of later garbage collections: a trial that ends makes a full one."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Lets them be collected as the process ends; extension modules complain of what is left."""
+    gc.unfreeze()
+
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -195,6 +195,7 @@ def test_the_position_means_losses_are_those_of_the_baseline(store: ClipStore) -
     assert losses.mean() == pytest.approx(baseline_losses(store, config).position_mean, rel=1e-6)
 
 
+@pytest.mark.slow  # trains
 def test_a_small_experiment_goes_on_where_it_was_stopped(
     store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

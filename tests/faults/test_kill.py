@@ -68,6 +68,7 @@ def test_killed_at_random_moments(
     assert content(tmp_path / "store") == content(tmp_path / "whole" / "store")
 
 
+@pytest.mark.slow  # test_decoders.py interrupts a preparation by default
 def test_interrupted(many_videos: Path, store_path: Path, tmp_path: Path, started: Start, here: Here) -> None:
     arguments = (many_videos, "--store", "store", *SMALL, "--teacher-weights", store_path, "--workers", 2)
     partial = tmp_path / "store.partial"

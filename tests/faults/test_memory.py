@@ -53,6 +53,7 @@ def large_store(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
     return build_store(folder / "store", folder / "videos", view=View(16, 112)).path
 
 
+@pytest.mark.slow  # a store of 156 MB
 def test_trials_read_a_store_larger_than_their_memory_without_a_copy(large_store: Path) -> None:
     size = sum(file.stat().st_size for file in large_store.glob("*.npy")) >> 20
     assert size > 3 * HEADROOM_MB

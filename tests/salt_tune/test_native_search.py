@@ -18,11 +18,8 @@ def decisions(run: RunDirectory) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.decisions.read_text(encoding="utf-8").splitlines()]
 
 
-# What each decides is compared with recordings in test_native_schedulers.py.
-SCHEDULERS = ["hyperband", *(pytest.param(name, marks=pytest.mark.slow) for name in ("asha_stop", "median"))]
-
-
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.slow  # what each decides is compared with recordings in test_native_schedulers.py
+@pytest.mark.parametrize("scheduler", ["hyperband", "asha_stop", "median"])
 def test_a_search_ends(tmp_path: Path, scheduler: str) -> None:
     schedule = {"scheduler": scheduler, "epochs": 3, "first_rung": 1, "reports": 3}
     space = {**SPACE, "schedule": schedule, "trials": 4}

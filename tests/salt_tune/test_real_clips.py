@@ -11,6 +11,7 @@ from trainable.data.store.clip_store import ClipStore
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 
 
+@pytest.mark.slow  # footage that decodes slowly
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="no ../shared/clips")
 def test_real_videos_become_a_store(command: Command, tmp_path: Path) -> None:
     for kind in ("surveillance/fight", "surveillance/no_fight", "signs"):

@@ -153,6 +153,7 @@ print(json.dumps([{key: result[key] for key in kept} | {"step": result["report"]
 """
 
 
+@pytest.mark.slow  # test_trial_faults.py runs out of memory by default
 def test_an_actor_survives_trials_that_run_out_of_memory(tmp_path: Path, store_path: Path) -> None:
     command = [sys.executable, "-c", CROWDED, str(store_path), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

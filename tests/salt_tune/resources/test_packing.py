@@ -161,6 +161,7 @@ def task_of(store: ClipStore, **changes: Any) -> dict[str, Any]:
     return {**shared, "hyperparameters": SMALL.replace(**changes).to_dict()}
 
 
+@pytest.mark.slow  # the rest of this file measures made-up ones
 def test_real_trainings_run_side_by_side(store: ClipStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colocation, "WINDOW", 0.5)
     small, large = run_side_by_side([task_of(store), {**task_of(store, predictor_depth=24), "evaluation": EVALUATION}])

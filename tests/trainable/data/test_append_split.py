@@ -117,6 +117,7 @@ def test_nothing_but_copies_is_remembered_and_adds_nothing(folder: Path, tmp_pat
     assert content_hash(store.path) == before
 
 
+@pytest.mark.slow  # maintain/test_append.py is killed by default
 def test_killed_at_any_moment_copies_are_left_out_all_the_same(folder: Path, videos: Path, tmp_path: Path) -> None:
     prepare(tmp_path / "template" / "store", make_plan(folder, VIEW))
     new = {f"b/new{number}": other_video(videos, number // 2) for number in range(8)}

@@ -187,6 +187,7 @@ def test_a_damaged_row_is_not_copied(part: str, store_of: StoreOf, tmp_path: Pat
     assert not (tmp_path / "small").exists()
 
 
+@pytest.mark.slow  # test_append.py is killed by default
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(store: ClipStore, tmp_path: Path) -> None:
     """Also where it takes the place of another store."""
     template = tmp_path / "template"
