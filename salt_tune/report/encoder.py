@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from trainable.metrics import Metric, interval_fields
+from trainable.metrics import interval_fields
 from trainable.task import find_task
 
 SHOWN: Final = ("probe_top1", "order_top1", "speed_top1")  # the first that was measured
@@ -27,7 +27,7 @@ def encoder_lines(summary: Summary) -> Iterator[str]:
     name = chosen and next((name for name in SHOWN if chosen.get(name) is not None), None)
     if chosen is None or name is None:
         return
-    yield f"{_label(name, metrics)}; 95% over clips and folds"
+    yield f"{metrics[name].label}; 95% over clips and folds"
     trials = {trial: rows[trial] for trial in summary["tied"] if rows[trial].get(name) is not None}
     beside = baselines_of(summary, chosen)
     bars: dict[str, Row] = {
@@ -51,7 +51,7 @@ def baselines_of(summary: Summary, row: Row) -> dict[str, Row]:
 
 
 def difference(row: Row) -> str:
-    """Returns by how much a trial is above untrained encoders, as ", 12.0 points above it [3.9, 20.2]"."""
+    """Returns by how much a trial is above untrained encoders, as ", by 12.0 points [3.9, 20.2]"."""
     low, high = (row.get(end) for end in interval_fields("above_untrained"))
     if row.get("above_untrained") is None or low is None or high is None:
         return ""
@@ -67,7 +67,3 @@ def _bar(values: Row, name: str) -> str:
     low, high = (values.get(end) for end in interval_fields(name))
     interval = "" if low is None or high is None else f"  {100 * low:.0f} to {100 * high:.0f}"
     return f"{'#' * round(BAR * value):<{BAR}}  {value:6.1%}{interval}"
-
-
-def _label(name: str, metrics: Mapping[str, Metric]) -> str:
-    return metrics[name].label if name in metrics else name

@@ -1,4 +1,4 @@
-"""What is printed of a search at its end: the ranked table, the conclusions, where everything lies."""
+"""What is printed of a search at its end: section by section, with the ranked table among the losses."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

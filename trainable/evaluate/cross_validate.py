@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from trainable.evaluate.answers import Answers, Floats, Ints
+from trainable.evaluate.judged import Probed
 
 
 class Classifier(Protocol):
@@ -18,6 +19,24 @@ class Classifier(Protocol):
     def predict(self, features: Floats) -> Ints:
         """Returns a label a row."""
         ...
+
+
+def tell_classes(judged: Probed, make: Callable[[Floats], Classifier]) -> Answers | None:
+    """Answers for each labelled clip which class it is, from its features pooled per time slot.
+
+    Args:
+        judged: whose features.
+        make: see `cross_validate`.
+
+    Returns:
+        None where there are not two classes that can be told.
+    """
+    panel = judged.on.panel
+    clips = np.flatnonzero(panel.labelled)
+    if not len(clips):
+        return None
+    features = judged.features.whole[clips].reshape(len(clips), -1)
+    return cross_validate(make, features, panel.labels[clips], clips, panel.folds)
 
 
 def cross_validate(

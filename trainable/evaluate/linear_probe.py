@@ -2,10 +2,8 @@
 
 from typing import Final, cast
 
-import numpy as np
-
 from trainable.evaluate.answers import Answers, Floats
-from trainable.evaluate.cross_validate import Classifier, cross_validate
+from trainable.evaluate.cross_validate import Classifier, tell_classes
 from trainable.evaluate.judged import Probed
 
 PENALTY: Final = 0.005  # of ridge regression, times the width of the features
@@ -16,12 +14,7 @@ def probe_top1(judged: Probed) -> Answers | None:
 
     None where there are not two classes that can be told.
     """
-    panel = judged.on.panel
-    clips = np.flatnonzero(panel.labelled)
-    if not len(clips):
-        return None
-    features = judged.features.whole[clips].reshape(len(clips), -1)
-    return cross_validate(linear_classifier, features, panel.labels[clips], clips, panel.folds)
+    return tell_classes(judged, linear_classifier)
 
 
 def linear_classifier(features: Floats) -> Classifier:

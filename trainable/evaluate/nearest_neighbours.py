@@ -5,7 +5,7 @@ from typing import Final, cast
 import numpy as np
 
 from trainable.evaluate.answers import Answers, Floats
-from trainable.evaluate.cross_validate import Classifier, cross_validate
+from trainable.evaluate.cross_validate import Classifier, tell_classes
 from trainable.evaluate.judged import Probed
 
 NEIGHBOURS: Final = 20  # DINO
@@ -18,12 +18,7 @@ def knn_top1(judged: Probed) -> Answers | None:
     Features are pooled per time slot; near is a large cosine similarity s, and a vote counts exp(s / 0.07). None where
     there are not two classes that can be told.
     """
-    panel = judged.on.panel
-    clips = np.flatnonzero(panel.labelled)
-    if not len(clips):
-        return None
-    features = judged.features.whole[clips].reshape(len(clips), -1)
-    return cross_validate(_voters, features, panel.labels[clips], clips, panel.folds)
+    return tell_classes(judged, _voters)
 
 
 def _voters(features: Floats) -> Classifier:
