@@ -12,6 +12,14 @@ From the demo store after 3 epochs (`python -m benchmarks.panel --rates 0.001 0.
 does not tell the two apart, so that its share is one that only students fall below which are nearly constant.
 """
 
+BESIDE: Final = {
+    "teacher": "teacher's latents",
+    "untrained": "untrained",
+    "pixels": "raw pixels",
+    "chance": "chance",
+}
+"""The baselines whose probes stand beside a trial's, and what people call them."""
+
 
 class Verdict(StrEnum):
     """What is said of a trial; the values stand in the files of a run."""

@@ -71,10 +71,10 @@ python -m salt_tune.prepare /data/ssv2 --store /nvme/ssv2 --latents int8 \\
     help="Which further views may be mirrored: those of clips whose label names no direction, all, or none.",
 )  # fmt: skip
 @flag(
-    TEACHER, "--teacher", type=Named(TEACHERS), default="pixel", show_default=True,
-    metavar="NAME",
-    help="Whose latents: `pixel` is trained here on the training clips; `hog` (oriented gradients) and `hog+motion` "
-    f"have no weights; {', '.join(VIDEOMAE_TEACHERS)} need theirs.",
+    TEACHER, "--teacher", type=Named(TEACHERS), metavar="NAME",
+    help="Whose latents: `hog+motion` (oriented gradients and motion) and `hog` have no weights; `pixel` is trained "
+    f"here on the training clips; {', '.join(VIDEOMAE_TEACHERS)} need their weights [default: hog+motion; pixel where "
+    "--teacher-weights, --teacher-epochs or --teacher-config is given].",
 )  # fmt: skip
 @weights_flag
 @flag(TEACHER, "--teacher-epochs", type=click.IntRange(min=1), help="Epochs that the pixel teacher is trained for.")
@@ -123,7 +123,7 @@ def build(
             split=split,
             view=View(**geometry, views=flags["views"], flips=flags["flips"]),
             teacher=TeacherFlags(
-                teacher=flags["teacher"],
+                named=flags["teacher"],
                 weights=flags["teacher_weights"],
                 epochs=flags["teacher_epochs"],
                 config=flags["teacher_config"],

@@ -1,9 +1,12 @@
-"""Lines that say what a value is worth: what predictors that learned nothing reach on the same clips."""
+"""Lines that say what a value is worth: what predictors and encoders that learned nothing reach."""
+
+from typing import Any
 
 from matplotlib.axes import Axes
 
 from analysis.plots.style import spread
 from analysis.tables.run import Run
+from analysis.verdict import BESIDE
 
 BASELINE_LABELS = {
     "training_mean": "training mean",
@@ -20,15 +23,32 @@ ROOM = 0.25  # share of the width that a label beside an upright line takes
 
 
 def baselines_of(run: Run, metric: str) -> dict[str, float]:
-    """Returns `metric` of each predictor that learned nothing, by its label, highest first; none of other metrics."""
+    """Returns `metric` of each baseline that has it, by its label, highest first.
+
+    Losses are those of predictors that learned nothing. Metrics of the panel are those of untrained encoders, raw
+    pixels, the teacher's latents and chance, of the winner's architecture.
+    """
     losses, mean = run.baselines, run.baselines.get("training_mean")
     if metric == "val_r2" and mean:
-        losses = {name: 1 - loss / mean for name, loss in losses.items()}
-    elif metric != "val_loss":
-        return {}
-    return {
-        BASELINE_LABELS.get(name, name): losses[name] for name in sorted(losses, key=losses.__getitem__, reverse=True)
-    }
+        found = {BASELINE_LABELS.get(name, name): 1 - loss / mean for name, loss in losses.items()}
+    elif metric == "val_loss":
+        found = {BASELINE_LABELS.get(name, name): loss for name, loss in losses.items()}
+    else:
+        panel = {name: fields.get(metric) for name, fields in _panel(run).items()}
+        found = {BESIDE[name]: value for name, value in panel.items() if value is not None}
+    return {name: found[name] for name in sorted(found, key=found.__getitem__, reverse=True)}
+
+
+def _panel(run: Run) -> dict[str, dict[str, float | None]]:
+    """Returns the panel of each baseline, of the winner's architecture where several were searched."""
+    measured: list[dict[str, Any]] = run.summary["panel_baselines"]
+    trials: list[dict[str, Any]] = run.summary["trials"]
+    config: dict[str, Any] = next((trial["config"] for trial in trials if trial["id"] == run.best), {})
+
+    def differences(each: dict[str, Any]) -> int:
+        return sum(config.get(name) != value for name, value in each["architecture"].items())
+
+    return dict(min(measured, key=differences)["baselines"]) if measured else {}
 
 
 def widened(limits: tuple[float, float], baselines: dict[str, float], data: bool) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 Each function takes a `Run` and returns a figure: that of `ax` where one is given, else a new one. Filled marks are
 trials that trained to the end; hollow ones stopped earlier, so that their metric is of less training. Thin brown lines
-are the baselines: predictors that learned nothing, on the same clips and tokens.
+are the baselines: predictors that learned nothing on the same clips and tokens, or, of what probes read off features,
+untrained encoders, raw pixels, the teacher's latents and chance.
 """
 
 import math

@@ -3,18 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from salt_tune.ui.accuracies import accuracy_bars, named, points
 from trainable.metrics import interval_fields
 from trainable.task import find_task
 
 SHOWN: Final = ("probe_top1", "order_top1", "speed_top1")  # the first that was measured
-BASELINES: Final = {
-    "teacher": "teacher's latents",
-    "untrained": "untrained",
-    "pixels": "raw pixels",
-    "chance": "chance",
-}
-BAR: Final = 24  # letters that an accuracy of 1 takes
-
 Summary = dict[str, Any]
 Row = Mapping[str, Any]
 
@@ -29,21 +22,14 @@ def encoder_lines(summary: Summary) -> Iterator[str]:
         return
     yield f"{metrics[name].label}; 95% over clips and folds"
     trials = {trial: rows[trial] for trial in summary["tied"] if rows[trial].get(name) is not None}
-    beside = baselines_of(summary, chosen)
-    bars: dict[str, Row] = {
-        **trials,
-        **{label: beside[each] for each, label in BASELINES.items() if beside.get(each, {}).get(name) is not None},
-    }
-    width = max(map(len, bars))
-    for label, values in sorted(bars.items(), key=lambda bar: -float(bar[1][name])):
-        yield f"{label:<{width}}  {_bar(values, name)}"
+    yield from accuracy_bars({**trials, **named(baselines_of(summary, chosen))}, name)
     for trial, row in trials.items():
         if row["verdict"] is not None and len(trials) > 1:
             yield f"{trial}: {row['verdict']}{difference(row)}"
 
 
 def baselines_of(summary: Summary, row: Row) -> dict[str, Row]:
-    """Returns the panel of each baseline of a trial's architecture, by the names of `BASELINES`; {}: not measured."""
+    """Returns the panel of each baseline of a trial's architecture, by name; {}: not measured."""
     for each in summary["panel_baselines"]:
         if all(row["config"].get(name) == value for name, value in each["architecture"].items()):
             return dict(each["baselines"])
@@ -55,15 +41,4 @@ def difference(row: Row) -> str:
     low, high = (row.get(end) for end in interval_fields("above_untrained"))
     if row.get("above_untrained") is None or low is None or high is None:
         return ""
-    return f", by {_points(row['above_untrained'])} points [{_points(low)}, {_points(high)}]"
-
-
-def _points(share: float) -> str:
-    return f"{round(100 * share, 1) + 0.0:.1f}"  # + 0.0: no "-0.0"
-
-
-def _bar(values: Row, name: str) -> str:
-    value = float(values[name])
-    low, high = (values.get(end) for end in interval_fields(name))
-    interval = "" if low is None or high is None else f"  {100 * low:.0f} to {100 * high:.0f}"
-    return f"{'#' * round(BAR * value):<{BAR}}  {value:6.1%}{interval}"
+    return f", by {points(row['above_untrained'])} points [{points(low)}, {points(high)}]"

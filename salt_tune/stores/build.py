@@ -12,6 +12,7 @@ import torch
 from salt_tune.stores.demo import DEMO_STORE
 from salt_tune.stores.latents import Teaching, choose_teacher
 from salt_tune.stores.splits import Split, find_clips, warn_of_copies
+from salt_tune.stores.teacher_panel import say_teacher_panel
 from salt_tune.stores.teachers import TeacherFlags
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size, duration
@@ -104,6 +105,7 @@ def build_store(request: StoreRequest, decoders: Decoders, *, overwrite: bool = 
         finished = teaching.fill(builder, decoders)
     say_result(finished)
     warn_of_copies(finished)
+    say_teacher_panel(finished)
 
 
 def _plan(source: Source, request: StoreRequest) -> tuple[Teaching, Plan]:

@@ -12,6 +12,8 @@ from analysis.plots.clips import Floats, holding, spectrum
 from analysis.plots.store import SHARE
 from analysis.text import printable, shortened
 from salt_tune.stores.pictures import FOLDER, draw_pictures
+from salt_tune.stores.teacher_panel import FOLDER as PANEL
+from salt_tune.stores.teacher_panel import say_teacher_panel
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size
 from trainable.data.build.copies import repeated
@@ -45,6 +47,8 @@ def inspect_store(path: Path) -> None:
     console.print()
     _print_baselines(store)
     console.print()
+    say_teacher_panel(store)
+    console.print()
     for file in draw_pictures(store, shares):
         console.print(f"Wrote {file}")
 
@@ -59,12 +63,12 @@ def sample_latents(store: ClipStore) -> Floats:
 
 
 def bytes_by_part(store: ClipStore) -> dict[str, int]:
-    """Counts the bytes on disk of the pixels, the latents with scales, the teacher, and all else but the pictures."""
+    """Counts the bytes on disk of the pixels, the latents with scales, the teacher, and all else that clips need."""
     sizes = dict.fromkeys(("pixels", "latents", "teacher", "index and manifest"), 0)
     parts = {"pixels.npy": "pixels", "latents.npy": "latents", "scales.npy": "latents"}
     for file in store.path.rglob("*"):
         folder, _, ending = file.relative_to(store.path).parts[0], *file.name.partition(".")[1:]
-        if file.is_file() and folder != FOLDER:
+        if file.is_file() and folder not in (FOLDER, PANEL):
             part = "teacher" if folder == "teacher" else parts.get(ending, "index and manifest")
             sizes[part] += file.stat().st_size
     return sizes

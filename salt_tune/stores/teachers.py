@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -13,13 +13,17 @@ from trainable.data.video.view import View
 from trainable.errors import UserError
 from trainable.registry import TEACHERS
 
+# For videos without weights: probes read more off its latents than off those of the others (benchmarks/teachers.py).
+DEFAULT: Final = "hog+motion"
+TRAINED: Final = "pixel"  # the one that the flags on training, or on a folder of weights, are about
+
 
 @dataclass(frozen=True)
 class TeacherFlags:
     """The flags of `prepare` that say which latents the store gets.
 
     Attributes:
-        teacher: a name in `trainable.registry.TEACHERS`.
+        named: a name in `trainable.registry.TEACHERS`; None: not given.
         weights: file of released weights, or the folder of a pixel teacher that was trained before.
         epochs: that the pixel teacher is trained for.
         config: file of its hyperparameters, for messages.
@@ -29,7 +33,7 @@ class TeacherFlags:
         hyperparameters: of the pixel teacher, as `config` has them.
     """
 
-    teacher: str
+    named: str | None
     weights: Path | None
     epochs: int | None
     config: Path | None
@@ -37,6 +41,12 @@ class TeacherFlags:
     latents_from: Path | None
     check_latents: int | None
     hyperparameters: Mapping[str, Any]
+
+    @property
+    def teacher(self) -> str:
+        """The name that is given, or follows from the other flags."""
+        of_pixel = (self.weights, self.epochs, self.config)
+        return self.named or (DEFAULT if all(flag is None for flag in of_pixel) else TRAINED)
 
 
 def load_teacher(name: str, weights: Path | None, view: View, *, compile: bool = False) -> FrozenTeacher:
@@ -59,6 +69,8 @@ def load_teacher(name: str, weights: Path | None, view: View, *, compile: bool =
 
 def given_teacher(flags: TeacherFlags, view: View) -> FrozenTeacher | None:
     """Returns the teacher that the flags name and that need not be trained; None where they name none."""
+    if flags.latents_from is not None and flags.named is None and flags.weights is None:
+        return None
     weightless = TEACHERS[flags.teacher].weightless
     if flags.weights is None and not weightless:
         return None

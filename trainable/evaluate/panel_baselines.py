@@ -21,7 +21,7 @@ from trainable.config import TrialConfig
 from trainable.errors import UserError
 from trainable.evaluate.answers import Answers, Value, answers_of, read_answers, value_fields, write_answers
 from trainable.evaluate.features import Features, Precision, latent_features, pixel_features, student_features
-from trainable.evaluate.judged import Judgeable, Judged, JudgedOn, Probed
+from trainable.evaluate.judged import Judged, JudgedOn, Probed
 from trainable.files import write_json
 from trainable.metrics import computed
 from trainable.model.student import Student
@@ -41,30 +41,46 @@ class PanelBaselines:
         fields: of each baseline, "chance", "untrained", "pixels" and "teacher", as in reports: each metric and the ends
             of its interval; None where it has none.
         untrained: what the untrained students answered, by metric; one a seed.
+        teacher: what probes of the teacher's latents answered, by metric.
     """
 
     fields: Mapping[str, Fields]
     untrained: tuple[Mapping[str, Answers], ...]
+    teacher: Mapping[str, Answers]
 
 
 def baselines_beside(judged: Judged) -> PanelBaselines:
-    """Returns the baselines of a model's architecture, from `JudgedOn.folder` or measured anew and kept there.
+    """Returns the baselines of a model's architecture; see `panel_baselines`."""
+    model = judged.model
+    return panel_baselines(judged.on, model.config, model.device, model.autocast)
+
+
+def panel_baselines(on: JudgedOn, config: TrialConfig, device: torch.device, autocast: Precision) -> PanelBaselines:
+    """Returns the baselines of an architecture, from `JudgedOn.folder` or measured anew and kept there.
+
+    Args:
+        on: the panel's clips.
+        config: its student is built anew.
+        device: where that runs.
+        autocast: gives its precision.
 
     Raises:
-        ValueError: what it is judged on has no such folder.
+        ValueError: what is judged on has no folder for them.
         UserError: they cannot be written there.
     """
-    on, model = judged.on, judged.model
     if on.folder is None:
         raise ValueError("no folder to keep baselines in")
-    facts = _facts(on, model.config)
+    facts = _facts(on, config)
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGITS]
     file = on.folder / f"{name}.json"
+
+    def measure() -> dict[str, dict[str, Value]]:
+        return measure_baselines(on, config, device, autocast)
 
     def get() -> PanelBaselines:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
-            return _read(file, on) or _measure_and_write(file, facts, on, model)
+            return _read(file, on) or _measure_and_write(file, facts, on, measure)
 
     found: PanelBaselines = on.once(f"panel baselines {name}", get)
     return found
@@ -109,7 +125,7 @@ def summed_up(values: Mapping[str, Mapping[str, Value]]) -> PanelBaselines:
         fields["untrained"] |= value_fields(name, mean_value([student[name] for student in students]))
         for baseline in ("pixels", "teacher"):
             fields[baseline] |= value_fields(name, values[baseline][name])
-    return PanelBaselines(fields, tuple(answers_of(student) for student in students))
+    return PanelBaselines(fields, tuple(map(answers_of, students)), answers_of(values["teacher"]))
 
 
 def chance_of(answers: Answers) -> float:
@@ -148,14 +164,17 @@ def _facts(on: JudgedOn, config: TrialConfig) -> dict[str, Any]:
     return {
         "architecture": {name: getattr(config, name) for name in ARCHITECTURE},
         "evaluation": on.evaluation.to_dict(),
+        "store": on.store.manifest["fingerprint"],
         "view_hash": on.store.view.hash,
         "teacher_sha256": on.store.teacher.sha256,
     }
 
 
-def _measure_and_write(file: Path, facts: dict[str, Any], on: JudgedOn, model: Judgeable) -> PanelBaselines:
+def _measure_and_write(
+    file: Path, facts: dict[str, Any], on: JudgedOn, measure: Callable[[], dict[str, dict[str, Value]]]
+) -> PanelBaselines:
     """Measures, and writes the answers, then the file: where it is, all of it is there."""
-    values = measure_baselines(on, model.config, model.device, model.autocast)
+    values = measure()
     baselines = summed_up(values)
     try:
         for name, each in values.items():
@@ -170,7 +189,8 @@ def _read(file: Path, on: JudgedOn) -> PanelBaselines | None:
     """Returns what was written before; None where it was not, or cannot be read."""
     try:
         fields = json.loads(file.read_bytes())["baselines"]
-        answers = [read_answers(file.with_suffix("") / f"untrained-{seed}.parquet", on.panel.ids) for seed in SEEDS]
+        names = (*(f"untrained-{seed}" for seed in SEEDS), "teacher")
+        *untrained, teacher = (read_answers(file.with_suffix("") / f"{name}.parquet", on.panel.ids) for name in names)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return PanelBaselines(fields, tuple(answers))
+    return PanelBaselines(fields, tuple(untrained), teacher)

@@ -194,6 +194,20 @@ def test_plots_of_explained_variance_have_them_on_its_scale(tmp_path: Path) -> N
     assert sorted(baseline_lines(ranking(run).axes[0], "x"), reverse=True) == expected
 
 
+def test_plots_of_a_probe_have_untrained_encoders_beside_it(tmp_path: Path) -> None:
+    def measured(depth: int, untrained: float) -> dict[str, Any]:
+        fields = {"untrained": {"probe_top1": untrained}, "chance": {"probe_top1": 0.125}, "teacher": {"lidar": 9.0}}
+        return {"architecture": {"predictor_depth": depth}, "baselines": fields}
+
+    panels = [measured(2, 0.2), measured(6, 0.31)]  # the winner's is 6 deep
+    run = load(write_run(tmp_path, panel_baselines=panels, **maximizing("probe_top1")).path)
+    for drawn, axis in ((learning_curves(run), "y"), (ranking(run), "x"), (parameters_against_objective(run), "y")):
+        assert baseline_lines(drawn.axes[0], axis) == [0.31]
+        assert "untrained 0.310" in texts(drawn)
+        assert any("chance 0.125" in text and text[0] in "←↓" for text in texts(drawn))  # far below what trials reach
+    assert baseline_lines(learning_curves(run, "val_loss").axes[0]) == [0.702, 0.652, 0.61]
+
+
 def test_no_other_metric_has_baselines(run: Run, tmp_path: Path) -> None:
     assert baseline_lines(learning_curves(run, "probe_top1").axes[0]) == []
     probe = load(write_run(tmp_path / "probe", **maximizing("probe_top1")).path)
