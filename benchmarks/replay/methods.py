@@ -1,6 +1,7 @@
 """The methods that are compared, by name: a schedule and where its configurations come from."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,50 @@ class Interleaved(FreezeThaw):
         super().on_job(trial, milestone)
 
 
+class TopAfter(Scheduler):
+    """Trains all trials to the first rung, and the best `keep` of them on to the end: i-Epoch (Egele et al., 2024).
+
+    It chooses once. So it says what further rungs are worth.
+    """
+
+    def __init__(self, rungs: Sequence[float], allowed: int, *, keep: int) -> None:
+        super().__init__(rungs, allowed)
+        self._left, self._scores = keep, dict[str, float]()
+
+    def next_job(self) -> Job | None:
+        """See `Scheduler.next_job`."""
+        if self.started < self.allowed:
+            return Job(None, self.rungs[0], "not all trials have been started")
+        chosen = self._chosen()
+        return Job(chosen[0], self.rungs[-1], "among the best") if chosen else None
+
+    def prunable(self) -> list[str]:
+        """See `Scheduler.prunable`."""
+        return [trial for trial in self._scores if trial not in self._chosen()] if self._compared() else []
+
+    def on_job(self, trial: str, milestone: float) -> None:
+        """See `Scheduler.on_job`."""
+        super().on_job(trial, milestone)
+        if self._scores.pop(trial, None) is not None:
+            self._left -= 1
+
+    def on_trial_prune(self, trial: str) -> None:
+        """See `Scheduler.on_trial_prune`."""
+        del self._scores[trial]
+
+    def _arrived(self, trial: str, level: int, score: float) -> None:
+        if level == 0 and score < math.inf:
+            self._scores[trial] = score
+
+    def _compared(self) -> bool:
+        return self.started == self.allowed and 0 not in self._running.values()
+
+    def _chosen(self) -> list[str]:
+        """Returns the paused trials that go on, best first; none before all have come to the first rung."""
+        ranked = sorted(self._scores, key=lambda trial: (self._scores[trial], self._order[trial]))
+        return ranked[: self._left] if self._compared() else []
+
+
 def rungs(name: Literal["freeze_thaw", "asha", "none"], full: int, first: int = 1) -> tuple[float, ...]:
     """Returns the rungs of a search that evaluates its trials after every step."""
     return Schedule(scheduler=name, epochs=full, first_rung=first, reports=full).rung_points()
@@ -81,6 +126,11 @@ def thaw(trials: int, full: int, keep: int | None = None, kind: type[FreezeThaw]
 def asha(trials: int, full: int, first: int) -> Scheduler:
     """Makes ASHA with promotions, at the rungs that a search gives it."""
     return Asha(rungs("asha", full, first), trials)
+
+
+def top_after(trials: int, full: int, keep: int, first: int) -> Scheduler:
+    """Makes i-Epoch: the best `keep` trials after `first` steps are trained to the end."""
+    return TopAfter((float(first), float(full)), trials, keep=keep)
 
 
 def to_the_end(trials: int, full: int) -> Scheduler:
@@ -101,6 +151,10 @@ FRONTIER = (RAY, RAY_1, "Ray median stopping, grace 3", "Syne Tune ASHA, promoti
 
 CONTENDERS: dict[str, Contender] = {
     "random, full length": Contender(to_the_end),
+    **{
+        f"i-Epoch: the best {keep} after {first}": Contender(partial(top_after, keep=keep, first=first))
+        for keep, first in ((1, 1), (3, 1), (1, 3), (3, 3))
+    },
     RAY: Contender(partial(peers.ray_asha, grace=3)),
     RAY_1: Contender(partial(peers.ray_asha, grace=1)),
     "Ray median stopping, grace 3": Contender(partial(peers.ray_median, grace=3)),
