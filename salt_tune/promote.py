@@ -1,4 +1,4 @@
-"""`python -m salt_tune.promote`: the winner of a search, trained from scratch for longer, and its encoder written."""
+"""`python -m salt_tune.promote`: the winner of a search, trained for longer, and its encoder written."""
 
 import contextlib
 import os
@@ -17,12 +17,13 @@ from salt_tune.options import RUN, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
+from salt_tune.runs.prolong import go_on_from, trained_before
 from salt_tune.runs.same_store import reopen_data
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.commands import Command
 from salt_tune.ui.console import INTERRUPTED, Deserted, console
-from salt_tune.ui.format import number, progress, shell_command
+from salt_tune.ui.format import duration, number, progress, shell_command
 from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
 from trainable.errors import UserError
@@ -41,15 +42,25 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
     RUN, "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
 )
 @flag(RUN, "--trial", help="Trial to promote [default: the winner].")
+@flag(RUN, "--from-scratch", is_flag=True, help="Train anew a trial that could go on from where the search left it.")
 @flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
 @flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
 @wandb_flag(MODES)
 def main(
-    run_path: Path, epochs: int | None, trial: str | None, anyway: bool, store_path: Path | None, wandb_mode: Mode
+    run_path: Path,
+    epochs: int | None,
+    trial: str | None,
+    store_path: Path | None,
+    wandb_mode: Mode,
+    *,
+    from_scratch: bool,
+    anyway: bool,
 ) -> int:
-    """Train the winner of the search in RUN from scratch, with its schedule stretched over more epochs.
+    """Train the winner of the search in RUN for longer.
 
-    Stopped at any moment, the same command goes on where it was. Writes the encoder, its configuration and a card.
+    At a constant learning rate it goes on from where the search left it. A cosine begins from scratch, stretched over
+    more epochs. Stopped at any moment, the same command goes on where it was. Writes the encoder, its configuration and
+    a card.
     """
     run = RunDirectory(run_path)
     summary = read_summary(run)
@@ -58,14 +69,17 @@ def main(
     task = space.task
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
     data = reopen_data(run, task, summary["store"], store_path)
-    final, length = run.final(chosen["id"], config["epochs"]), f"{config['epochs']:g}"
+    trained = trained_before(run, task, chosen, config["epochs"]) if not from_scratch else 0.0
+    anew = from_scratch and task.prolongs(config)
+    final, length = run.final(chosen["id"], config["epochs"], from_scratch=anew), f"{config['epochs']:g}"
     spec = FinalSpec(
         config=config,
         evaluation=space.evaluation,
         reports_per_epoch=_reports_per_epoch(space),
         folder=final.path,
         threads=len(os.sched_getaffinity(0)),
-        provenance={"run": run.path.name, "trial": chosen["id"], "store": str(data.path)},
+        provenance={"run": run.path.name, "trial": chosen["id"], "store": str(data.path), "begun_at_epoch": trained},
+        baselines=run.baselines,
     )
     if _is_finished(final):
         return 0
@@ -76,13 +90,17 @@ def main(
             return 0
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            console.print(f"{chosen['id']} of {run.path.name}: {length} epochs on {data.path}, from scratch")
+            console.print(_what_is_trained(run, chosen, config["epochs"], trained, data))
+            if trained:
+                go_on_from(run, chosen["id"], final)
             last = _train(final, task, spec, data, wandb_mode)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
             which = ("--trial", chosen["id"], "--epochs", length)
-            forced = ("--anyway",) if anyway else ()
+            forced = tuple(
+                name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given
+            )
             command = shell_command("salt_tune.promote", run.path, *which, *forced, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
@@ -95,6 +113,15 @@ def main(
     if card.how:
         console.print(f"Use it: {card.how}")
     return 0
+
+
+def _what_is_trained(run: RunDirectory, trial: dict[str, Any], epochs: float, trained: float, data: Dataset) -> str:
+    """Says what will be trained, from where, and for how long by the trial's own speed."""
+    begins = f"from epoch {trained:g}, where the search left it" if trained else "from scratch"
+    name = f"{trial['id']} of {run.path.name}"
+    speed = trial["training_seconds"] / trial["epochs"] if trial["epochs"] else None
+    lasts = f"; about {duration(speed * (epochs - trained))} of training" if speed else ""
+    return f"{name}: {epochs:g} epochs on {data.path}, {begins}{lasts}"
 
 
 def _is_finished(final: FinalDirectory) -> bool:

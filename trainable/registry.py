@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     import torch
 
-    from trainable.config import TrialConfig
     from trainable.data.build.latent_source import FrozenTeacher
     from trainable.masking.masks import Ordering
     from trainable.task import Task
-    from trainable.train.lr_schedule import Rates
+    from trainable.train.lr_schedule import LrSchedule
 
 T = TypeVar("T")
 
@@ -150,12 +149,11 @@ LOSSES: "Final[Registry[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]]" 
     group="salt_tune.losses",
 )
 
-# Of the configuration, the optimiser step and the steps of the run, to the step's learning rate and weight decay.
-LR_SCHEDULES: "Final[Registry[Callable[[TrialConfig, int, int], Rates]]]" = Registry(
+LR_SCHEDULES: "Final[Registry[LrSchedule]]" = Registry(
     "lr_schedule",
     {
-        "cosine": "trainable.train.lr_schedule:cosine",
-        "constant": "trainable.train.lr_schedule:constant",
+        "cosine": "trainable.train.lr_schedule:COSINE",
+        "constant": "trainable.train.lr_schedule:CONSTANT",
     },
     group="salt_tune.lr_schedules",
 )

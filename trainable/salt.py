@@ -18,6 +18,7 @@ from trainable.evaluate.config import EvaluationConfig
 from trainable.masking.masks import Masks
 from trainable.metrics import METRICS
 from trainable.model.size import ModelSize
+from trainable.registry import LR_SCHEDULES
 from trainable.store_task import StoreTask
 from trainable.task import Card, Quote
 from trainable.worker import Config, Dataset, FinalRun, FinalSpec, Report, RunSpec, Worker
@@ -111,6 +112,10 @@ class SaltTask(StoreTask):
         from trainable.model.flops import measure_model
 
         return measure_model(TrialConfig.from_dict(config), *geometry)
+
+    def prolongs(self, config: Config) -> bool:
+        """Says whether the learning rate does not ask for the length of the run; see `Task`."""
+        return LR_SCHEDULES[config["lr_schedule"]].prolongs
 
     def open_worker(self, run: RunSpec) -> Worker:
         """See `Task`; the held-out clips are chosen once for all trials."""

@@ -200,6 +200,10 @@ class Task(ABC):
         """Says where a final training runs, "cpu" or "cuda"; a search gives its trials theirs in their `RunSpec`."""
         return "cpu"
 
+    def prolongs(self, config: Config) -> bool:  # noqa: ARG002
+        """Says whether a trial is the beginning of any longer training, whose checkpoint that may then go on from."""
+        return False
+
     def open_final(self, spec: FinalSpec, data: Dataset) -> FinalRun:
         """Builds the final training of a promoted trial: a trial of its own in `spec.folder`, unless overridden."""
         return FinalTrial(self.open_worker, self.name, self.device(), spec, data)

@@ -157,6 +157,7 @@ class FinalSpec:
         folder: where the results go: config.json, with `config` and `provenance`, and the model.
         threads: that it may use.
         provenance: run, trial and data that it comes from, as JSON values.
+        baselines: folder of what baselines get that the search measured; None: they are measured anew.
     """
 
     config: Config
@@ -165,6 +166,7 @@ class FinalSpec:
     folder: Path
     threads: int
     provenance: dict[str, Any]
+    baselines: Path | None = None
 
     @property
     def checkpoint(self) -> Path:

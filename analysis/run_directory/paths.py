@@ -66,9 +66,9 @@ class RunDirectory:
         """Returns the file of the last checkpoint of `trial`."""
         return self.checkpoints / f"{trial}.safetensors"
 
-    def final(self, trial: str, epochs: float) -> "FinalDirectory":
-        """Returns the promoted run of `trial` over `epochs` epochs."""
-        return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs")
+    def final(self, trial: str, epochs: float, *, from_scratch: bool = False) -> "FinalDirectory":
+        """Returns the promoted run of `trial` over `epochs` epochs; one that could go on, but begins anew, apart."""
+        return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs{'-from-scratch' * from_scratch}")
 
 
 def _pattern(root: Path) -> str:

@@ -29,7 +29,7 @@ hyperparameters found by the search {run}.
 
 ## Where it comes from
 
-Search {run}, trial {trial}. {origin}
+Search {run}, trial {trial}{begun}. {origin}
 
 | hyperparameter | value |
 | --- | --- |
@@ -82,6 +82,9 @@ def write_card(
         epochs=config["epochs"],
         run=code(spec.provenance["run"]),
         trial=code(searched["id"]),
+        begun=f", whose first {begun:g} epochs are this model's"
+        if (begun := spec.provenance["begun_at_epoch"])
+        else "",
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {number(last.get(name))} | {number(searched.get(name))} |" for name in results),
         measured=card.measured,

@@ -34,6 +34,15 @@ def test_rates_stay_within_what_is_asked_for(
     assert 0.1 - 1e-12 <= decay <= 0.4 + 1e-12
 
 
+@given(name=NAMES, total=TOTALS, longer=TOTALS, share=st.floats(0, 1))
+def test_one_that_prolongs_does_not_ask_for_the_length_of_the_run(
+    name: str, total: int, longer: int, share: float
+) -> None:
+    if LR_SCHEDULES[name].prolongs:
+        config, step = TrialConfig(lr_schedule=name, lr=1e-3, warmup_steps=100), round(share * total)
+        assert LR_SCHEDULES[name](config, step, total) == LR_SCHEDULES[name](config, step, total + longer)
+
+
 @pytest.mark.parametrize("name", sorted(LR_SCHEDULES))
 def test_the_peak_is_reached(name: str) -> None:
     config = TrialConfig(lr_schedule=name, lr=1e-3, warmup_steps=10)

@@ -109,4 +109,6 @@ def earlier(parameters: dict[str, Any], scores: dict[float, float], state: Trial
 
 def final_spec(final: FinalDirectory, config: TrialConfig, run: str = "run") -> FinalSpec:
     """The final training of T0 of a run, with its results in the folder of `final`."""
-    return FinalSpec(config.to_dict(), {}, 1, final.path, 1, {"run": run, "trial": "T0", "store": "store"})
+    return FinalSpec(
+        config.to_dict(), {}, 1, final.path, 1, {"run": run, "trial": "T0", "store": "store", "begun_at_epoch": 0.0}
+    )

@@ -1,6 +1,7 @@
 """The winner, trained from scratch for longer: what is written, and that no interruption changes it."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -10,12 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 import trainable
 from salt_tune.ui.format import number
 from tests.conftest import Command
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
+from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
+from trainable.train.checkpoint import save_checkpoint
+from trainable.train.training import Training
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +135,49 @@ def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, h
     best = read_json(run / "summary.json")["best"]
     reports = read_reports(run / "final" / f"{best}-1epochs" / "reports.jsonl")
     assert [report["epoch"] for report in reports] == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.fixture
+def constant_run(run: Path, store: ClipStore) -> Path:
+    """The search, as if its winner had been trained for an epoch at a constant rate."""
+    summary = read_json(run / "summary.json")
+    (winner,) = (trial for trial in summary["trials"] if trial["id"] == summary["recommended"])
+    winner["config"] |= {"lr_schedule": "constant", "warmup_steps": 2, "ema": 0.2}
+    winner |= {"epochs": 1.0, "training_seconds": 2.0}
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    reports = [report for report in read_reports(run / "reports.jsonl") if report["trial"] == winner["id"]]
+    kept = [json.dumps(report) for report in reports if report["epoch"] <= 1]
+    (run / "reports.jsonl").write_text("\n".join([*kept, ""]), encoding="utf-8")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # as the command: the same bits
+    training = Training(TrialConfig.from_dict({**winner["config"], "epochs": 1}), store)
+    training.train_to(training.total_steps)
+    training.close()
+    save_checkpoint(run / "checkpoints" / f"{winner['id']}.safetensors", training)
+    return run
+
+
+def test_at_a_constant_rate_it_goes_on_where_the_search_left_it(constant_run: Path, here: Command) -> None:
+    best, ways = read_json(constant_run / "summary.json")["recommended"], {}
+    for way in ((), ("--from-scratch",)):
+        done = here("promote", constant_run, "--epochs", 3, *way)
+        assert (done.returncode, done.stderr) == (0, "")
+        folder = constant_run / "final" / f"{best}-3epochs{'-from-scratch' if way else ''}"
+        begins = "from scratch; about 6" if way else "from epoch 1, where the search left it; about 4"
+        assert f"3 epochs on {read_json(folder / 'config.json')['provenance']['store']}, {begins}" in done.stdout
+        assert ("whose first 1 epochs are" in (folder / "README.md").read_text(encoding="utf-8")) == (not way)
+        assert not (folder / "baselines").exists()  # the search has measured them
+        ways[way] = load_file(folder / "encoder.safetensors"), read_reports(folder / "reports.jsonl")
+    (went_on, its_reports), (anew, reports) = ways.values()
+    assert [report["epoch"] for report in its_reports] == [report["epoch"] for report in reports] == [1.0, 2.0, 3.0]
+    assert its_reports[-1]["val_loss"] == reports[-1]["val_loss"]
+    assert all(torch.equal(tensor, anew[name]) for name, tensor in went_on.items())
+
+
+def test_a_trial_goes_on_to_more_epochs_only(constant_run: Path, here: Command) -> None:
+    refused = here("promote", constant_run, "--epochs", 1)
+    assert refused.returncode == 2
+    assert "--epochs = 1: must be above the 1 that" in refused.stderr and "--from-scratch" in refused.stderr
+    assert not (constant_run / "final").exists()
 
 
 def test_another_trial_can_be_named(run: Path, here: Command) -> None:

@@ -1,10 +1,12 @@
 """Schedules of learning rate and weight decay: functions of the step.
 
-Another one is a function like these and a line in `trainable.registry`.
+Another one is an `LrSchedule` like these and a line in `trainable.registry`.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from trainable.config import TrialConfig
 
@@ -14,6 +16,23 @@ class Rates(NamedTuple):
 
     learning_rate: float
     weight_decay: float
+
+
+@dataclass(frozen=True)
+class LrSchedule:
+    """A schedule, which is called as its function.
+
+    Attributes:
+        rates: of the configuration, the step and the steps of the run.
+        prolongs: whether the steps of the run have no influence: a run then is the beginning of any longer one.
+    """
+
+    rates: Callable[[TrialConfig, int, int], Rates]
+    prolongs: bool
+
+    def __call__(self, config: TrialConfig, step: int, total_steps: int) -> Rates:
+        """Returns what the optimiser step is made with."""
+        return self.rates(config, step, total_steps)
 
 
 def cosine(config: TrialConfig, step: int, total_steps: int) -> Rates:
@@ -53,3 +72,7 @@ def constant(config: TrialConfig, step: int, total_steps: int) -> Rates:  # noqa
 def _half_cosine(start: float, end: float, share: float) -> float:
     """Computes half a cosine from `start` at share 0 to `end` at share 1 (and beyond)."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+COSINE: Final = LrSchedule(cosine, prolongs=False)
+CONSTANT: Final = LrSchedule(constant, prolongs=True)

@@ -223,7 +223,10 @@ class Training:
         """Returns what decides the run; a checkpoint of another one is refused."""
         teacher = None if self.target == "pixels" else self.store.teacher.sha256
         clips = len(self.store.train)
-        return {**self.config.to_dict(), "view_hash": self.store.view.hash, "train_clips": clips, "target": self.target,
+        config = self.config.to_dict()
+        if self._rates.prolongs:  # its epochs decide where it ends, and nothing before
+            del config["epochs"]
+        return {**config, "view_hash": self.store.view.hash, "train_clips": clips, "target": self.target,
                 "teacher": teacher}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -238,6 +241,9 @@ class Training:
             for name, value in self._identity().items():
                 if (there := numbers["run"][name]) != value:
                     raise CheckpointError(f"the checkpoint is of another run: {name} = {there!r} there, {value!r} here")
+            if numbers["step"] > self.total_steps:
+                trained = f"{numbers['step']} steps, more than the {self.total_steps} of {self.config.epochs:g} epochs"
+                raise CheckpointError(f"the checkpoint is of a longer run: {trained}")
             names = list(self.model.state_dict())
             model = {name: tensors[f"model.{name}"] for name in names}
             averaged = {name: tensors[f"averaged.{name}"] for name in names} if self.averaged else {}
@@ -258,7 +264,8 @@ class Training:
         torch.set_rng_state(rng)
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
-        self.step, self.status, self.seconds = step, status, seconds
+        prolonged = status == "complete" and step < self.total_steps
+        self.step, self.status, self.seconds = step, "running" if prolonged else status, seconds
         self._batches = None
 
 

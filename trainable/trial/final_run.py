@@ -34,7 +34,7 @@ class SaltFinal:
         self._spec, self._config = spec, TrialConfig.from_dict(spec.config)
         self._training = Training(self._config, store)
         evaluation = EvaluationConfig(**spec.evaluation)
-        device, baselines = self._training.device, spec.folder / "baselines"
+        device, baselines = self._training.device, spec.baselines or spec.folder / "baselines"
         self._evaluator = Evaluator(store, evaluation, device=device, baselines=baselines)
 
     def train(self, on_report: Callable[[Report], None], stop: Event) -> Report | None:

@@ -10,7 +10,7 @@ from tests.trainable.conftest import MakeTraining, StoreOf
 from tests.trainable.small import SMALL, assert_equal_tensors, tensors_of
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.loader import Loader
-from trainable.errors import ConfigError
+from trainable.errors import CheckpointError, ConfigError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.evaluate.held_out_loss import val_loss
@@ -177,6 +177,28 @@ def test_a_run_at_a_constant_rate_is_the_beginning_of_a_longer_one(make_training
     assert (reports[0]["lr"], reports[0]["weight_decay"]) == (short.config.lr, short.config.weight_decay)
     assert (short.status, long.status) == ("complete", "running")
     assert_equal_tensors(tensors_of(short), tensors_of(long))
+
+
+def test_it_is_prolonged_to_the_same_weights(make_training: MakeTraining, tmp_path: Path) -> None:
+    settings = {"lr_schedule": "constant", "warmup_steps": 3, "ema": 0.5}
+    short, prolonged, straight = (make_training(**settings, epochs=epochs) for epochs in (1, 2, 2))
+    train(short, 4)
+    save_checkpoint(tmp_path / "short", short)
+    load_checkpoint(tmp_path / "short", prolonged)
+    assert (short.status, prolonged.status, prolonged.step) == ("complete", "running", 4)
+    for training in (prolonged, straight):
+        training.train_to(8)
+    assert prolonged.status == "complete"
+    assert_equal_tensors(tensors_of(prolonged), tensors_of(straight))
+    save_checkpoint(tmp_path / "long", straight)
+    with pytest.raises(CheckpointError, match="of a longer run: 8 steps, more than the 4 of 1 epochs"):
+        load_checkpoint(tmp_path / "long", make_training(**settings, epochs=1))
+
+
+def test_a_cosine_is_not_prolonged(make_training: MakeTraining, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "short", make_training(epochs=1))
+    with pytest.raises(CheckpointError, match="of another run: epochs = 1 there, 2 here"):
+        load_checkpoint(tmp_path / "short", make_training(epochs=2))
 
 
 def test_the_gradient_norm_is_reported_before_clipping(make_training: MakeTraining) -> None:
