@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.forked import run_forked
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
 from trainable.data.video.synthetic import write_dataset
@@ -75,6 +77,8 @@ def run_command(
     """
     search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": search_path, "COLUMNS": "120", "NO_COLOR": "1", **(env or {})}
+    if env is None and Coverage.current() is None:  # neither sees what runs in a fork
+        return run_forked(folder, f"salt_tune.{module}", [*map(str, arguments)], environment, timeout)
     return subprocess.run(
         [sys.executable, "-m", f"salt_tune.{module}", *map(str, arguments)],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
