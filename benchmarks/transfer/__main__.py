@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import RESULTS
-from benchmarks.transfer.bench import Bench, open_bench, train_in_process
+from benchmarks.transfer.bench import Bench, open_bench, train_in_process, untrained_panel
 from benchmarks.transfer.plan import Plan, Run, draw_configs
 from benchmarks.transfer.records import Records
 from salt_tune.runs.lock import locked
 from salt_tune.space.space_file import load_space
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
 from trainable.errors import UserError
 from trainable.evaluate.config import EvaluationConfig
@@ -57,7 +58,7 @@ def _measure_and_report(asked: argparse.Namespace) -> None:
     with locked(file.with_suffix(".lock"), BUSY, of=file, remove=True):
         records = Records(file, experiment)
         train_all(plan, records, asked.store, asked.workers)
-        _report(plan, records, facts, asked.images or (asked.out if asked.quick else IMAGES), name)
+        _report(plan, records, store.store, facts, asked.images or (asked.out if asked.quick else IMAGES), name)
 
 
 def plan_of(asked: argparse.Namespace) -> Plan:
@@ -123,15 +124,16 @@ class _Progress:
         print(f"{self._done} of {self._runs}: {what}; {passed / 60:.1f} min, {left / 60:.1f} left", flush=True)
 
 
-def _report(plan: Plan, records: Records, store: dict[str, Any], images: Path, name: str) -> None:
+def _report(plan: Plan, records: Records, store: ClipStore, facts: dict[str, Any], images: Path, name: str) -> None:
     # The processes that train import this module as well, and need nothing of these.
     from benchmarks.replay.report import describe, write
     from benchmarks.transfer import plots, results
     from benchmarks.transfer.signals import Measurements
 
-    measurements = Measurements(records.read(), plan)
+    untrained = untrained_panel(store, plan)
+    measurements = Measurements(records.read(), plan, untrained)
     findings = results.find(measurements)
-    figures = {**describe(), "store": store, **results.figures(measurements, findings)}
+    figures = {**describe(), "store": facts, "untrained": untrained, **results.figures(measurements, findings)}
     write(records.path.with_suffix(".json"), figures)
     tables = f"{results.markdown(findings, plan.early[-1])}\n\n{results.by_epoch(findings)}\n"
     records.path.with_suffix(".md").write_text(tables, encoding="utf-8")

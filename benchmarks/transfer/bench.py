@@ -3,20 +3,25 @@
 import math
 import time
 from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.transfer.plan import Plan, Point, Run
 from benchmarks.transfer.records import Key, Record, Records
+from benchmarks.transfer.signals import GUARDS
+from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
 from trainable.data.store.draw import draw_clips
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator, measure
 from trainable.evaluate.judged import Judgeable
+from trainable.evaluate.panel_baselines import ARCHITECTURE, measure_baselines, summed_up
 from trainable.masking.masks import Masks
 from trainable.memory import limit_process
 from trainable.train.training import Training
@@ -74,6 +79,18 @@ class Bench:
         metrics: dict[str, Any] = {**measure(judged, "report"), **(measure(judged, "probe") if panel else {})}
         metrics["over_position_mean"] = float((judged.clip_losses / self._position_mean).mean())
         return {name: _plain(value) for name, value in metrics.items()}
+
+
+def untrained_panel(store: ClipStore, plan: Plan) -> dict[str, float]:
+    """Measures the metrics of `GUARDS` of untrained students; empty where several architectures are searched."""
+    configs = [TrialConfig.from_dict(config) for config in plan.configs]
+    if len({tuple(getattr(config, name) for name in ARCHITECTURE) for config in configs}) > 1:
+        return {}
+    evaluator = Evaluator(store, EvaluationConfig(), device="cpu")
+    values = measure_baselines(evaluator.on, configs[0], torch.device("cpu"), nullcontext)
+    evaluator.close()
+    fields = summed_up(values).fields["untrained"]
+    return {name: value for name in GUARDS if (value := fields.get(name)) is not None}
 
 
 def position_mean_losses(store: ClipStore, evaluation: EvaluationConfig) -> NDArray[np.float64]:

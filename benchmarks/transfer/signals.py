@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
@@ -21,6 +22,7 @@ RELATIVE = "over_position_mean"  # the mean over the clips of the loss over that
 LOSSES = (LOSS, RELATIVE)
 TRUTHS = (LOSS, "probe_top1")
 BOUNDS = ("_low", "_high")  # ends of an interval, which are no signals of their own
+GUARDS = {"effective_rank": (0.3, 0.5, 0.6), "lidar": (0.5, 0.6, 0.7)}  # shares of what untrained students have
 PENALTIES = np.logspace(-2, 3, 11)
 
 Source = str
@@ -73,10 +75,11 @@ class Measurements:
     Args:
         records: of all runs of the plan.
         plan: the plan.
+        untrained: what an untrained student has of the metrics of `GUARDS`; empty: not known.
     """
 
-    def __init__(self, records: Mapping[Key, Record], plan: Plan) -> None:
-        self._records, self.plan = records, plan
+    def __init__(self, records: Mapping[Key, Record], plan: Plan, untrained: Mapping[str, float]) -> None:
+        self._records, self.plan, self._untrained = records, plan, untrained
 
     def values(self, source: Source, metric: str, epoch: float) -> Array | None:
         """Returns a metric, shape (seeds, configurations), turned so that higher is better.
@@ -132,6 +135,12 @@ class Measurements:
         ranks = {name: rankdata(plain[name], axis=1) for name in (LOSS, *panel)}
         for name in panel:
             yield Signal(source, f"{LOSS} + {name}, by ranks", epoch, ranks[LOSS] + ranks[name])
+        for name in self._untrained.keys() & plain.keys():
+            for share in GUARDS[name]:
+                kept = plain[name] >= share * self._untrained[name]
+                yield Signal(
+                    source, f"{LOSS}, unless {name} < {share:g} of untrained", epoch, guarded(plain[LOSS], kept)
+                )
         if len(panel) > 1:
             yield Signal(source, f"{LOSS} + panel, by ranks", epoch, np.sum([*ranks.values()], axis=0))
         if epoch == self.plan.long:
@@ -153,6 +162,12 @@ class Measurements:
 def panel_metrics() -> list[str]:
     """Returns the metrics that stand beside the loss: those of probe points, without ends of intervals."""
     return [name for name, metric in computed("probe").items() if not metric.error_of and not name.endswith(BOUNDS)]
+
+
+def guarded(values: Array, kept: NDArray[np.bool_]) -> Array:
+    """Puts values that are not kept below all others of their seed; both have the shape (seeds, configurations)."""
+    spread = np.ptp(values, axis=1, keepdims=True)
+    return np.where(kept, values, values - 2 * spread - 1)
 
 
 def predicted_end(curves: Array, rungs: tuple[float, ...]) -> Array:

@@ -18,7 +18,7 @@ from benchmarks.transfer.agreement import agreement
 from benchmarks.transfer.bench import position_mean_losses
 from benchmarks.transfer.plan import HORIZON, Plan, Run, draw_configs
 from benchmarks.transfer.records import Key, Record, Records, key_of
-from benchmarks.transfer.signals import AVERAGED, COSINE, LOSS, Measurements, fitted, predicted_end
+from benchmarks.transfer.signals import AVERAGED, COSINE, LOSS, Measurements, fitted, guarded, predicted_end
 from salt_tune.space.space_file import load_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
@@ -161,7 +161,7 @@ def test_curves_that_fall_side_by_side_are_predicted_in_their_order() -> None:
 
 def test_losses_count_downwards_and_what_is_no_number_is_no_signal(plan: Plan) -> None:
     records = records_of(plan, effective_rank=None)
-    measured = Measurements(records, plan)
+    measured = Measurements(records, plan, {})
     names = {signal.name for signal in measured.signals()}
     assert f"{LOSS} + probe_top1, by ranks" in names and not any("effective_rank" in name for name in names)
     for truth in measured.truths():
@@ -173,19 +173,33 @@ def test_losses_count_downwards_and_what_is_no_number_is_no_signal(plan: Plan) -
     assert all(found.tau == 1 for found in findings[0].all if found.signal.name in (LOSS, "probe_top1"))
 
 
+def test_a_guard_puts_the_lost_ones_last_and_leaves_their_order() -> None:
+    values = np.array([[-0.3, -0.1, -0.2, -0.4]])
+    kept = np.array([[True, False, True, False]])
+    assert np.argsort(-guarded(values, kept)[0]).tolist() == [2, 0, 1, 3]
+
+
+def test_guards_ask_for_what_untrained_students_have(plan: Plan) -> None:
+    records = records_of(plan)  # all have a rank of 3
+    for untrained, tau in ((3.0, 1.0), (30.0, 1.0)):  # none is lost, or all are
+        findings = results.find(Measurements(records, plan, {"effective_rank": untrained}))
+        of = [found.tau for found in findings[0].all if "unless effective_rank" in found.signal.name]
+        assert of and set(of) == {tau}
+
+
 def test_a_run_that_diverged_counts_as_the_worst(plan: Plan) -> None:
     records = records_of(plan)
     for key, record in records.items():
         if key[:3] == (4, 0, "short cosine"):
             record |= {"trained": {}, "status": "diverged"}
-    values = Measurements(records, plan).values(COSINE, LOSS, 1.0)
+    values = Measurements(records, plan, {}).values(COSINE, LOSS, 1.0)
     assert values is not None
     assert values[0].tolist() == pytest.approx([-1.0, -0.9, -0.8, -0.7, -1.0])
     assert values[1, 4] == pytest.approx(-0.6)
 
 
 def test_seconds_of_training_count_once_a_run(plan: Plan) -> None:
-    assert Measurements(records_of(plan), plan).seconds() == {"training": 10 * (4 + 4 + 1), "judging": 10 * 8 // 2}
+    assert Measurements(records_of(plan), plan, {}).seconds() == {"training": 10 * (4 + 4 + 1), "judging": 10 * 8 // 2}
 
 
 def test_the_position_means_losses_are_those_of_the_baseline(store: ClipStore) -> None:
