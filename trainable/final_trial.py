@@ -9,6 +9,15 @@ from trainable.files import write_json
 from trainable.worker import Dataset, FinalSpec, Report, RunSpec, TrialSpec, Worker
 
 
+def probe_epochs(epochs: float) -> list[float]:
+    """Returns the whole epochs at which a final training is probed besides at its end: a half of it, a quarter...
+
+    Features are as dear to probe after a short training as after a long one, and change less and less.
+    """
+    halves = {float(round(epochs / 2**power)) for power in range(1, 60) if epochs / 2**power >= 1}
+    return sorted(epoch for epoch in halves if epoch < epochs)
+
+
 class FinalTrial:
     """See `trainable.worker.FinalRun`. The trial's checkpoint after its last report is the model.
 
@@ -30,7 +39,9 @@ class FinalTrial:
             task=task,
             data=str(data.path),
             evaluation=spec.evaluation,
-            budget=Budget("epoch", epochs, points, [point for point in points if float(point).is_integer()]),
+            budget=Budget(
+                "epoch", epochs, points, [point for point in points if point == epochs or point in probe_epochs(epochs)]
+            ),
             checkpoints=str(spec.folder),
             clip_losses=str(spec.folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),
             threads=spec.threads,

@@ -13,6 +13,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
+from trainable.final_trial import probe_epochs
 from trainable.model.encoder import save_encoder
 from trainable.model.flops import measure_model
 from trainable.train.checkpoint import load_checkpoint, save_checkpoint
@@ -70,7 +71,7 @@ def run_to_end(
         checkpoint: file of the checkpoint.
         reports_per_epoch: evaluations in each epoch.
         on_report: called with each report before its checkpoint is written.
-        probe: whether features are probed at the end of each epoch and of the run.
+        probe: whether features are probed, at the end and at `probe_epochs`.
 
     Returns:
         The last report; None where the run was stopped.
@@ -83,6 +84,8 @@ def run_to_end(
         load_checkpoint(checkpoint, training)
     size = measure_model(training.config, training.store.view, training.target_dim)
     steps = report_steps(training.steps_per_epoch, training.total_steps, reports_per_epoch)
+    at = probe_epochs(training.total_steps / training.steps_per_epoch)
+    probe_steps = {*(round(epoch * training.steps_per_epoch) for epoch in at), training.total_steps}
     report: dict[str, Any] = {}
     # The last report is made again if the process died after it: its numbers are needed, and are the same.
     for step in [step for step in steps if step > training.step] or steps[-1:]:
@@ -90,7 +93,7 @@ def run_to_end(
         if training.step < step and training.status == "running":  # stopped; the sums of this report go on after it
             save_checkpoint(checkpoint, training)
             return None
-        probed = probe and (step % training.steps_per_epoch == 0 or step == training.total_steps)
+        probed = probe and step in probe_steps
         report, _ = train_and_report(training, evaluator, step, size, probe=probed)
         if training.status == "diverged":
             raise UserError(f"the training diverged in epoch {training.epoch:.1f}; give it a lower learning rate")

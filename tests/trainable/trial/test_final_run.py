@@ -1,5 +1,6 @@
 """A final run can be stopped and started again as often as one likes."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from threading import Event
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from tests.trainable.conftest import MakeTraining
@@ -15,6 +18,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
+from trainable.final_trial import probe_epochs
 from trainable.model.encoder import load_encoder
 from trainable.trial.final_run import SaltFinal, report_steps, run_to_end
 from trainable.worker import FinalSpec
@@ -47,6 +51,30 @@ def test_a_run_reports_evenly_and_leaves_a_checkpoint(
     assert last["status"] == "complete"
     assert last["val_loss"] == reports[-1]["val_loss"]
     assert (tmp_path / "checkpoint").is_file()
+
+
+def test_features_are_probed_at_the_end_and_at_halves(
+    make_training: MakeTraining, evaluator: Evaluator, tmp_path: Path
+) -> None:
+    probed: dict[float, bool] = {}
+    training = make_training(epochs=5)
+    run_to_end(
+        training,
+        evaluator,
+        tmp_path / "checkpoint",
+        2,
+        lambda report: probed.update({report["epoch"]: "probe_top1" in report}),
+    )
+    assert [epoch for epoch, is_probed in probed.items() if is_probed] == [1, 2, 5]
+    assert len(probed) == 10
+
+
+@given(epochs=st.floats(0.1, 1e6))
+def test_the_epochs_at_which_a_run_is_probed_lie_apart(epochs: float) -> None:
+    at = probe_epochs(epochs)
+    assert all(epoch.is_integer() and 1 <= epoch < epochs for epoch in at)
+    assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise([*at, epochs]) if earlier > 1)
+    assert bool(at) == (epochs >= 2)
 
 
 @pytest.mark.parametrize("stops", [[1], [4], [3, 5, 7]])
