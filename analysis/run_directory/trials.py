@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from analysis.verdict import UNFIT
+from analysis.verdict import UNFIT, Verdict
 
 START: Final = "start_from"  # origin of a trial that the user's own space named
 REPLICATE: Final = "replicate"
@@ -111,6 +111,11 @@ class Trial:
     def unfit(self) -> bool:
         """Whether its encoder is of no use, by its verdict."""
         return self.verdict in UNFIT
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether its features have collapsed, by its verdict."""
+        return self.verdict == Verdict.COLLAPSED
 
     def value(self, metric: str) -> float | None:
         """Returns the last value of a metric; None where it is not finite, or was never reported."""

@@ -287,8 +287,10 @@ class Controller:
                 self.scheduler.on_job(trial.id, event.milestone)
             case ResultReported() if not ends_lost(event.status):
                 if event.resource in self.space.schedule.rung_points():
-                    self.searcher.on_trial_result(trial.id, event.resource, event.score, cost_of(trial, self.space))
-                self.scheduler.on_trial_result(trial.id, event.resource, event.score)
+                    # Where features collapse, a low score is no reason to search there.
+                    score = math.inf if trial.collapsed else event.score
+                    self.searcher.on_trial_result(trial.id, event.resource, score, cost_of(trial, self.space))
+                self.scheduler.on_trial_result(trial.id, event.resource, event.score, behind=trial.collapsed)
         if isinstance(event, ResultReported | TrialEnded) and trial.state.ended:
             self.scheduler.on_trial_end(trial.id)
             self.searcher.on_trial_complete(trial.id, trial.state, trial.score)

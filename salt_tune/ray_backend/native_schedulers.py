@@ -118,10 +118,10 @@ class NativeScheduler(Scheduler):
         self._trials[trial].status = RUNNING
         super().on_job(trial, milestone)
 
-    def on_trial_result(self, trial: str, resource: float, score: float) -> None:
-        """See `Scheduler.on_trial_result`."""
+    def on_trial_result(self, trial: str, resource: float, score: float, *, behind: bool = False) -> None:
+        """See `Scheduler.on_trial_result`; Ray's schedulers go by the score alone."""
         self._fill()
-        super().on_trial_result(trial, resource, score)
+        super().on_trial_result(trial, resource, score, behind=behind)
 
     def on_trial_end(self, trial: str) -> None:
         """See `Scheduler.on_trial_end`."""

@@ -59,6 +59,8 @@ def earlier_trials(run_dir: Path, facts: dict[str, Any], space: SearchSpace) -> 
         if complaint:
             left_out[complaint] += 1
         else:
+            if trial.collapsed:  # a low loss is no reason to search there
+                scores = dict.fromkeys(scores, math.inf)
             trials.append(replace(trial, parameters=parameters, scores=scores, metrics={}))
     return Earlier(trials, dict(left_out))
 

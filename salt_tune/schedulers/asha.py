@@ -7,7 +7,8 @@ from typing import Any
 
 from salt_tune.schedulers.base import Job, Scheduler
 
-Entry = tuple[float, int, str]  # score, how many had been started before, trial
+Place = tuple[bool, float, int]  # whether it stands behind, score, how many had been started before
+Entry = tuple[bool, float, int, str]  # its place and the trial
 
 
 class Asha(Scheduler):
@@ -15,7 +16,8 @@ class Asha(Scheduler):
 
     A promotion from the deepest rung comes first; a new trial starts only where nothing can be promoted. Where all have
     been started and none has been trained to the end, the best of the deepest rung goes on all the same. So no search
-    ends without a complete trial. Equal scores are settled by which trial was started first.
+    ends without a complete trial. Equal scores are settled by which trial was started first. A trial that stands behind
+    goes on only from a rung where all do.
 
     Args:
         rungs: see `Scheduler`.
@@ -27,7 +29,7 @@ class Asha(Scheduler):
 
     def __init__(self, rungs: Sequence[float], allowed: int, **options: Any) -> None:
         super().__init__(rungs, allowed, **options)
-        self._all: list[list[tuple[float, int]]] = [[] for _ in rungs]  # of each rung, what came there: sorted
+        self._all: list[list[Place]] = [[] for _ in rungs]  # of each rung, what came there: sorted
         self._paused: list[list[Entry]] = [[] for _ in rungs]  # what waits there: sorted
         self._waiting: dict[str, tuple[int, Entry]] = {}  # trial -> where, in `_paused`
 
@@ -36,15 +38,17 @@ class Asha(Scheduler):
         last = len(self.rungs) - 1
         for level in range(last - 1, -1, -1):
             paused = self._paused[level]
-            if paused and self._place(level, paused[0]) < self._quota(level):
+            if paused and self._place(level, paused[0]) < self._quota(level) and self._may_go_on(level, paused[0]):
                 place = f"{self._place(level, paused[0]) + 1} of {len(self._all[level])}"
-                return Job(paused[0][2], self.rungs[level + 1], f"{place} at rung {self.rungs[level]:g}")
+                return Job(paused[0][3], self.rungs[level + 1], f"{place} at rung {self.rungs[level]:g}")
         if self.started < self.allowed:
             return Job(None, self.rungs[0], "nothing to promote")
         if not self._running and not self._has_complete():
-            for level in range(last - 1, -1, -1):
-                if paused := self._paused[level]:
-                    return Job(paused[0][2], self.rungs[level + 1], f"best of rung {self.rungs[level]:g}, at the end")
+            for behind in (False, True):
+                for level in range(last - 1, -1, -1):
+                    if (paused := self._paused[level]) and paused[0][0] == behind:
+                        where = f"best of rung {self.rungs[level]:g}, at the end"
+                        return Job(paused[0][3], self.rungs[level + 1], where)
         return None
 
     def prunable(self) -> list[str]:
@@ -78,17 +82,23 @@ class Asha(Scheduler):
             del self._paused[level][bisect_left(self._paused[level], entry)]
 
     def _arrived(self, trial: str, level: int, score: float) -> None:
-        order = self._order[trial]
-        insort(self._all[level], (score, order))
+        place = trial in self._behind, score, self._order[trial]
+        insort(self._all[level], place)
         if score < math.inf and level < len(self.rungs) - 1:
-            self._waiting[trial] = level, (score, order, trial)
-            insort(self._paused[level], (score, order, trial))
+            self._waiting[trial] = level, (*place, trial)
+            insort(self._paused[level], (*place, trial))
 
     def _place(self, level: int, entry: Entry) -> int:
-        return bisect_left(self._all[level], entry[:2])
+        return bisect_left(self._all[level], entry[:3])
+
+    def _may_go_on(self, level: int, entry: Entry) -> bool:
+        """Says whether none at its rung stands before it."""
+        return not entry[0] or self._all[level][0][0]
 
     def _quota(self, level: int) -> int:
         return math.floor(len(self._all[level]) / self._reduction_factor)
 
     def _has_complete(self) -> bool:
-        return any(score < math.inf for score, _ in self._all[-1][:1])
+        """Says whether a trial is complete that does not stand behind one which waits."""
+        waits = any(paused and not paused[0][0] for paused in self._paused)
+        return any(score < math.inf and not (behind and waits) for behind, score, _ in self._all[-1][:1])

@@ -69,6 +69,7 @@ class Scheduler(ABC):
         self._reports = self.rungs if reports is None else tuple(reports)
         self._order: dict[str, int] = {}  # trial -> how many had been started before it
         self._running: dict[str, int] = {}  # trial -> the rung it is on its way to
+        self._behind: set[str] = set()  # trials that stand behind all others
         self._level = {rung: level for level, rung in enumerate(self.rungs)}
 
     @staticmethod
@@ -126,17 +127,19 @@ class Scheduler(ABC):
         self._order.setdefault(trial, len(self._order))
         self._running[trial] = self._level[milestone]
 
-    def on_trial_result(self, trial: str, resource: float, score: float) -> None:
+    def on_trial_result(self, trial: str, resource: float, score: float, *, behind: bool = False) -> None:
         """Is told that a running trial reports at a point; only that at the rung it is on its way to counts.
 
         Args:
             trial: its id.
             resource: the point.
             score: lower is better; NaN and infinity lose.
+            behind: it stands behind all others, whatever its score: it goes on only where no other one may.
         """
         level = self._running.get(trial)
         if level is not None and resource >= self.rungs[level]:
             del self._running[trial]
+            (self._behind.add if behind else self._behind.discard)(trial)
             self._arrived(trial, level, score if math.isfinite(score) else math.inf)
 
     def on_trial_end(self, trial: str) -> None:

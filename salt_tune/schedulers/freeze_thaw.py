@@ -30,7 +30,8 @@ class FreezeThaw(Scheduler):
     A trial's worth is its expected improvement at the end of training, over the resource to its next rung. The
     improvement is on the best complete trial, or on the best prediction before there is one. All trials are started
     first. A trial without a fair chance to beat the best waits, even where a worker is free: what runs may yet
-    disappoint. The search ends when a trial is complete and no other has a fair chance to beat it.
+    disappoint. The search ends when a trial is complete and no other has a fair chance to beat it. A trial that stands
+    behind has no chance while another one is alive.
 
     Args:
         rungs: see `Scheduler`.
@@ -144,16 +145,26 @@ class FreezeThaw(Scheduler):
         return capped
 
     def _best_complete(self) -> float:
-        return float(self._ends[self._levels == len(self.rungs) - 1].min(initial=math.inf))
+        return float(self._standing()[self._levels == len(self.rungs) - 1].min(initial=math.inf))
+
+    def _standing(self) -> Array:
+        """Returns the predicted ends, infinite for trials that stand behind one that is alive."""
+        if not self._behind:
+            return self._ends
+        behind = np.array([trial in self._behind for trial in self._ids] + [False] * (len(self._ends) - len(self._ids)))
+        alive = self._ends < math.inf
+        return np.where(behind, math.inf, self._ends) if (alive & ~behind).any() else self._ends
 
     def _chances(self, paused: NDArray[np.intp]) -> tuple[Array, Array]:
         """Returns, of each paused trial, the probability that it beats the best, and by how much it is expected to."""
         if self._judged is not None:
             return self._judged
-        best = self._best_complete()
-        target = best if best < math.inf else float(self._ends.min())
+        best, ends = self._best_complete(), self._standing()
+        target = best if best < math.inf else float(ends.min())
         spread = np.maximum(HEAVY_TAILS * self._model.learnable[self._levels[paused]], 1e-300)
         lead = (target - self._ends[paused]) / spread
         chance: Array = ndtr(lead)
-        self._judged = chance, spread * (lead * chance + np.exp(-(lead**2) / 2) / math.sqrt(2 * math.pi))
+        gain = spread * (lead * chance + np.exp(-(lead**2) / 2) / math.sqrt(2 * math.pi))
+        counts = np.isfinite(ends[paused])
+        self._judged = chance * counts, gain * counts
         return self._judged

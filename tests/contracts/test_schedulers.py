@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salt_tune.controller.factory import make_scheduler
+from salt_tune.ray_backend.native_schedulers import NativeScheduler
 from salt_tune.registry import SCHEDULERS
 from salt_tune.schedulers.base import Scheduler
 from salt_tune.space.schedule import Schedule
@@ -94,6 +95,28 @@ def test_the_rungs_that_it_names_ascend_below_a_full_trial(name: str, first: flo
 def test_whatever_the_scores_a_search_starts_all_trials_and_ends(name: str, search: Search) -> None:
     driven = search.drive(search.scheduler(name))  # that asking changes nothing is looked at in `drive`
     assert driven.check_order().keys() == {f"T{number}" for number in range(len(search.table))}
+
+
+OWN = [name for name, kind in SCHEDULERS.items() if kind.pauses and not issubclass(kind, NativeScheduler)]
+
+
+@pytest.mark.parametrize("name", OWN)
+@given(search=searches(most=10), behind=st.sets(st.integers(0, 9)))
+@settings(max_examples=50, deadline=None)
+def test_a_trial_that_stands_behind_is_complete_only_where_no_other_is_left(
+    name: str, search: Search, behind: set[int]
+) -> None:
+    scheduler = search.scheduler(name)
+    last = {f"T{number}" for number in behind}
+    driven = search.drive(scheduler, behind=last)
+    complete = {
+        trial for event, trial, level, _ in driven.events if (event, level) == ("result", len(scheduler.rungs) - 1)
+    }
+    others = {f"T{number}" for number in range(len(search.table))} - last
+    assert complete
+    assert not others or complete & others
+    if search.workers == 1:  # else a trial may have gone on before the others were known
+        assert not others or len(scheduler.rungs) == 1 or not complete & last
 
 
 @each

@@ -1,7 +1,7 @@
 """Searches without Ray: trials whose losses are a formula, on workers that die where a test wants them to."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,14 @@ class World:
         settings: how.
         lost: trials that diverge or fail on their way to a point: {("T1", 1.0): "diverged"}.
         memory_errors: how often a trial runs out of memory on its way to a point, before it gets there.
+        collapsed: trials whose features collapse.
     """
 
     space: SearchSpace
     settings: Settings = field(default_factory=Settings)
     lost: Mapping[tuple[str, float], str] = field(default_factory=dict)
     memory_errors: Mapping[tuple[str, float], int] = field(default_factory=dict)
+    collapsed: Collection[str] = ()
 
     def loss(self, trial: Trial, point: float) -> float:
         """A formula of the hyperparameters, the seed and the point."""
@@ -79,7 +81,8 @@ class World:
         controller.run.checkpoint(trial.id).touch()
         status = fate or ("complete" if point == points[-1] else "running")
         loss = math.nan if fate == TrialState.DIVERGED else self.loss(trial, point)
-        return make_report(point, loss, trial=trial.id, status=status)
+        verdict = "collapsed" if trial.id in self.collapsed else None
+        return make_report(point, loss, trial=trial.id, status=status, verdict=verdict)
 
     def run(self, controller: Controller, workers: int = 1, choose: Choose = first, reports: int = 10**6) -> Controller:
         """Runs trials to the end of the search, or until so many reports have come."""

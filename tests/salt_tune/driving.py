@@ -1,7 +1,7 @@
 """Drives a scheduler as a search does, with tables of scores for trials, and workers that answer in any order."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from salt_tune.schedulers.base import Scheduler
@@ -89,6 +89,7 @@ def drive(
     prune: bool = True,
     fails: Mapping[str, int] | None = None,
     past: Driven | None = None,
+    behind: Collection[str] = (),
 ) -> Driven:
     """Runs a search to its end.
 
@@ -100,6 +101,7 @@ def drive(
         prune: whether trials are given up that the scheduler calls prunable.
         fails: trials that end on their way to a level.
         past: what happened before, where the search goes on.
+        behind: trials that stand behind all others.
     """
     done = past or Driven()
     running: list[str] = []
@@ -126,7 +128,7 @@ def drive(
             scheduler.on_trial_end(trial)
         else:
             score = table(trial, level) if callable(table) else table[int(trial[1:])][level]
-            scheduler.on_trial_result(trial, scheduler.rungs[level], score)
+            scheduler.on_trial_result(trial, scheduler.rungs[level], score, behind=trial in behind)
             score = score if math.isfinite(score) else math.inf
         done.events.append(("result", trial, level, score))
         if prune:

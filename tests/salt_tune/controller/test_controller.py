@@ -64,6 +64,26 @@ def test_a_search_by_asha(tmp_path: Path) -> None:
     assert controller.over and not controller.running
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw"])
+def test_a_trial_whose_features_collapse_goes_no_further(scheduler: str, tmp_path: Path) -> None:
+    straight = with_schedule(scheduler)
+    best = winner(straight.run(straight.controller(tmp_path / "straight")))
+    assert best is not None
+    world = replace(straight, collapsed={best})
+    controller = world.run(world.controller(tmp_path / "collapsed"))
+    assert winner(controller) not in (best, None)
+    first = world.space.schedule.rung_points()[0]
+    assert controller.trials[best].resource == first < 3  # with the lowest loss of all
+    assert world.controller(tmp_path / "collapsed").over  # read again
+    everything = replace(straight, collapsed=all_trials(straight))
+    assert winner(everything.run(everything.controller(tmp_path / "all"))) == best
+
+
+def all_trials(world: World) -> set[str]:
+    """The names of all trials of a world."""
+    return {f"T{number}" for number in range(world.space.trials or 0)}
+
+
 class Heard:
     """A callback that remembers what it was told."""
 

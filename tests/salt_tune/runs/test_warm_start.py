@@ -96,6 +96,18 @@ def test_trials_come_with_their_scores_at_the_rungs_and_their_ends(tmp_path: Pat
     assert searcher.suggest("T0") not in POINTS.values()
 
 
+def test_a_low_loss_is_no_reason_to_search_where_features_collapsed(tmp_path: Path) -> None:
+    run = write(tmp_path, space(), POINTS, result("T0", 1.0, 0.2), result("T1", 1.0, 0.75))
+    verdicts = {"T0": "collapsed", "T1": "better than untrained"}
+    lines = [
+        {"trial": trial, "resource": 1.0, "status": "running", "verdict": verdict}
+        for trial, verdict in verdicts.items()
+    ]
+    RunDirectory(run).reports.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    scores = {trial.id: trial.scores for trial in earlier_trials(run, STORE, space()).trials}
+    assert scores == {"T0": {1.0: math.inf}, "T1": {1.0: 0.75}}
+
+
 def test_a_running_trial_whose_report_had_no_score_runs_on_and_counts_as_in_its_own_search(tmp_path: Path) -> None:
     job = JobStarted("T0", 0.0, 3.0, "a test")
     run = write(tmp_path, space(), POINTS, job, result("T0", 1.0, math.inf), result("T0", 1.5, 0.4))
