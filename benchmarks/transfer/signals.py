@@ -135,6 +135,11 @@ class Measurements:
         ranks = {name: rankdata(plain[name], axis=1) for name in (LOSS, *panel)}
         for name in panel:
             yield Signal(source, f"{LOSS} + {name}, by ranks", epoch, ranks[LOSS] + ranks[name])
+        error = self.values(source, f"{LOSS}_se", epoch)
+        if error is not None:
+            for name in panel:
+                values = of_the_tied(plain[LOSS], np.abs(error), plain[name])
+                yield Signal(source, f"{name}, of those tied in {LOSS}", epoch, values)
         for name in self._untrained.keys() & plain.keys():
             for share in GUARDS[name]:
                 kept = plain[name] >= share * self._untrained[name]
@@ -162,6 +167,17 @@ class Measurements:
 def panel_metrics() -> list[str]:
     """Returns the metrics that stand beside the loss: those of probe points, without ends of intervals."""
     return [name for name, metric in computed("probe").items() if not metric.error_of and not name.endswith(BOUNDS)]
+
+
+def of_the_tied(values: Array, errors: Array, metric: Array) -> Array:
+    """Ranks by the metric those within a standard error of the best of their seed, before all others by their values.
+
+    That is the one-standard-error rule. All have the shape (seeds, configurations).
+    """
+    best = values.argmax(axis=1)[:, None]
+    tied = values >= np.take_along_axis(values - errors, best, axis=1)
+    places = np.where(tied, rankdata(metric, axis=1) + values.shape[1], rankdata(values, axis=1))
+    return np.asarray(places, dtype=np.float64)
 
 
 def guarded(values: Array, kept: NDArray[np.bool_]) -> Array:

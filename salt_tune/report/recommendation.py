@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-BY: Final = "above_untrained"  # of two tied trials, the one with the larger value is the better encoder
+BY: Final = "effective_rank"
+"""Of two tied trials, the one with the larger value becomes the better encoder as it trains on (docs/transfer.md)."""
 
 
 def recommend(rows: Sequence[Mapping[str, Any]], tied: Sequence[str]) -> str | None:
-    """Chooses among the trials that the objective does not tell apart: by what probes read off their features.
+    """Chooses among the trials that the objective does not tell apart: by the rank of their features.
 
     Args:
         rows: the trials of a summary.

@@ -53,7 +53,7 @@ def _tie(summary: Summary, chosen: Row) -> Iterator[str]:
     if not others:
         return
     told = "" if chosen["id"] == summary["best"] else f", of which {summary['best']} is ahead"
-    by = "; its features are the best of them, in part by luck" if chosen.get(BY) is not None else ""
+    by = f"; its {BY} is the highest of them" if chosen.get(BY) is not None else ""
     yield f"tied in {summary['objective']['metric']} with {', '.join(others)}{told}{by}"
 
 

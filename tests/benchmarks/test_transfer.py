@@ -18,7 +18,16 @@ from benchmarks.transfer.agreement import agreement
 from benchmarks.transfer.bench import position_mean_losses
 from benchmarks.transfer.plan import HORIZON, Plan, Run, draw_configs
 from benchmarks.transfer.records import Key, Record, Records, key_of
-from benchmarks.transfer.signals import AVERAGED, COSINE, LOSS, Measurements, fitted, guarded, predicted_end
+from benchmarks.transfer.signals import (
+    AVERAGED,
+    COSINE,
+    LOSS,
+    Measurements,
+    fitted,
+    guarded,
+    of_the_tied,
+    predicted_end,
+)
 from salt_tune.space.space_file import load_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
@@ -177,6 +186,12 @@ def test_a_guard_puts_the_lost_ones_last_and_leaves_their_order() -> None:
     values = np.array([[-0.3, -0.1, -0.2, -0.4]])
     kept = np.array([[True, False, True, False]])
     assert np.argsort(-guarded(values, kept)[0]).tolist() == [2, 0, 1, 3]
+
+
+def test_those_within_a_standard_error_of_the_best_are_told_apart_by_the_metric() -> None:
+    values, errors = np.array([[-0.30, -0.31, -0.35, -0.32]]), np.full((1, 4), 0.02)
+    order = np.argsort(-of_the_tied(values, errors, np.array([[1.0, 9.0, 99.0, 5.0]]))[0])
+    assert order.tolist() == [1, 3, 0, 2]
 
 
 def test_guards_ask_for_what_untrained_students_have(plan: Plan) -> None:

@@ -46,12 +46,16 @@ def write_baselines(run: RunDirectory, teacher: float = 0.32) -> None:
 
 def test_ties_are_broken_by_the_features(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     space = make_space()
-    searched = [probed(run, space, "T0", 0.420, 0.02), probed(run, space, "T1", 0.4201, 0.2)]
-    summary = summarize(run, space, [*searched, probed(run, space, "T2", 0.6, 0.5)])
+    searched = [
+        probed(run, space, "T0", 0.420, 0.02, effective_rank=9.0),
+        probed(run, space, "T1", 0.4201, 0.2, effective_rank=12.0),
+        probed(run, space, "T2", 0.6, 0.5, effective_rank=30.0),
+    ]
+    summary = summarize(run, space, searched)
     assert (summary["best"], summary["tied"], summary["recommended"]) == ("T0", ["T0", "T1"], "T1")
     lines = printed(run, summary, capsys)
     assert starting(lines, "Promote T1")
-    told = "tied in val_loss with T0, of which T0 is ahead; its features are the best of them, in part by luck"
+    told = "tied in val_loss with T0, of which T0 is ahead; its effective_rank is the highest of them"
     assert told in lines
     assert "its encoder is better than untrained, by 20.0 points [10.0, 30.0]" in lines
 
