@@ -11,9 +11,8 @@ from rich.table import Table
 from analysis.plots.clips import Floats, holding, spectrum
 from analysis.plots.store import SHARE
 from analysis.text import printable, shortened
+from salt_tune.stores import BASELINES
 from salt_tune.stores.pictures import FOLDER, draw_pictures
-from salt_tune.stores.teacher_panel import FOLDER as PANEL
-from salt_tune.stores.teacher_panel import say_teacher_panel
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size
 from trainable.data.build.copies import repeated
@@ -38,6 +37,8 @@ def inspect_store(path: Path) -> None:
         UserError: no store there, an unfinished or a damaged one, or a video that is gone.
         OSError: the pictures cannot be written.
     """
+    from salt_tune.stores.teacher_panel import say_teacher_panel  # loads torch
+
     store = ClipStore.open(path)
     tokens = sample_latents(store)
     shares = spectrum(tokens)
@@ -68,7 +69,7 @@ def bytes_by_part(store: ClipStore) -> dict[str, int]:
     parts = {"pixels.npy": "pixels", "latents.npy": "latents", "scales.npy": "latents"}
     for file in store.path.rglob("*"):
         folder, _, ending = file.relative_to(store.path).parts[0], *file.name.partition(".")[1:]
-        if file.is_file() and folder not in (FOLDER, PANEL):
+        if file.is_file() and folder not in (FOLDER, BASELINES):
             part = "teacher" if folder == "teacher" else parts.get(ending, "index and manifest")
             sizes[part] += file.stat().st_size
     return sizes

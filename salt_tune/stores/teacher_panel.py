@@ -7,6 +7,7 @@ from typing import Final
 import torch
 
 from analysis.verdict import Verdict, verdict_of
+from salt_tune.stores import BASELINES
 from salt_tune.stores.teachers import DEFAULT
 from salt_tune.ui.accuracies import accuracy_bars, named, points
 from salt_tune.ui.console import console
@@ -18,7 +19,6 @@ from trainable.evaluate.evaluator import Evaluator
 from trainable.evaluate.panel_baselines import PanelBaselines, panel_baselines
 from trainable.metrics import METRICS
 
-FOLDER: Final = "baselines"  # of a store
 UNTRAINED: Final = TrialConfig(student="vit_tiny_patch16_224", student_depth=4)  # that a small machine can ask as well
 EVALUATION: Final = EvaluationConfig(panel_clips=512, repeats=2)
 
@@ -40,7 +40,7 @@ def say_teacher_panel(store: ClipStore) -> None:
 def measure_teacher_panel(store: ClipStore) -> tuple[int, PanelBaselines]:
     """Returns the number of clips that probes were asked about, and what was measured; see `say_teacher_panel`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    evaluator = Evaluator(store, EVALUATION, device=device, baselines=store.path / FOLDER)
+    evaluator = Evaluator(store, EVALUATION, device=device, baselines=store.path / BASELINES)
     try:
         return len(evaluator.on.panel.ids), panel_baselines(evaluator.on, UNTRAINED, device, nullcontext)
     finally:

@@ -78,6 +78,6 @@ def test_the_verdict(
 def test_clips_of_one_class_say_nothing_of_the_latents(
     own_store: ClipStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(teacher_panel, "FOLDER", tmp_path)  # what is kept for its own labels is not asked
+    monkeypatch.setattr(teacher_panel, "BASELINES", tmp_path)  # what is kept for its own labels is not asked
     (line,) = said_of(labelled(own_store, [0] * 32, [0] * 16), capsys)
     assert line.startswith("Clips have no two classes that probes can tell apart") and "effective rank" in line
