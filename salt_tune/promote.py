@@ -91,9 +91,8 @@ def main(
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
             console.print(_what_is_trained(run, chosen, config["epochs"], trained, data))
-            if trained:
-                go_on_from(run, chosen["id"], final)
-            last = _train(final, task, spec, data, wandb_mode)
+            before = go_on_from(run, chosen["id"], final) if trained else []
+            last = _train(final, task, spec, data, wandb_mode, before)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
@@ -155,13 +154,29 @@ def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None, *, an
 
 
 def _train(
-    final: FinalDirectory, task: Task, spec: FinalSpec, data: Dataset, wandb_mode: Mode
+    final: FinalDirectory,
+    task: Task,
+    spec: FinalSpec,
+    data: Dataset,
+    wandb_mode: Mode,
+    before: list[dict[str, Any]],
 ) -> dict[str, Any] | None:
-    """Trains to the end and writes the model; returns the last report, or None where it was interrupted."""
+    """Trains to the end and writes the model; returns the last report, or None where it was interrupted.
+
+    Args:
+        final: where the results go.
+        task: what is trained.
+        spec: how.
+        data: on what.
+        wandb_mode: of W&B.
+        before: reports of the search, which W&B has not heard in this run.
+    """
     training, stop = task.open_final(spec, data), threading.Event()
     logged, reports = _logged_epochs(final), Journal(final.reports, RUN_AGAIN)
     trial, group = spec.provenance["trial"], spec.provenance["run"]
     followed = WandbFollower(wandb_mode, final.path, group, final.path.name, spec.config)
+    for report in before:
+        followed.log(report)
     shown = [name for name in ("val_loss", "val_r2", "probe_top1") if name in task.metrics]
 
     def on_report(report: dict[str, Any]) -> None:

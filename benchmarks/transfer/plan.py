@@ -11,6 +11,7 @@ from trainable.worker import Config
 Kind = Literal["constant", "long cosine", "short cosine"]  # the slow ones first, so that no process waits at the end
 
 HORIZON = 0.1  # of the averaged weights, as a share of the steps made
+SHORT_COSINE: Config = {"lr_schedule": "cosine", "warmup": 0.1, "warmup_steps": None, "ema": 0.0}
 
 
 @dataclass(frozen=True)
@@ -113,4 +114,4 @@ def draw_configs(space: SearchSpace, count: int) -> tuple[Config, ...]:
     """Draws configurations of a search space as random search does: its points to start from first, all different."""
     searcher = Random(space.conditions, seed=0, start_from=space.start_from, trials=count)
     suggested = [searcher.suggest(f"T{number}") for number in range(count)]
-    return tuple(space.config(values, seed=0) for values in suggested if values is not None)
+    return tuple({**space.config(values, seed=0), **SHORT_COSINE} for values in suggested if values is not None)

@@ -35,21 +35,26 @@ def trained_before(run: RunDirectory, task: Task, trial: dict[str, Any], epochs:
     return trained
 
 
-def go_on_from(run: RunDirectory, trial: str, final: FinalDirectory) -> None:
+def go_on_from(run: RunDirectory, trial: str, final: FinalDirectory) -> list[dict[str, Any]]:
     """Gives a final run the reports and the checkpoint of a trial, where it has no checkpoint yet.
 
     The checkpoint comes last: where it is, the reports are.
+
+    Returns:
+        The reports that were given.
 
     Raises:
         UserError: the disk is full.
     """
     if final.checkpoint.exists():
-        return
+        return []
     final.reports.unlink(missing_ok=True)
-    reports = Journal(final.reports, RUN_AGAIN)
+    reports, given = Journal(final.reports, RUN_AGAIN), []
     for report in read_lines(run.reports):
         if report.pop("trial") == trial:
             del report["resource"]  # of the search, which need not count in epochs
-            reports.append({"trial": trial, **report})
+            given.append({"trial": trial, **report})
+            reports.append(given[-1])
     with atomic_write(final.checkpoint) as temporary:
         shutil.copyfile(run.checkpoint(trial), temporary)
+    return given
