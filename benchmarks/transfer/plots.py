@@ -17,7 +17,7 @@ LINES = (INK, *(STATE_COLOURS[state] for state in STATES))  # seven kinds of sig
 def ranking(findings: list[Findings], epoch: float) -> Figure:
     """Draws tau of the signals at one point with its 95% interval, a column for each truth."""
     rows = _best(findings, epoch)
-    whole = figure(3.2 + 2.9 * len(findings), 1.2 + 0.24 * len(rows))
+    whole = figure(3.2 + 3.2 * len(findings), 1.2 + 0.24 * len(rows))
     columns = whole.subplots(1, len(findings), sharey=True, squeeze=False)[0]
     for ax, one in zip(columns, findings, strict=True):
         found = {finding.label: finding for finding in one.at(epoch)}
@@ -70,9 +70,10 @@ def scatter(measurements: Measurements, findings: list[Findings]) -> Figure:
 
 
 def _best(findings: list[Findings], epoch: float) -> list[str]:
-    """Returns the signals of the largest mean tau over the truths."""
-    labels = list(dict.fromkeys(finding.label for one in findings for finding in one.at(epoch)))
-    return sorted(labels, key=lambda label: -_mean_tau(findings, label, epoch))[:ROWS]
+    """Returns the losses, and the signals of the largest mean tau over the truths; the largest first."""
+    signals = {finding.label: finding.signal for one in findings for finding in one.at(epoch)}
+    labels = sorted(signals, key=lambda label: (signals[label].name != LOSS, -_mean_tau(findings, label, epoch)))
+    return sorted(labels[:ROWS], key=lambda label: -_mean_tau(findings, label, epoch))
 
 
 def _mean_tau(findings: list[Findings], label: str, epoch: float) -> float:
