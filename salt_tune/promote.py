@@ -185,7 +185,8 @@ def _train(
         reports.append(plain_report(trial, report))
         followed.log(report)
         try:
-            console.print(f"epoch {report['epoch']:6.2f}  {progress(report, shown)}")
+            measured = [name for name in shown if report.get(name) is not None]
+            console.print(f"epoch {report['epoch']:6.2f}  {progress(report, measured)}")
         except Deserted:  # the step ends and is saved, as after Ctrl-C
             stop.set()
 
