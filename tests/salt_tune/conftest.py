@@ -196,7 +196,7 @@ def promoted(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> En
         run = shutil.copytree(finished_run, folder / "finished")
         process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--wandb", "offline")
         output, errors = process.communicate(timeout=MINUTES)
-        best = read_json(run / "summary.json")["best"]
+        best = read_json(run / "summary.json")["recommended"]
         return Ended(run / "final" / f"{best}-{FINAL_EPOCHS}epochs", process.returncode, output, errors)
 
     return ended_once(tmp_path_factory, "promoted", promote)

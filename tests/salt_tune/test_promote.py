@@ -58,7 +58,7 @@ def test_reports_cover_the_search_and_what_came_after(promoted: Ended) -> None:
 
 def test_the_configuration_is_the_winners_with_more_epochs(promoted: Ended) -> None:
     summary = read_json(promoted.path.parents[1] / "summary.json")
-    winner = next(trial for trial in summary["trials"] if trial["id"] == summary["best"])
+    winner = next(trial for trial in summary["trials"] if trial["id"] == summary["recommended"])
     assert read_json(promoted.path / "config.json")["config"] == {**winner["config"], "epochs": FINAL_EPOCHS}
 
 
@@ -134,7 +134,7 @@ def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, h
     (run / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     done = here("promote", run)
     assert (done.returncode, done.stderr) == (0, "")
-    best = read_json(run / "summary.json")["best"]
+    best = read_json(run / "summary.json")["recommended"]
     reports = read_reports(run / "final" / f"{best}-3epochs" / "reports.jsonl")
     assert [report["epoch"] for report in reports] == [1.0, 2.0, 2.25, 2.5, 2.75, 3.0]  # the search had 2
 
@@ -184,7 +184,7 @@ def test_a_trial_goes_on_to_more_epochs_only(constant_run: Path, here: Command) 
 
 def test_another_trial_can_be_named(run: Path, here: Command) -> None:
     summary = read_json(run / "summary.json")
-    other = next(trial for trial in summary["trials"] if trial["id"] != summary["best"])
+    other = next(trial for trial in summary["trials"] if trial["id"] != summary["recommended"])
     done = here("promote", run, "--trial", other["id"], "--epochs", 3)
     assert done.returncode == 0, done.stderr
     config = read_json(run / "final" / f"{other['id']}-3epochs" / "config.json")
@@ -211,7 +211,7 @@ def test_an_encoder_of_no_use_is_promoted_by_force_alone(run: Path, here: Comman
     assert not (run / "final").exists()
     done = here("promote", run, "--epochs", 3, "--anyway")
     assert (done.returncode, done.stderr) == (0, "")
-    assert (run / "final" / f"{summary['best']}-3epochs" / "encoder.safetensors").exists()
+    assert (run / "final" / f"{summary['recommended']}-3epochs" / "encoder.safetensors").exists()
 
 
 def test_a_store_that_was_moved_is_named_by_a_flag(run: Path, store_path: Path, here: Command, tmp_path: Path) -> None:

@@ -192,7 +192,9 @@ def test_a_trial_is_what_its_configuration_gives_anywhere(
     told = [report for report in read_reports(finished_run / "reports.jsonl") if report["trial"] == "T0"]
     for report in told:
         training.train_to(report["step"])
-        assert measure(evaluator.judge(training), "report")["val_loss"] == pytest.approx(report["val_loss"], rel=1e-4)
+        assert measure(evaluator.judge(training.outcome), "report")["val_loss"] == pytest.approx(
+            report["val_loss"], rel=1e-4
+        )
     training.close()
     evaluator.close()
 
