@@ -11,7 +11,7 @@ from trainable.worker import Config
 Kind = Literal["constant", "long cosine", "short cosine"]  # the slow ones first, so that no process waits at the end
 
 HORIZON = 0.1  # of the averaged weights, as a share of the steps made
-SHORT_COSINE: Config = {"lr_schedule": "cosine", "warmup": 0.1, "warmup_steps": None, "ema": 0.0}
+SHORT_COSINE: Config = {"epochs": 3, "lr_schedule": "cosine", "warmup": 0.1, "warmup_steps": None, "ema": 0.0}
 
 
 @dataclass(frozen=True)

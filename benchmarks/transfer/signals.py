@@ -140,7 +140,7 @@ class Measurements:
             for name in panel:
                 values = of_the_tied(plain[LOSS], np.abs(error), plain[name])
                 yield Signal(source, f"{name}, of those tied in {LOSS}", epoch, values)
-        for name in self._untrained.keys() & plain.keys():
+        for name in (name for name in GUARDS if name in self._untrained and name in plain):
             for share in GUARDS[name]:
                 kept = plain[name] >= share * self._untrained[name]
                 yield Signal(
