@@ -1,4 +1,4 @@
-"""`python -m benchmarks.demo [--searches N]`: what `make search` costs after installation, and its winner is worth.
+"""`python -m benchmarks.demo [--searches N]`: the cost of `make search` after installation, and its winner's worth.
 
 Runs the two commands behind it in an empty folder and watches their processes. Measures wall time, the share of it
 spent in training, and peak resident memory of prepare, driver and trials. Then sets the winner's probe beside its

@@ -35,13 +35,12 @@ class FinalTrial:
         self._spec, epochs = spec, spec.config["epochs"]
         reports = max(1, round(epochs * spec.reports_per_epoch))
         points = [number * epochs / reports for number in range(1, reports + 1)]
+        probed = {*probe_epochs(epochs), epochs}
         run = RunSpec(
             task=task,
             data=str(data.path),
             evaluation=spec.evaluation,
-            budget=Budget(
-                "epoch", epochs, points, [point for point in points if point == epochs or point in probe_epochs(epochs)]
-            ),
+            budget=Budget("epoch", epochs, points, [point for point in points if point in probed]),
             checkpoints=str(spec.folder),
             clip_losses=str(spec.folder / "clip_losses" / "{trial}" / "resource-{resource:.4f}.parquet"),
             threads=spec.threads,

@@ -1,10 +1,9 @@
 """Lines that say what a value is worth: what predictors and encoders that learned nothing reach."""
 
-from typing import Any
-
 from matplotlib.axes import Axes
 
 from analysis.plots.style import spread
+from analysis.run_directory.panel_baselines import baselines_beside
 from analysis.tables.run import Run
 from analysis.verdict import BESIDE
 
@@ -40,15 +39,10 @@ def baselines_of(run: Run, metric: str) -> dict[str, float]:
 
 
 def _panel(run: Run) -> dict[str, dict[str, float | None]]:
-    """Returns the panel of each baseline, of the winner's architecture where several were searched."""
-    measured: list[dict[str, Any]] = run.summary["panel_baselines"]
-    trials: list[dict[str, Any]] = run.summary["trials"]
-    config: dict[str, Any] = next((trial["config"] for trial in trials if trial["id"] == run.best), {})
-
-    def differences(each: dict[str, Any]) -> int:
-        return sum(config.get(name) != value for name, value in each["architecture"].items())
-
-    return dict(min(measured, key=differences)["baselines"]) if measured else {}
+    """Returns the panel of each baseline, of the winner's architecture, or of the first trial's without a winner."""
+    configs = {trial["id"]: trial["config"] for trial in run.summary["trials"]}
+    config = configs.get(run.best, next(iter(configs.values()), {}))
+    return baselines_beside(run.summary, config)
 
 
 def widened(limits: tuple[float, float], baselines: dict[str, float], data: bool) -> tuple[float, float]:

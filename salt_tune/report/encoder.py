@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from analysis.run_directory.panel_baselines import baselines_beside
 from salt_tune.ui.accuracies import accuracy_bars, named, points
 from trainable.metrics import interval_fields
 from trainable.task import find_task
 
 SHOWN: Final = ("probe_top1", "order_top1", "speed_top1")  # the first that was measured
+
 Summary = dict[str, Any]
 Row = Mapping[str, Any]
 
@@ -22,18 +24,10 @@ def encoder_lines(summary: Summary) -> Iterator[str]:
         return
     yield f"{metrics[name].label}; 95% over clips and folds"
     trials = {trial: rows[trial] for trial in summary["tied"] if rows[trial].get(name) is not None}
-    yield from accuracy_bars({**trials, **named(baselines_of(summary, chosen))}, name)
+    yield from accuracy_bars({**trials, **named(baselines_beside(summary, chosen["config"]))}, name)
     for trial, row in trials.items():
         if row["verdict"] is not None and len(trials) > 1:
             yield f"{trial}: {row['verdict']}{difference(row)}"
-
-
-def baselines_of(summary: Summary, row: Row) -> dict[str, Row]:
-    """Returns the panel of each baseline of a trial's architecture, by name; {}: not measured."""
-    for each in summary["panel_baselines"]:
-        if all(row["config"].get(name) == value for name, value in each["architecture"].items()):
-            return dict(each["baselines"])
-    return {}
 
 
 def difference(row: Row) -> str:
@@ -41,4 +35,4 @@ def difference(row: Row) -> str:
     low, high = (row.get(end) for end in interval_fields("above_untrained"))
     if row.get("above_untrained") is None or low is None or high is None:
         return ""
-    return f", by {points(row['above_untrained'])} points [{points(low)}, {points(high)}]"
+    return f", by {points(row['above_untrained'], low, high)}"

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from analysis.run_directory.panel_baselines import baselines_beside
 from analysis.run_directory.trials import START, TrialState
 from analysis.verdict import UNFIT, Verdict
-from salt_tune.report.encoder import baselines_of, difference
+from salt_tune.report.encoder import difference
 from salt_tune.report.recommendation import BY
 from salt_tune.ui.format import counted, number
 
@@ -64,7 +65,7 @@ def _reasons(summary: Summary, chosen: Row) -> Iterator[str]:
     yield f"of {counted(len(complete), 'complete trial')}, " + ", ".join(
         f"{count} {verdict}" for verdict, count in counts.items() if count
     )
-    beside = baselines_of(summary, chosen)
+    beside = baselines_beside(summary, chosen["config"])
     teacher, untrained = (beside.get(name, {}).get("probe_top1") for name in ("teacher", "untrained"))
     if teacher is not None and untrained is not None and teacher <= untrained:
         yield "the teacher: its latents tell no more of the classes than random weights do; take another --teacher"

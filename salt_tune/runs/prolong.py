@@ -3,8 +3,10 @@
 import shutil
 from typing import Any
 
-from analysis.run_directory.lines import read_lines
+from analysis.run_directory.events import ResultReported
+from analysis.run_directory.journal import read_events
 from analysis.run_directory.paths import FinalDirectory, RunDirectory
+from analysis.run_directory.trials import ends_lost
 from salt_tune.runs.journal import Journal
 from salt_tune.ui.full_disk import RUN_AGAIN
 from trainable.errors import UserError
@@ -50,11 +52,14 @@ def go_on_from(run: RunDirectory, trial: str, final: FinalDirectory) -> list[dic
         return []
     final.reports.unlink(missing_ok=True)
     reports, given = Journal(final.reports, RUN_AGAIN), []
-    for report in read_lines(run.reports):
-        if report.pop("trial") == trial:
-            del report["resource"]  # of the search, which need not count in epochs
-            given.append({"trial": trial, **report})
-            reports.append(given[-1])
+    for event in read_events(run, live=True):  # the journal knows which reports count; the search is left alone
+        if not isinstance(event, ResultReported) or event.trial != trial or ends_lost(event.status):
+            continue
+        if event.report is None:
+            continue
+        # The resource is the search's, which need not count in epochs.
+        given.append({name: value for name, value in event.report.items() if name != "resource"})
+        reports.append(given[-1])
     with atomic_write(final.checkpoint) as temporary:
         shutil.copyfile(run.checkpoint(trial), temporary)
     return given

@@ -49,6 +49,7 @@ class FreezeThaw(Scheduler):
         self._values = np.full((0, len(self.rungs)), np.nan)  # of each trial at each rung
         self._levels = np.zeros(0, np.intp)  # the last rung with a value; -1: none yet
         self._paused = np.zeros(0, bool)
+        self._last = np.zeros(0, bool)  # stands behind all others
         self._ends = np.zeros(0)  # predicted values at the last rung; infinite for the lost
         self._first: list[float] = []  # the values at the first rung, ascending
         self._results = self._fitted_on = 0
@@ -114,11 +115,13 @@ class FreezeThaw(Scheduler):
             self._values = np.concatenate([self._values, np.full((room, len(self.rungs)), np.nan)])
             self._levels = np.concatenate([self._levels, np.full(room, -1)])
             self._paused = np.concatenate([self._paused, np.zeros(room, bool)])
+            self._last = np.concatenate([self._last, np.zeros(room, bool)])
             self._ends = np.concatenate([self._ends, np.full(room, math.inf)])
 
     def _arrived(self, trial: str, level: int, score: float) -> None:
         index = self._order[trial]
         self._judged = None
+        self._last[index] = trial in self._behind
         if score == math.inf:
             self._ends[index] = math.inf
             return
@@ -149,11 +152,8 @@ class FreezeThaw(Scheduler):
 
     def _standing(self) -> Array:
         """Returns the predicted ends, infinite for trials that stand behind one that is alive."""
-        if not self._behind:
-            return self._ends
-        behind = np.array([trial in self._behind for trial in self._ids] + [False] * (len(self._ends) - len(self._ids)))
-        alive = self._ends < math.inf
-        return np.where(behind, math.inf, self._ends) if (alive & ~behind).any() else self._ends
+        others = np.where(self._last, math.inf, self._ends)
+        return others if (others < math.inf).any() else self._ends
 
     def _chances(self, paused: NDArray[np.intp]) -> tuple[Array, Array]:
         """Returns, of each paused trial, the probability that it beats the best, and by how much it is expected to."""

@@ -8,7 +8,7 @@ import torch
 
 from analysis.verdict import Verdict, verdict_of
 from salt_tune.stores import BASELINES
-from salt_tune.stores.teachers import DEFAULT
+from salt_tune.stores.teachers import DEFAULT, device
 from salt_tune.ui.accuracies import accuracy_bars, named, points
 from salt_tune.ui.console import console
 from trainable.config import TrialConfig
@@ -39,10 +39,10 @@ def say_teacher_panel(store: ClipStore) -> None:
 
 def measure_teacher_panel(store: ClipStore) -> tuple[int, PanelBaselines]:
     """Returns the number of clips that probes were asked about, and what was measured; see `say_teacher_panel`."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    evaluator = Evaluator(store, EVALUATION, device=device, baselines=store.path / BASELINES)
+    where = torch.device(device())
+    evaluator = Evaluator(store, EVALUATION, device=where, baselines=store.path / BASELINES)
     try:
-        return len(evaluator.on.panel.ids), panel_baselines(evaluator.on, UNTRAINED, device, nullcontext)
+        return len(evaluator.on.panel.ids), panel_baselines(evaluator.on, UNTRAINED, where, nullcontext)
     finally:
         evaluator.close()
 
@@ -64,7 +64,7 @@ def _lines(store: ClipStore, clips: int, panel: PanelBaselines) -> Iterator[str]
 
 def _verdict(teacher: str, panel: PanelBaselines, metric: str) -> str:
     found = above(panel.teacher, (metric,), panel.untrained)
-    by = f"{points(found.mean)} points [{points(found.low)}, {points(found.high)}]"
+    by = points(found.mean, found.low, found.high)
     verdict = verdict_of(found.low, found.high, {})
     if verdict == Verdict.BETTER:
         return f"The latents of {teacher} know more than random weights do, by {by}"

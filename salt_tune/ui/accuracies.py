@@ -29,9 +29,10 @@ def accuracy_bars(rows: Mapping[str, Row], metric: str) -> Iterator[str]:
         yield f"{label:<{width}}  {_bar(row, metric)}"
 
 
-def points(share: float) -> str:
-    """Formats a difference of accuracies in percentage points."""
-    return f"{round(100 * share, 1) + 0.0:.1f}"  # + 0.0: no "-0.0"
+def points(difference: float, low: float, high: float) -> str:
+    """Formats a difference of accuracies with its interval: "12.0 points [3.9, 20.2]"."""
+    mean, low, high = (round(100 * share, 1) + 0.0 for share in (difference, low, high))  # + 0.0: no "-0.0"
+    return f"{mean:.1f} points [{low:.1f}, {high:.1f}]"
 
 
 def _bar(row: Row, metric: str) -> str:
