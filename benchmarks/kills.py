@@ -1,10 +1,11 @@
 """`python -m benchmarks.kills [N]`: searches that are killed at random moments, and what is left of them.
 
 Kills the driver, the worker or every process of a search, N times in all; resumes it, and so on until it ends. The
-moments are drawn uniformly over the time from when Ray is up to the end of an undisturbed search. A search passes where
-it then is, to the last digit, that one: the same decisions, losses and winner, and no (trial, resource) trained twice.
+moments are drawn uniformly over the time of an undisturbed search, from when a worker is there. A search passes if it
+then is, to the last digit, that one: the same decisions, losses and winner, and no (trial, resource) trained twice.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -114,10 +115,10 @@ def _killed(
     """
     kills: Counter[str] = Counter()
     run = folder / "runs" / name
-    process, sessions = _begin(folder, cell, name), 0
+    process = _begin(folder, cell, name)
     while True:
         kind, alive = draw.choice(KINDS), kills.total() < most
-        while len(list(run.glob("ray/session-*/tuner.pkl"))) <= sessions and process.poll() is None:
+        while process.poll() is None and not _workers(process):
             time.sleep(0.01)
         try:
             process.wait(draw.uniform(0, seconds) if alive else PATIENCE)
@@ -127,7 +128,6 @@ def _killed(
             if kind == "worker":
                 continue
             process.wait(PATIENCE)
-            sessions = len(list(run.glob("ray/session-*/tuner.pkl")))
             process = _start(folder, "search", "--resume", run)
         else:
             assert process.returncode == 0, f"{name}: exit code {process.returncode}"
@@ -137,13 +137,10 @@ def _killed(
 def kill(process: subprocess.Popen[Any], kind: str) -> bool:
     """Kills the driver of a search, its worker, or everything at once; False where it has ended without a worker."""
     while kind == "worker" and process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            try:
-                if "ResourceTrainable" in " ".join(child.cmdline()):
-                    child.kill()
-                    return True
-            except psutil.Error:
-                continue
+        for worker in _workers(process):
+            with contextlib.suppress(psutil.Error):
+                worker.kill()
+                return True
         time.sleep(0.01)
     if process.poll() is not None:
         return False
@@ -155,6 +152,17 @@ def kill(process: subprocess.Popen[Any], kind: str) -> bool:
         except psutil.NoSuchProcess:
             continue
     return True
+
+
+def _workers(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """Returns the processes that train the trials of a search."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "TrialProcess" in " ".join(child.cmdline()):
+                    found.append(child)
+    return found
 
 
 def _begin(folder: Path, cell: tuple[str, str], name: str) -> subprocess.Popen[str]:

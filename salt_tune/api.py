@@ -31,6 +31,7 @@ def search(
     gpus_per_trial: float | None = None,
     disk_limit_gb: float | None = None,
     wandb: Mode = "off",
+    tensorboard: bool = False,
 ) -> RunDirectory:
     """Searches for the hyperparameters with the best objective on a clip store, in this process.
 
@@ -57,6 +58,7 @@ def search(
         gpus_per_trial: GPUs of a trial, fractions allowed; None: all GPUs shared evenly.
         disk_limit_gb: refuse to start where more may be needed, in 10^9 bytes.
         wandb: "offline" and "online" log to Weights & Biases.
+        tensorboard: write TensorBoard's event files to RUN/tensorboard.
 
     Returns:
         The run directory. Where no trial finished, its summary names no winner.
@@ -77,7 +79,7 @@ def search(
             name=name,
             warm_start=tuple(map(Path, warm_start)),
             how=Settings(seed, vary_seeds, replicates, oom_retries, keep_checkpoints),
-            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb),
+            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard),
         )
     )
 
@@ -92,6 +94,7 @@ def resume(
     gpus_per_trial: float | None = None,
     disk_limit_gb: float | None = None,
     wandb: Mode = "off",
+    tensorboard: bool = False,
 ) -> RunDirectory:
     """Goes on with a search that was stopped or killed, in this process.
 
@@ -104,6 +107,7 @@ def resume(
         gpus_per_trial: see `search`.
         disk_limit_gb: see `search`.
         wandb: see `search`.
+        tensorboard: see `search`.
 
     Returns:
         The run directory.
@@ -119,7 +123,7 @@ def resume(
             extend=extend,
             replicates=replicates,
             store=None if store is None else Path(store),
-            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb),
+            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard),
         )
     )
 

@@ -40,6 +40,7 @@ CALLBACKS: "Registry[Callable[..., Callback]]" = Registry(
     "callback",
     {
         "live_table": "salt_tune.callbacks.live_table:LiveTable",
+        "tensorboard": "salt_tune.callbacks.tensorboard:TensorBoard",
         "optuna_study": "salt_tune.callbacks.optuna_study:OptunaStudy",
         "wandb_logger": "salt_tune.callbacks.wandb_logger:WandbLogger",
     },

@@ -18,7 +18,7 @@ from salt_tune.controller.factory import make_callbacks, open_controller
 from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend import session
-from salt_tune.ray_backend.tuner import run_trials
+from salt_tune.ray_backend.trial_loop import run_trials
 from salt_tune.report.finalists import MOST_TIED
 from salt_tune.report.held_out import few_clips
 from salt_tune.report.leaderboard import print_summary
@@ -49,12 +49,14 @@ class Machine:
         gpus_per_trial: fractions allowed; None: all GPUs shared evenly.
         disk_limit_gb: a search that may need more is refused; None: as much as is free.
         wandb: whether to log to Weights & Biases.
+        tensorboard: whether to write TensorBoard's event files.
     """
 
     concurrent: int | Literal["auto"] | None = None
     gpus_per_trial: float | None = None
     disk_limit_gb: float | None = None
     wandb: Mode = "off"
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def begin(
             resources = _settle(run, space, data, how, [how.replicates], shared, machine, space.trials)
             with created(run, space, data, asdict(how), baselines, earlier, asdict(resources)) as manifest:
                 starting.close()
-                return _search(run, manifest, open_controller(run, manifest, space), data, resources, machine.wandb)
+                return _search(run, manifest, open_controller(run, manifest, space), data, resources, machine)
 
 
 def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Path | None, machine: Machine) -> Outcome:
@@ -149,7 +151,7 @@ def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Pa
             controller.ask_replicates(replicates)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
-            return _search(run, manifest, controller, data, resources, machine.wandb, resume=True)
+            return _search(run, manifest, controller, data, resources, machine, resume=True)
 
 
 def _settle(
@@ -187,7 +189,7 @@ def _search(
     controller: Controller,
     data: Dataset,
     resources: Resources,
-    wandb_mode: Mode,
+    machine: Machine,
     *,
     resume: bool = False,
 ) -> Outcome:
@@ -195,7 +197,7 @@ def _search(
     started, over = time.perf_counter(), controller.over
     interrupted, ended, best = False, False, None
     failure: Exception | None = None
-    controller.callbacks += make_callbacks(run, controller.space, wandb_mode)
+    controller.callbacks += make_callbacks(run, controller.space, machine.wandb, tensorboard=machine.tensorboard)
     with contextlib.ExitStack() as leaving:
         try:
             _say_beginning(run, manifest, controller, data, resources, resume=resume)

@@ -15,7 +15,18 @@ from analysis.run_directory.paths import RunDirectory
 from salt_tune import api
 from salt_tune.callbacks.wandb_logger import MODES
 from salt_tune.controller.settings import Settings, default_replicates
-from salt_tune.options import MACHINE, RUN, CountOrAuto, Finite, Folder, flag, parse_settings, seed_flag, wandb_flag
+from salt_tune.options import (
+    LOGGING,
+    MACHINE,
+    RUN,
+    CountOrAuto,
+    Finite,
+    Folder,
+    flag,
+    parse_settings,
+    seed_flag,
+    wandb_flag,
+)
 from salt_tune.run_search import Machine, Outcome, begin, resume
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
@@ -84,10 +95,13 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
     help="Refuse to start where more may be needed.",
 )  # fmt: skip
 @wandb_flag(MODES)
+@flag(LOGGING, "--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN/tensorboard.")
 @click.pass_context
 def main(context: click.Context, /, run: Path | None, extend: int | None, **flags: Any) -> int:
     """Search for the hyperparameters with the best objective on a clip store."""
-    machine = Machine(flags["concurrent"], flags["gpus_per_trial"], flags["disk_limit"], flags["wandb_mode"])
+    machine = Machine(
+        flags["concurrent"], flags["gpus_per_trial"], flags["disk_limit"], flags["wandb_mode"], flags["tensorboard"]
+    )
     if run is None:
         if extend:
             raise click.UsageError("--extend: needs --resume RUN")

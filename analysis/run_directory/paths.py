@@ -12,7 +12,8 @@
       baselines/          what untrained students, raw pixels and the teacher get in the panel, by architecture
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
       summary.json        trials, ranking, winner, statistics, cost (written last)
-      ray/                Ray's own results and state
+      errors/             T0.txt: traceback of an error that a trial met
+      tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
       final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
 
@@ -45,7 +46,8 @@ class RunDirectory:
         self.study = self.path / "study.db"
         self.checkpoints = self.path / "checkpoints"
         self.summary = self.path / "summary.json"
-        self.ray = self.path / "ray"
+        self.errors = self.path / "errors"
+        self.tensorboard = self.path / "tensorboard"
         self.clip_losses_root = self.path / "clip_losses"
         # The trials fill it in themselves: their room does not know this one.
         self.clip_losses_pattern = _pattern(self.clip_losses_root)
@@ -65,6 +67,10 @@ class RunDirectory:
     def checkpoint(self, trial: str) -> Path:
         """Returns the file of the last checkpoint of `trial`."""
         return self.checkpoints / f"{trial}.safetensors"
+
+    def error(self, trial: str) -> Path:
+        """Returns the file of the traceback of the last error that `trial` met."""
+        return self.errors / f"{trial}.txt"
 
     def final(self, trial: str, epochs: float, *, from_scratch: bool = False) -> "FinalDirectory":
         """Returns the promoted run of `trial` over `epochs` epochs; one that could go on, but begins anew, apart."""

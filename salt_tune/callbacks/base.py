@@ -25,13 +25,21 @@ class Callback(Protocol):
         """
 
     def on_trial_start(self, trial: Trial) -> None:
-        """Is told that a trial starts, or goes on after a pause or a process that died."""
+        """Is told that a trial starts, or goes on after a pause."""
 
     def on_trial_result(self, trial: Trial, report: Report) -> None:
         """Is told that a trial has reported; `trial` knows the report already."""
 
     def on_trial_pause(self, trial: Trial) -> None:
         """Is told that a trial has paused, and its worker is free for another."""
+
+    def on_trial_restart(self, trial: Trial, why: str) -> None:
+        """Is told that a trial goes on from its checkpoint in another process.
+
+        Args:
+            trial: the trial, which is running.
+            why: it left the one before, in a line.
+        """
 
     def on_trial_end(self, trial: Trial) -> None:
         """Is told that a trial has ended, see its state; pruned ones end while they are paused."""

@@ -75,6 +75,11 @@ class LiveTable:
         self._training.discard(trial.id)
         self._say(trial, f"paused at {quantity(trial.resource)}")
 
+    def on_trial_restart(self, trial: Trial, why: str) -> None:
+        """Says that a trial goes on in another process, and from where."""
+        reached = amount(trial.resource, self._space.schedule.resource)
+        console.print(f"{trial.id:<4} {why}; goes on from {reached} in a new process")
+
     def on_trial_end(self, trial: Trial) -> None:
         """Says, when piped, how a trial has ended."""
         self._training.discard(trial.id)

@@ -121,6 +121,9 @@ class OptunaStudy:
     def on_trial_pause(self, trial: Trial) -> None:
         """Leaves a paused trial RUNNING: Optuna knows no pause."""
 
+    def on_trial_restart(self, trial: Trial, why: str) -> None:
+        """Leaves the trial RUNNING."""
+
     def on_trial_end(self, trial: Trial) -> None:
         """Writes how a trial has ended."""
         shown = self._trials[trial.id]

@@ -210,6 +210,9 @@ class WandbLogger:
     def on_trial_pause(self, trial: Trial) -> None:
         """Leaves the run open."""
 
+    def on_trial_restart(self, trial: Trial, why: str) -> None:
+        """Leaves the run open."""
+
     def on_trial_end(self, trial: Trial) -> None:
         """Ends the run of a trial; that of a lost one counts as crashed."""
         if (run := self._open.pop(trial.id, None)) is not None:

@@ -127,6 +127,13 @@ class Controller:
         self._tell(lambda callback: callback.on_trial_start(trial))
         return trial
 
+    def is_next(self, name: str) -> bool:
+        """Says whether `next` gives out this trial, which has paused."""
+        if self.draining or self._again:
+            return False
+        job = self.scheduler.next_job()
+        return job is not None and job.trial == name
+
     def _choose(self) -> JobStarted | None:
         """Returns the next job; adds its trial where it is a new one."""
         job = self.scheduler.next_job()
@@ -215,6 +222,10 @@ class Controller:
     def pause(self, name: str) -> None:
         """Tells the callbacks that a trial which has paused is not the next one: its worker is free for another."""
         self._tell(lambda callback: callback.on_trial_pause(self.trials[name]))
+
+    def restart(self, name: str, why: str) -> None:
+        """Tells the callbacks that a trial goes on from its checkpoint in another process; `why` is one line."""
+        self._tell(lambda callback: callback.on_trial_restart(self.trials[name], why))
 
     def end(self, name: str, state: TrialState, error: str | None = None) -> None:
         """Ends a trial without a report that says so, such as one that failed."""

@@ -49,11 +49,13 @@ def make_searcher(space: SearchSpace, seed: int) -> Searcher:
     )
 
 
-def make_callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode) -> list[Callback]:
-    """Returns what follows a search: its study, W&B where it is asked for, and the table on the console."""
+def make_callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode, *, tensorboard: bool) -> list[Callback]:
+    """Returns what follows a search: its study, W&B and TensorBoard where asked for, and the table on the console."""
     wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
     if wandb_mode != "off":
         wanted["wandb_logger"] = {"mode": wandb_mode}
+    if tensorboard:
+        wanted["tensorboard"] = {}
     wanted["live_table"] = {}  # the last, and so the first to be told of the end
     return [CALLBACKS[name](run, space, **settings) for name, settings in wanted.items()]
 

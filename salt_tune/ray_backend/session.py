@@ -1,6 +1,5 @@
 """Ray on this machine for as long as a search takes, and what is measured there before its first trial."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,8 +57,6 @@ def ray_session(resources: Resources) -> Iterator[None]:
     set_ray_environment()
     import ray
 
-    # A trial that fails gets a line of ours; its traceback lies in ray/.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with ray_folder() as folder:
         ray.init(
             address="local",  # whatever RAY_ADDRESS says
@@ -83,7 +80,7 @@ def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigErr
     """Returns which configuration's model cannot be built, and why; None where all can. See `Task.check_models`."""
     import ray
 
-    from trainable.ray_trainable import check_models
+    from trainable.trial_process import check_models
 
     wrong: tuple[int, ConfigError] | None = ray.get(ray.remote(check_models).remote(task.name, configs))
     return wrong
@@ -93,7 +90,7 @@ def measure_sizes(task: Task, configs: list[Config], data: Dataset) -> list[Size
     """Measures what each configuration's model takes; None where it cannot be built, and would be a failed trial."""
     import ray
 
-    from trainable.ray_trainable import measure_models
+    from trainable.trial_process import measure_models
 
     found = ray.get(ray.remote(measure_models).remote(task.name, configs, data.geometry))
     return [None if isinstance(size, ConfigError) else size for size in found]

@@ -75,5 +75,6 @@ def test_what_it_cannot_write_ends_no_search(name: str, tmp_path: Path, capsys: 
     folder.mkdir()
     (folder / "study.db").mkdir()
     (folder / "wandb").touch()
+    (folder / "tensorboard").touch()
     assert follow(name, folder).over
     assert capsys.readouterr().out.count("warning: ") <= 1

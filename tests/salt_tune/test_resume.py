@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +19,6 @@ from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.factory import make_scheduler, make_searcher
 from salt_tune.controller.settings import Settings
-from salt_tune.ray_backend.dispatcher import Dispatch
-from salt_tune.ray_backend.tune_adapters import Following
 from salt_tune.report.finalists import MOST_TIED
 from salt_tune.runs.journal import Journal
 from salt_tune.space.search_space import SearchSpace
@@ -176,26 +173,6 @@ def test_out_of_memory_is_tried_again_as_often_as_asked_and_no_more(tmp_path: Pa
     lost = [entry["trial"] for entry in bench.decisions if entry.get("status") == "out_of_memory"]
     assert sorted(lost) == ["T0"] * (1 + retries) + ["T1"] * (1 + retries)
     assert [trial.state for trial in controller.trials.values()] == ["out_of_memory"] * 2
-
-
-def test_a_trial_that_ran_out_of_memory_is_not_at_its_end_when_ray_says_so(tmp_path: Path) -> None:
-    space = make_space("none", "random", {"lr": LR}, trials=1)
-    controller = Bench(tmp_path / "run", space, Settings(oom_retries=1)).open()
-    following = Following(dispatch := Dispatch(controller, 1))
-    chosen = dispatch.decide()
-    assert chosen is not None
-    dispatch.take()
-    trial = SimpleNamespace(config={"trial": {"id": chosen.id}}, last_result={"status": "out_of_memory"})
-    report = {"resource": 0.0, "status": "out_of_memory", "val_loss": math.nan}
-    for state in ("running", "out_of_memory"):
-        following.on_trial_start(0, [], trial)
-        following.on_trial_result(0, [], trial, {"trial": chosen.id, "report": report})
-        following.on_trial_complete(0, [], trial)
-        assert (chosen.state, dispatch.trials, dispatch.failure) == (state, {}, None)
-        if state == "running":
-            assert dispatch.decide() is chosen
-            dispatch.take()
-    assert dispatch.over()
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "freeze_thaw"])

@@ -17,6 +17,7 @@ LIGHT = [
     "trainable.budget",
     "trainable.fields",
     "trainable.salt",
+    "trainable.trial_process",
     "trainable.task",
     "trainable.worker",
     "trainable.config",

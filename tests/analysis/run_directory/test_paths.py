@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 def test_paths_are_absolute_and_within_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = RunDirectory("runs/r")
-    paths = [run.manifest, run.space, run.lock, run.reports, run.decisions, run.study, run.summary, run.ray]
+    paths = [run.manifest, run.space, run.lock, run.reports, run.decisions, run.study, run.summary, run.errors]
     paths += [
         run.clip_losses("T3", 0.25),
         run.answers("T3", 0.25),
@@ -66,7 +66,7 @@ def test_another_format_is_refused_in_a_line(
 
 def test_a_finished_run_lies_where_it_is_said_to(finished_run: Path) -> None:
     run = RunDirectory(finished_run)
-    written = (run.manifest, run.space, run.lock, run.reports, run.decisions, run.study, run.summary, run.ray)
+    written = (run.manifest, run.space, run.lock, run.reports, run.decisions, run.study, run.summary)
     for path in (*written, run.clip_losses("T0", 1.0)):
         assert path.exists(), path
 

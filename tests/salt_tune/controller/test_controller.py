@@ -106,6 +106,10 @@ class Heard:
         """See `Callback`."""
         self.heard.append(("pause", trial.id, trial.resource))
 
+    def on_trial_restart(self, trial: Trial, why: str) -> None:
+        """See `Callback`."""
+        self.heard.append(("restart", trial.id, why))
+
     def on_trial_end(self, trial: Trial) -> None:
         """See `Callback`."""
         self.heard.append(("end", trial.id, trial.state))

@@ -11,8 +11,8 @@ from trainable.data.video.view import View
 from trainable.errors import ConfigError
 from trainable.model.flops import measure_model
 from trainable.model.predictor import VJepa
-from trainable.ray_trainable import check_models, measure_models
 from trainable.train.checkpoint import save_checkpoint
+from trainable.trial_process import check_models, measure_models
 
 VIEW, TARGET_DIM = View(frames=8, size=48, patch=8, tubelet=2), 40
 

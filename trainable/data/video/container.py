@@ -21,6 +21,7 @@ HEAD = 4096  # bytes in which a container names itself
 TAIL = 1 << 20  # bytes that hold the last packet of a stream
 AT_ONCE = 1 << 16  # transport packets read at once
 TS_MARK = 0x47  # that each transport packet begins with
+PS_END: Final = b"\0\0\1\xb9"  # end code of a program stream
 UNKNOWN: Final = frozenset({0, 2**32 - 1})  # what a writer that cannot seek leaves as a RIFF size
 
 FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # ASF object that has the file's size
@@ -165,13 +166,17 @@ def _mpeg_ps(file: BinaryIO, _: bytes, size: int) -> str:
     if at < 0:
         return ""
     at += 14 + (tail[at + 13] & 7) if at + 14 <= len(tail) and tail[at + 4] >> 6 == 1 else 12  # MPEG-2, or MPEG-1
+    packets = at
     while at + 6 <= len(tail):
-        if tail[at : at + 3] != b"\0\0\1":
-            return ""  # padding, or nothing that is known
-        if tail[at + 3] == 0xB9:  # the end code
-            return ""
+        if tail[at : at + 3] != b"\0\0\1" or tail[at : at + 4] == PS_END:
+            return ""  # padding or nothing that is known, or the end
         at += 6 + int.from_bytes(tail[at + 4 : at + 6], "big")
-    return f"is cut short: its last packet lacks {at - len(tail)} bytes" if at > len(tail) else ""
+    if at > len(tail):
+        return f"is cut short: its last packet lacks {at - len(tail)} bytes"
+    left = tail[at:]
+    if at == packets or (left and left != PS_END and left.startswith(b"\0\0\1"[: len(left)])):
+        return "is cut short: it ends before a packet"
+    return ""
 
 
 def _asf(_: BinaryIO, head: bytes, size: int) -> str:

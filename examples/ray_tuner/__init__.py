@@ -1,0 +1,1 @@
+"""A search in Ray's own Tuner, for those that have one already."""
