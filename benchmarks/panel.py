@@ -9,6 +9,7 @@ trained three times, and the one with the median share counts.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # as a trial of the demo on two cores; read as NumPy and torch are imported
 
 import numpy as np
 import torch

@@ -8,7 +8,9 @@ from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import run_search
 from salt_tune.callbacks.wandb_logger import Mode
+from salt_tune.controller.limits import Limits
 from salt_tune.controller.settings import Settings, default_replicates
+from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
 from salt_tune.run_search import Machine, Outcome
 
 
@@ -32,6 +34,9 @@ def search(
     disk_limit_gb: float | None = None,
     wandb: Mode = "off",
     tensorboard: bool = False,
+    time_limit: str | None = None,
+    budget: str | None = None,
+    heartbeat: float = SILENT_SECONDS,
 ) -> RunDirectory:
     """Searches for the hyperparameters with the best objective on a clip store, in this process.
 
@@ -59,6 +64,9 @@ def search(
         disk_limit_gb: refuse to start where more may be needed, in 10^9 bytes.
         wandb: "offline" and "online" log to Weights & Biases.
         tensorboard: write TensorBoard's event files to RUN/tensorboard.
+        time_limit: such as "8h" or "90min": no trial goes on after that, and `resume` can go on.
+        budget: such as "40epochs", "200tflop" or "12h" of training, of all trials together; as `time_limit`.
+        heartbeat: seconds that a worker may give no sign of life before it is killed and its trial goes on in another.
 
     Returns:
         The run directory. Where no trial finished, its summary names no winner.
@@ -79,7 +87,15 @@ def search(
             name=name,
             warm_start=tuple(map(Path, warm_start)),
             how=Settings(seed, vary_seeds, replicates, oom_retries, keep_checkpoints),
-            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard),
+            machine=Machine(
+                concurrent,
+                gpus_per_trial,
+                disk_limit_gb,
+                wandb,
+                tensorboard,
+                Limits.parse(time_limit, budget),
+                heartbeat,
+            ),
         )
     )
 
@@ -95,6 +111,9 @@ def resume(
     disk_limit_gb: float | None = None,
     wandb: Mode = "off",
     tensorboard: bool = False,
+    time_limit: str | None = None,
+    budget: str | None = None,
+    heartbeat: float = SILENT_SECONDS,
 ) -> RunDirectory:
     """Goes on with a search that was stopped or killed, in this process.
 
@@ -108,6 +127,9 @@ def resume(
         disk_limit_gb: see `search`.
         wandb: see `search`.
         tensorboard: see `search`.
+        time_limit: see `search`; counted from now.
+        budget: see `search`; counted from the search's beginning.
+        heartbeat: see `search`.
 
     Returns:
         The run directory.
@@ -123,7 +145,15 @@ def resume(
             extend=extend,
             replicates=replicates,
             store=None if store is None else Path(store),
-            machine=Machine(concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard),
+            machine=Machine(
+                concurrent,
+                gpus_per_trial,
+                disk_limit_gb,
+                wandb,
+                tensorboard,
+                Limits.parse(time_limit, budget),
+                heartbeat,
+            ),
         )
     )
 

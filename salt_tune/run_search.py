@@ -15,10 +15,11 @@ from salt_tune.callbacks.wandb_logger import Mode, check_wandb
 from salt_tune.controller.checkpoints import delete_checkpoints
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.factory import make_callbacks, open_controller
+from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend import session
-from salt_tune.ray_backend.trial_loop import run_trials
+from salt_tune.ray_backend.trial_loop import SILENT_SECONDS, End, run_trials
 from salt_tune.report.finalists import MOST_TIED
 from salt_tune.report.held_out import few_clips
 from salt_tune.report.leaderboard import print_summary
@@ -50,6 +51,8 @@ class Machine:
         disk_limit_gb: a search that may need more is refused; None: as much as is free.
         wandb: whether to log to Weights & Biases.
         tensorboard: whether to write TensorBoard's event files.
+        limits: where the search ends early.
+        silence: seconds that a worker may give no sign of life.
     """
 
     concurrent: int | Literal["auto"] | None = None
@@ -57,6 +60,8 @@ class Machine:
     disk_limit_gb: float | None = None
     wandb: Mode = "off"
     tensorboard: bool = False
+    limits: Limits = NO_LIMITS
+    silence: float = SILENT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def begin(
     space = load_space(space_name, settings)
     task = space.task
     session.check_packing(task, machine.concurrent)
+    machine.limits.check(task)
     run = new_run(runs, name, space)
     comparable_runs(warm_start, space)
     shared = session.machine_share(machine.concurrent, machine.gpus_per_trial)
@@ -139,6 +145,7 @@ def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Pa
     """
     manifest, space, data = reopen(run, store)
     session.check_packing(space.task, machine.concurrent)
+    machine.limits.check(space.task)
     shared = session.machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
     check_wandb(machine.wandb)
     with locked(run.lock):
@@ -195,7 +202,8 @@ def _search(
 ) -> Outcome:
     """Runs the search to its end or until it is told to stop, and says what came of it."""
     started, over = time.perf_counter(), controller.over
-    interrupted, ended, best = False, False, None
+    end: End | None = None
+    ended, best = False, None
     failure: Exception | None = None
     controller.callbacks += make_callbacks(run, controller.space, machine.wandb, tensorboard=machine.tensorboard)
     with contextlib.ExitStack() as leaving:
@@ -204,21 +212,21 @@ def _search(
             for callback in controller.callbacks:
                 leaving.callback(lambda told: _say_end(told, controller, ended), callback)
             controller.begin()
-            interrupted = not run_trials(run, data, controller, resources)
+            end = run_trials(run, data, controller, resources, machine.limits, machine.silence)
         except KeyboardInterrupt:
-            interrupted = True
+            end = "stopped"
         except Exception as error:  # whatever it is, there are trials to show
             failure = error
             if not isinstance(error, UserError) and comes_from_full_disk(error, run.path):
                 failure = UserError(full_disk_line(run.path, RESUME))
                 failure.__cause__ = error
-        ended = not (interrupted or failure)
+        ended = end == "over"
         known = (OSError, UserError) if failure else ()  # what has ended the search may stand in the way here too
         with contextlib.suppress(*known):
             controller.close(time.perf_counter() - started, over=ended)
         with contextlib.suppress(*known):
             best = _sum_up(run, manifest, controller, None if failure else resources, over=ended)
-    if interrupted or failure:
+    if not ended:
         console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
     elif console.deserted:
         console.last_words(f"All of it: {run.path}")
@@ -227,7 +235,7 @@ def _search(
         console.print(f"{words[:1].upper()}{words[1:]}.")
     if failure:
         raise failure
-    return Outcome(run, best, interrupted)
+    return Outcome(run, best, interrupted=end == "stopped")
 
 
 def _sum_up(

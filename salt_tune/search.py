@@ -14,6 +14,7 @@ from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import api
 from salt_tune.callbacks.wandb_logger import MODES
+from salt_tune.controller.limits import Limits
 from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.options import (
     LOGGING,
@@ -27,6 +28,7 @@ from salt_tune.options import (
     seed_flag,
     wandb_flag,
 )
+from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
 from salt_tune.run_search import Machine, Outcome, begin, resume
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
@@ -94,13 +96,31 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
     MACHINE, "--disk-limit", type=Finite(min=0, min_open=True), metavar="GB",
     help="Refuse to start where more may be needed.",
 )  # fmt: skip
+@flag(
+    MACHINE, "--time-limit", metavar="TIME",
+    help="End the search after a time, such as 8h or 90min; --resume goes on.",
+)  # fmt: skip
+@flag(
+    MACHINE, "--budget", metavar="AMOUNT",
+    help="End the search when all trials together have trained so much: 40epochs, 200tflop, 12h; --resume goes on.",
+)  # fmt: skip
+@flag(
+    MACHINE, "--heartbeat", type=Finite(min=1), default=SILENT_SECONDS, show_default=True, metavar="SECONDS",
+    help="Kill a worker without a sign of life for so long; its trial goes on in another.",
+)  # fmt: skip
 @wandb_flag(MODES)
 @flag(LOGGING, "--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN/tensorboard.")
 @click.pass_context
 def main(context: click.Context, /, run: Path | None, extend: int | None, **flags: Any) -> int:
     """Search for the hyperparameters with the best objective on a clip store."""
     machine = Machine(
-        flags["concurrent"], flags["gpus_per_trial"], flags["disk_limit"], flags["wandb_mode"], flags["tensorboard"]
+        concurrent=flags["concurrent"],
+        gpus_per_trial=flags["gpus_per_trial"],
+        disk_limit_gb=flags["disk_limit"],
+        wandb=flags["wandb_mode"],
+        tensorboard=flags["tensorboard"],
+        limits=Limits.parse(flags["time_limit"], flags["budget"]),
+        silence=flags["heartbeat"],
     )
     if run is None:
         if extend:

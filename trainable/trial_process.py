@@ -1,8 +1,10 @@
 """What a process does that trains the trials of a search; it needs no Ray, and torch only where a task does."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from trainable import heartbeat
 from trainable.errors import ConfigError, UserError
 from trainable.task import Size, find_task
 from trainable.worker import Config, Report, RunSpec, TrialRun, TrialSpec, Worker
@@ -16,9 +18,12 @@ class TrialProcess:
 
     Args:
         run: what the trials share.
+        signs: file of its signs of life, see `trainable.heartbeat`; None: it gives none.
     """
 
-    def __init__(self, run: RunSpec) -> None:
+    def __init__(self, run: RunSpec, signs: Path | None = None) -> None:
+        if signs is not None:
+            heartbeat.begin(signs)
         self._run = run
         self._worker: Worker | None = None
         self._trial: TrialRun | None = None
@@ -33,6 +38,7 @@ class TrialProcess:
             See `trainable.worker.TrialRun.next_report`. A trial that cannot go on in any process has the status
             "failed", and `error`, a line that says why.
         """
+        heartbeat.beat()
         try:
             report = self._find(trial).next_report()
         except UserError as error:

@@ -13,6 +13,7 @@
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
       summary.json        trials, ranking, winner, statistics, cost (written last)
       errors/             T0.txt: traceback of an error that a trial met
+      .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
       final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
@@ -47,6 +48,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.summary = self.path / "summary.json"
         self.errors = self.path / "errors"
+        self.workers = self.path / ".workers"
         self.tensorboard = self.path / "tensorboard"
         self.clip_losses_root = self.path / "clip_losses"
         # The trials fill it in themselves: their room does not know this one.

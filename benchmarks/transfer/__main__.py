@@ -32,6 +32,7 @@ from trainable.errors import UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.metrics import computed
 
+SPACE = Path(__file__).parent / "space.yaml"
 IMAGES = Path(__file__).parents[2] / "docs/images"
 BUSY = "process {holder} runs this experiment; wait for it, or stop it"
 
@@ -152,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m benchmarks.transfer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--store", type=Path, required=True, help="clip store with latents")
-    parser.add_argument("--space", default="demo", help="search space that configurations are drawn from")
+    parser.add_argument("--space", default=str(SPACE), help="search space that configurations are drawn from")
     parser.add_argument("--configurations", type=int, help="how many (default 16)")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each (default 2)")
     parser.add_argument("--long", type=int, help="epochs of the long runs (default 20)")

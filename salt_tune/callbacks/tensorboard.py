@@ -71,8 +71,8 @@ class TensorBoard:
             return
         value = self._space.objective.value(trial.metrics) if trial.metrics else None
         if value is not None:
-            metrics = {f"final/{self._space.objective.name}": value}
-            self._try(trial, lambda writer: writer.add_hparams(dict(trial.parameters), metrics, name="."))
+            name = f"final/{self._space.objective.name}"
+            self._try(trial, lambda writer: _write_hyperparameters(writer, trial, name, value))
         self._try(trial, lambda writer: writer.close())
         self._writers.pop(trial.id, None)
 
@@ -99,3 +99,12 @@ class TensorBoard:
             # ever.
             self._writers[trial] = SummaryWriter(str(self._folder / trial), max_queue=0)
         return self._writers[trial]
+
+
+def _write_hyperparameters(writer: Any, trial: Trial, metric: str, value: float) -> None:
+    """Writes what the tab HPARAMS shows; `SummaryWriter.add_hparams` may take the name of a file that is open."""
+    with _unloadable("torch"):
+        from tensorboardX.summary import hparams
+    for summary in hparams(dict(trial.parameters), {metric: value}):
+        writer.file_writer.add_summary(summary)
+    writer.add_scalar(metric, value)

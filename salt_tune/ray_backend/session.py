@@ -55,6 +55,7 @@ def ray_session(resources: Resources) -> Iterator[None]:
         UserError: Ray cannot be started.
     """
     set_ray_environment()
+    _heed_environment()
     import ray
 
     with ray_folder() as folder:
@@ -74,6 +75,14 @@ def ray_session(resources: Resources) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _heed_environment() -> None:
+    """Says what the environment asks of Ray that is not done, or is not safe."""
+    if address := os.environ.pop("RAY_ADDRESS", None):
+        console.print(f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own")
+    if (mode := os.environ.get("RAY_AUTH_MODE", "token")) != "token":
+        console.print(f"warning: RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
 
 
 def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigError] | None:

@@ -1,16 +1,20 @@
 """Runs the trials of a search: asks the controller what is next, has it trained, and tells what came of it."""
 
 import math
+import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Protocol
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
 
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
+from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.ray_backend.worker_pool import Lost, WorkerPool
 from salt_tune.resources.allocation import Resources
 from salt_tune.space.search_space import SearchSpace
@@ -22,9 +26,13 @@ from trainable.errors import UserError
 from trainable.files import atomic_write
 from trainable.worker import Dataset, Report, RunSpec, TrialSpec
 
-MOST_RESTARTS = 3  # of a trial whose worker was lost
-CHEAP_SECONDS = 30  # how long a first Ctrl-C waits for reports under way
-LOOKS_UP = 0.5  # seconds; a signal is heard no later
+MOST_RESTARTS: Final = 3  # of a trial whose worker was lost
+CHEAP_SECONDS: Final = 30  # how long a first Ctrl-C waits for reports under way
+LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
+SILENT_SECONDS: Final = 300.0  # without a sign of life: loading torch, opening a store and a slow disk take less
+SILENT_STEPS: Final = 20  # or the time of so many steps, where that is longer
+
+End = Literal["over", "limited", "stopped"]
 
 
 class Pool(Protocol):
@@ -40,7 +48,7 @@ class Pool(Protocol):
         """See `WorkerPool.busy`."""
         ...
 
-    def submit(self, trial: TrialSpec) -> None:
+    def submit(self, trial: TrialSpec, patience: float) -> None:
         """See `WorkerPool.submit`."""
         ...
 
@@ -55,12 +63,20 @@ class TrialLoop:
     Args:
         controller: of the search.
         pool: trains its trials.
+        limits: where the search ends early.
+        silence: seconds that a worker may give no sign of life.
+
+    Attributes:
+        limited: the limit that has been reached, as it was given; None: none has.
     """
 
-    def __init__(self, controller: Controller, pool: Pool) -> None:
-        self._controller, self._pool = controller, pool
+    def __init__(
+        self, controller: Controller, pool: Pool, limits: Limits = NO_LIMITS, silence: float = SILENT_SECONDS
+    ) -> None:
+        self._controller, self._pool, self._limits, self._silence = controller, pool, limits, silence
+        self.limited: str | None = None
         self._restarts: Counter[str] = Counter()
-        self._leave_at = math.inf
+        self._started, self._leave_at = time.monotonic(), math.inf
 
     def drain(self, seconds: float) -> None:
         """Starts nothing more; the loop is left when no trial runs, or after so many seconds."""
@@ -73,7 +89,9 @@ class TrialLoop:
         Raises:
             UserError: a disk was full; the search can be resumed.
         """
+        self._started = time.monotonic()
         while time.monotonic() < self._leave_at:
+            self._heed_limits()
             while self._pool.free and (trial := self._controller.next()) is not None:
                 self._submit(trial)
             if not self._pool.busy:
@@ -86,7 +104,16 @@ class TrialLoop:
                     self._take(trial, {**came, "slot": slot})
 
     def _submit(self, trial: Trial) -> None:
-        self._pool.submit(TrialSpec(trial.id, trial.config, trial.resource))
+        patience = max(self._silence, SILENT_STEPS * (trial.value("step_seconds") or 0))
+        self._pool.submit(TrialSpec(trial.id, trial.config, trial.resource), patience)
+
+    def _heed_limits(self) -> None:
+        if not self._controller.draining:
+            seconds = time.monotonic() - self._started
+            self.limited = self._limits.reached(seconds, self._controller.trials.values())
+            if self.limited:
+                console.print(f"{self.limited} is reached: waits for the reports under way")
+                self.drain(math.inf)
 
     def _take(self, trial: Trial, report: dict[str, Any]) -> None:
         """Tells the controller of a report, and does what it decides."""
@@ -95,6 +122,7 @@ class TrialLoop:
             self._controller.end(trial.id, TrialState.FAILED, report["error"])
             return
         decision = self._controller.report(trial.id, report)
+        self._heed_limits()
         if decision is Decision.CONTINUE and not self._controller.draining:
             self._submit(trial)
         elif decision is Decision.PAUSE and not self._controller.is_next(trial.id):
@@ -104,6 +132,8 @@ class TrialLoop:
         """Has a trial go on from its checkpoint in another worker, unless that has happened too often."""
         self._leave_full_disk(lost.traceback or lost.why)
         why, file = lost.why, self._controller.run.error(trial.id)
+        if lost.memory and (used := trial.value("peak_rss_gb")):
+            why = f"{why}; it had used {used:.1f} GB"
         if lost.traceback:
             file.parent.mkdir(exist_ok=True)
             with atomic_write(file) as temporary:
@@ -128,29 +158,60 @@ class TrialLoop:
             raise UserError(error if told else full_disk_line(folder, RESUME))
 
 
-def run_trials(run: RunDirectory, data: Dataset, controller: Controller, resources: Resources) -> bool:
-    """Runs trials on Ray until the search is over or told to stop.
+def run_trials(
+    run: RunDirectory,
+    data: Dataset,
+    controller: Controller,
+    resources: Resources,
+    limits: Limits = NO_LIMITS,
+    silence: float = SILENT_SECONDS,
+) -> End:
+    """Runs trials on Ray until the search is over, has reached a limit, or is told to stop.
+
+    Args:
+        run: the run directory.
+        data: what is trained on.
+        controller: of the search.
+        resources: what each trial gets.
+        limits: where the search ends early.
+        silence: seconds that a worker may give no sign of life.
 
     Returns:
-        Whether it came to its end.
+        Which of the three.
 
     Raises:
         UserError: a disk was full; the search can be resumed.
         KeyboardInterrupt: Ctrl-C was pressed twice; it can be resumed too.
     """
-    pool = WorkerPool(_run_spec(run, controller.space, data, resources), resources)
-    loop = TrialLoop(controller, pool)
+    with _emptied(run.workers):
+        pool = WorkerPool(_run_spec(run, controller.space, data, resources), resources, run.workers)
+        loop = TrialLoop(controller, pool, limits, silence)
 
-    def drain() -> None:
-        loop.drain(CHEAP_SECONDS)
-        console.print(f"Stopping: waits up to {CHEAP_SECONDS} s for reports under way; Ctrl-C again leaves at once.")
+        def drain() -> None:
+            loop.drain(CHEAP_SECONDS)
+            console.print(
+                f"Stopping: waits up to {CHEAP_SECONDS} s for reports under way; Ctrl-C again leaves at once."
+            )
 
+        try:
+            with asked_to_stop(drain, lambda: controller.draining, gentle=(signal.SIGINT,)):
+                loop.run()
+        finally:
+            pool.close()
+    if not controller.draining or (loop.limited and controller.over):
+        return "over"
+    return "limited" if loop.limited else "stopped"
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """Makes a folder that holds nothing of a process that was killed; gone at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
-        with asked_to_stop(drain, lambda: controller.draining, gentle=(signal.SIGINT,)):
-            loop.run()
+        yield
     finally:
-        pool.close()
-    return not controller.draining
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_spec(run: RunDirectory, space: SearchSpace, data: Dataset, resources: Resources) -> RunSpec:

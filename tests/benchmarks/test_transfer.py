@@ -13,6 +13,7 @@ from scipy.stats import kendalltau
 from benchmarks.replay.curves import Array
 from benchmarks.replay.figures import resamples
 from benchmarks.transfer import results
+from benchmarks.transfer.__main__ import SPACE as DRAWN_FROM
 from benchmarks.transfer.__main__ import main
 from benchmarks.transfer.agreement import agreement
 from benchmarks.transfer.bench import position_mean_losses
@@ -50,7 +51,9 @@ LEVELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0,
 
 @pytest.fixture
 def plan() -> Plan:
-    return Plan(draw_configs(load_space("demo", {}), 5), seeds=2, short=1, long=4, early=(0.5, 1.0), between=(0.25,))
+    return Plan(
+        draw_configs(load_space(str(DRAWN_FROM), {}), 5), seeds=2, short=1, long=4, early=(0.5, 1.0), between=(0.25,)
+    )
 
 
 def records_of(plan: Plan, **changes: Any) -> dict[Key, Record]:
@@ -68,7 +71,7 @@ def records_of(plan: Plan, **changes: Any) -> dict[Key, Record]:
 
 
 def test_the_seeds_configuration_is_the_first_and_none_comes_twice() -> None:
-    space = load_space("demo", {})
+    space = load_space(str(DRAWN_FROM), {})
     configs = draw_configs(space, 16)
     assert configs[0].items() >= {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 4, "predictor_dim": 128}.items()
     assert len({json.dumps(config) for config in configs}) == 16

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from trainable import heartbeat
 from trainable.evaluate.answers import Answers, Floats, Ints
 from trainable.evaluate.judged import Probed
 
@@ -59,6 +60,7 @@ def cross_validate(
         of = assigned[clips]
         for fold in np.unique(of):
             held, fitted = np.flatnonzero(of == fold), np.flatnonzero(of != fold)
+            heartbeat.beat()
             if len(fitted):
                 parts.append((held, repeat, int(fold), _predict(make, features, labels, fitted, held)))
     if not parts:

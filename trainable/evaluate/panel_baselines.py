@@ -6,7 +6,8 @@ them; the others wait for it and read its file.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from analysis.statistics.cross_validation import mean_over_folds
+from trainable import heartbeat
 from trainable.config import TrialConfig
 from trainable.errors import UserError
 from trainable.evaluate.answers import Answers, Value, answers_of, read_answers, value_fields, write_answers
@@ -79,11 +81,26 @@ def panel_baselines(on: JudgedOn, config: TrialConfig, device: torch.device, aut
 
     def get() -> PanelBaselines:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):
+        with _alone(file.with_suffix(".lock")):
             return _read(file, on) or _measure_and_write(file, facts, on, measure)
 
     found: PanelBaselines = on.once(f"panel baselines {name}", get)
     return found
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits for other processes that measure them, and shows all the while that it lives."""
+    lock = FileLock(path)
+    while True:
+        with suppress(Timeout):
+            lock.acquire(timeout=heartbeat.EVERY)
+            break
+        heartbeat.beat()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def measure_baselines(

@@ -1,6 +1,7 @@
 """The loop of a search on workers within this process: what it does with reports, errors, deaths and a full disk."""
 
 import errno
+import itertools
 import os
 import traceback
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 
 from analysis.run_directory.lines import read_lines
+from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.controller.settings import Settings
-from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, TrialLoop
+from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, SILENT_SECONDS, SILENT_STEPS, TrialLoop
 from salt_tune.ray_backend.worker_pool import Lost
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.controlled import World
 from tests.salt_tune.controller.test_controller import Heard
-from tests.toy_task import SPACE, TOY
+from tests.toy_task import SPACE, TOY, report_of
 from trainable.budget import Budget
 from trainable.errors import UserError
 from trainable.trial_process import TrialProcess
@@ -46,6 +48,8 @@ class Workers:
         self._slots = [TrialProcess(run) for _ in range(size)]
         self._jobs: list[tuple[int, TrialSpec]] = []
         self.most = 0  # trials that it had at once
+        self.patience: list[float] = []
+        self.memory = False  # whether deaths are for memory
         self.deaths: dict[str, int] = {}  # of a trial's process, still to come
         self.error: Exception | None = None  # that the next job meets
 
@@ -59,8 +63,9 @@ class Workers:
         """See `WorkerPool`."""
         return len(self._jobs)
 
-    def submit(self, trial: TrialSpec) -> None:
+    def submit(self, trial: TrialSpec, patience: float) -> None:
         """See `WorkerPool`."""
+        self.patience.append(patience)
         slot = min({*range(len(self._slots))} - {slot for slot, _ in self._jobs})
         assert trial.id not in {job.id for _, job in self._jobs}
         self._jobs.append((slot, trial))
@@ -75,7 +80,7 @@ class Workers:
     def _train(self, slot: int, trial: TrialSpec) -> Report | Lost:
         if self.deaths.get(trial.id, 0):
             self.deaths[trial.id] -= 1
-            return Lost("its process died")
+            return Lost("its process died", memory=self.memory)
         try:
             if self.error is not None:
                 raise self.error
@@ -87,13 +92,15 @@ class Workers:
 class Search:
     """A search of the toy task in a folder, its loop, and what its callbacks heard."""
 
-    def __init__(self, folder: Path, workers: int = 2, oom_retries: int = 0, **space: Any) -> None:
+    def __init__(
+        self, folder: Path, workers: int = 2, oom_retries: int = 0, limits: Limits = NO_LIMITS, **space: Any
+    ) -> None:
         self.space = SearchSpace.model_validate({**SPACE, **space})
         self.heard = Heard()
         world = World(self.space, Settings(oom_retries=oom_retries))
         self.controller = world.controller(folder, callbacks=[self.heard])
         self.workers = Workers(folder, self.space, workers)
-        self.loop = TrialLoop(self.controller, self.workers)
+        self.loop = TrialLoop(self.controller, self.workers, limits)
 
     def reports(self) -> list[dict[str, Any]]:
         """All reports."""
@@ -157,6 +164,55 @@ def test_a_trial_whose_process_dies_goes_on(tmp_path: Path, deaths: int) -> None
     assert search.controller.trials["T1"].error == (None if survives else "its process died")
     assert sum(kind == "restart" for kind, _, _ in search.heard.heard) == min(deaths, MOST_RESTARTS)
     assert not (tmp_path / "errors").exists()
+
+
+def test_a_death_for_memory_says_what_was_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.toy_task.report_of", lambda *given: {**report_of(*given), "peak_rss_gb": 3.25})
+    search = Search(tmp_path, **full_length("", ""))
+    search.workers.memory = True
+    search.workers.deaths["T1"] = 1  # before it has reported
+    heard = search.heard.on_trial_result
+
+    def die_after_the_first(trial: Any, report: Any) -> None:
+        heard(trial, report)
+        search.workers.deaths[trial.id] = int(len(trial.scores) == 1)
+
+    search.heard.on_trial_result = die_after_the_first  # type: ignore[method-assign]
+    search.loop.run()
+    told = [(trial, why) for kind, trial, why in search.heard.heard if kind == "restart"]
+    used = "its process died; it had used 3.2 GB"
+    assert sorted(told) == [("T0", used), ("T1", "its process died"), ("T1", used)]
+
+
+def test_patience_follows_from_the_trials_own_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(tmp_path, 1, **full_length(""))
+    monkeypatch.setattr("tests.toy_task.report_of", lambda *given: {**report_of(*given), "step_seconds": 60.0})
+    search.loop.run()
+    assert search.workers.patience == [SILENT_SECONDS, *[SILENT_STEPS * 60.0] * 3]
+
+
+@pytest.mark.parametrize(("budget", "report"), [("2.5epochs", 0.5), ("40tflop", 5.0), ("20s", 2.0)])
+def test_a_budget_ends_it_with_what_is_under_way(tmp_path: Path, budget: str, report: float) -> None:
+    """A report of the toy is half an epoch, of 4 seconds and 10 TFLOP each."""
+    limits = Limits.parse(None, budget)
+    schedule = {"scheduler": "none", "epochs": 3, "reports": 6}
+    search = Search(tmp_path, 2, limits=limits, schedule=schedule)
+    search.loop.run()
+    assert search.loop.limited == f"--budget {budget}" and limits.trained is not None
+    trained = sum(trial.value(limits.field) or 0 for trial in search.controller.trials.values())
+    assert limits.trained <= trained + 1e-9 <= limits.trained + 2 * report + 1e-6
+    assert not search.controller.over and not search.workers.busy
+    again = Search(tmp_path, 2, schedule=schedule)
+    again.loop.run()
+    assert again.controller.over and set(again.states()) == {"complete"}
+
+
+def test_a_time_limit_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, clock = Search(tmp_path, 2, limits=Limits.parse("3s", None)), itertools.count(0.0, 0.5)
+    monkeypatch.setattr("salt_tune.ray_backend.trial_loop.time.monotonic", lambda: next(clock))
+    search.loop.run()
+    assert search.loop.limited == "--time-limit 3s"
+    assert search.reports() and not search.controller.over
 
 
 @pytest.mark.parametrize("retries", [0, 2])

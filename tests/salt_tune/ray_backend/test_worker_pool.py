@@ -1,12 +1,16 @@
 """Workers as Ray's actors: they start together, share the work, and one that dies takes nothing with it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
-from tests.salt_tune.conftest import MINUTES, environment, read_json, read_reports, search
+from tests.salt_tune.conftest import MINUTES, environment, read_json, read_reports, search, start, wait_for
 from tests.toy_task import SPACE
 
 POOL = """
@@ -25,22 +29,24 @@ run = RunSpec(TOY, str(folder), {"clips": 24}, Budget("epoch", 1.0, [0.5, 1.0], 
 resources = Resources(2, 1, 0.0)
 told = []
 with ray_session(resources):
-    pool = WorkerPool(run, resources)
+    signs = folder / "signs"
+    signs.mkdir()
+    pool = WorkerPool(run, resources, signs)
     def came(seconds=60):
         for trial, slot, report in pool.wait(seconds):
             lost = {"lost": report.why, "traceback": report.traceback} if isinstance(report, Lost) else report
             told.append({"trial": trial.id, "slot": slot, **lost})
-    pool.submit(TrialSpec("T0", {"fate": "killed"}))
-    pool.submit(TrialSpec("T1", {"fate": "crash"}))
+    pool.submit(TrialSpec("T0", {"fate": "killed"}), 60.0)
+    pool.submit(TrialSpec("T1", {"fate": "crash"}), 60.0)
     assert (pool.free, pool.busy) == (0, 2)
     assert list(pool.wait(0.0)) == []
     while pool.busy:
         came()
     for name in ("T0", "T1"):
-        pool.submit(TrialSpec(name, {"seconds": 1.0}))
+        pool.submit(TrialSpec(name, {"seconds": 1.0}), 60.0)
     while pool.busy:
         came()
-    pool.submit(TrialSpec("T1", {}, 0.5))
+    pool.submit(TrialSpec("T1", {}, 0.5), 60.0)
     came()
     pool.close()
 print(json.dumps(told))
@@ -73,3 +79,47 @@ def test_both_workers_do_their_share(tmp_path: Path) -> None:
     slots = [report["slot"] for report in read_reports(ended.path / "reports.jsonl")]
     assert min(slots.count(slot) for slot in (0, 1)) >= 0.8 / 2 * len(slots)
     assert read_json(ended.path / "run.json")["resources"]["concurrent"] == 2
+
+
+def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(tmp_path: Path) -> None:
+    """One is stopped as SIGSTOP stops it: it does not die, and hears nothing but SIGKILL."""
+    space = {
+        **SPACE,
+        "fixed": {"seconds": 4.0},
+        "schedule": {"scheduler": "none", "epochs": 1, "reports": 8},
+        "trials": 2,
+    }
+    (tmp_path / "hung.json").write_text(json.dumps(space), encoding="utf-8")
+    words = ("--space", tmp_path / "hung.json", "--store", tmp_path, "--runs", tmp_path, "--name", "run")
+    process = start(tmp_path, "search", *words, "--concurrent", 2, "--heartbeat", 6, "--replicates", 0)
+    signs = tmp_path / "run" / ".workers" / "worker-1.json"
+    wait_for(lambda: len(read_reports(tmp_path / "run" / "reports.jsonl")) > 3 and signs.exists(), process)
+    os.kill(read_json(signs)["pid"], signal.SIGSTOP)
+    output, errors = process.communicate(timeout=MINUTES)
+    assert (process.returncode, errors) == (0, ""), output
+    (told,) = [line for line in output.splitlines() if "gave no sign of life for" in line]
+    assert "s, and was killed; goes on from 0." in told and told.endswith(" epochs in a new process")
+    summary = read_json(tmp_path / "run" / "summary.json")
+    assert [trial["state"] for trial in summary["trials"]] == ["complete"] * 2
+    trained = [(report["trial"], report["resource"]) for report in read_reports(tmp_path / "run" / "reports.jsonl")]
+    assert len(trained) == len(set(trained)) == 16
+    assert not signs.parent.exists()
+
+
+def test_a_limit_ends_a_search_which_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names another Ray, and opens this one: the first is ignored, the second told."""
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.9:6379")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    (tmp_path / "limited.json").write_text(json.dumps({**SPACE, "trials": 3}), encoding="utf-8")
+    words = ("--space", tmp_path / "limited.json", "--store", tmp_path, "--set", "schedule.scheduler=none")
+    ended = search(tmp_path, *words, "--concurrent", 1, "--budget", "4epochs", name="run")
+    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    assert "RAY_ADDRESS = 192.0.2.9:6379: is ignored, as a search starts a Ray of its own\n" in ended.output
+    assert "warning: RAY_AUTH_MODE = disabled: all that reach this machine's ports can run code as you" in ended.output
+    assert "--budget 4epochs is reached: waits for the reports under way" in ended.output
+    assert "To go on: python -m salt_tune.search --resume" in ended.output
+    assert ended.summary["best"] == "T0" and ended.summary["resource_trained"] == 4
+    again = start(tmp_path, "search", "--resume", ended.path)
+    output, errors = again.communicate(timeout=MINUTES)
+    assert (again.returncode, errors) == (0, ""), output
+    assert [trial["state"] for trial in ended.summary["trials"]] == ["complete"] * 3

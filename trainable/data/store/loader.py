@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainable import heartbeat
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import Clips
 from trainable.masking.masks import Mask, Masks
@@ -167,6 +168,7 @@ class Loader:
                 if not pending:
                     return
                 gathered = pending.popleft().result()
+                heartbeat.beat()
                 try:
                     yield self._received(gathered)
                 finally:  # also where the consumer stops here

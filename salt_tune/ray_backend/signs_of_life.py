@@ -1,0 +1,50 @@
+"""Whether a worker gets on: it is hung where its file has not been touched for too long; see `trainable.heartbeat`."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class SignsOfLife:
+    """The signs of one worker, as they are seen from here: clocks of other machines play no part.
+
+    Args:
+        file: that the worker touches.
+    """
+
+    file: Path
+    _changed: int = -1  # as the file system has it
+    _seen: float = 0.0  # when that was new
+
+    @property
+    def any(self) -> bool:
+        """Whether there has been one."""
+        return self._changed >= 0
+
+    def begin(self) -> None:
+        """Begins to count anew: the worker has something to do from now on."""
+        self._seen = time.monotonic()
+
+    def silent(self) -> float:
+        """Returns the seconds since the last sign that was new."""
+        with contextlib.suppress(OSError):  # not there yet, or its disk does not answer: no sign either way
+            if (changed := self.file.stat().st_mtime_ns) != self._changed:
+                self._changed, self._seen = changed, time.monotonic()
+        return time.monotonic() - self._seen
+
+    def kill(self) -> bool:
+        """Kills the worker; False where it runs on another machine, or has not said yet who it is."""
+        try:
+            who = json.loads(self.file.read_text(encoding="utf-8"))
+            if who["host"] != socket.gethostname():
+                return False
+            os.kill(who["pid"], signal.SIGKILL)  # one that is stopped hears nothing else
+        except (OSError, ValueError):
+            return False
+        return True
