@@ -71,7 +71,7 @@ def test_workers_that_are_lost_are_replaced_in_their_slots(tmp_path: Path) -> No
 
 def test_both_workers_do_their_share(tmp_path: Path) -> None:
     """Both start at once, so that neither waits while the other trains everything."""
-    space = {**SPACE, "fixed": {"seconds": 6.0}, "trials": 6}
+    space = {**SPACE, "fixed": {"seconds": 3.0}, "trials": 6}
     (tmp_path / "shared.json").write_text(json.dumps(space), encoding="utf-8")
     words = ("--space", tmp_path / "shared.json", "--store", tmp_path, "--concurrent", 2)
     ended = search(tmp_path, *words, name="shared")
