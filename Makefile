@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Each of two processes takes tests from the other when it has none left.
-TESTS := -m pytest -n 2 --dist worksteal
+# Three processes on two cores, for searches wait a lot; each takes tests from the others when it has none left.
+TESTS := -m pytest -n 3 --dist worksteal
 
 .PHONY: search test test-all lint docs clean
 

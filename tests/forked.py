@@ -6,8 +6,10 @@ of this project: what a command does as it starts, it still does.
 
 import atexit
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,8 +70,14 @@ def run_forked(
 
 @cache
 def _server() -> ForkServerContext:
+    """Starts it with a token of its own for Ray, which reads that as it is loaded."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED])
+    kept = dict(os.environ)
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    multiprocessing.forkserver.ensure_running()
+    os.environ.clear()
+    os.environ.update(kept)
     return context
 
 
@@ -84,8 +92,9 @@ def _run(folder: Path, module: str, arguments: list[str], environment: dict[str,
         os.dup2(file.detach(), number)  # type: ignore[attr-defined]
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
     os.chdir(folder)
+    token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}  # Ray has read them
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(environment | token)
     sys.path[:0] = [str(folder)]  # as -m has it
     sys.argv = [module, *arguments]
     try:

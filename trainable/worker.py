@@ -122,7 +122,8 @@ class TrialRun(Protocol):
 
         It has `resource`, `epoch`, `status` ("running", "complete" at the last point, "diverged", "out_of_memory"),
         the task's metrics, and `training_seconds`. A checkpoint with the report in it is on the disk before the
-        report is given. A later process gives it without training where it lies beyond `known`.
+        report is given. A later process gives it without training where it lies beyond `known`. Whatever takes long
+        calls `trainable.heartbeat.beat` between its steps, as a `Loader` does: a silent process counts as hung.
 
         Raises:
             UserError: the trial cannot go on, and could not in another process; another error starts a new process.

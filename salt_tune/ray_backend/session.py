@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from salt_tune.controller.factory import make_searcher
@@ -18,6 +19,7 @@ from trainable.task import Size, Task
 from trainable.worker import Config, Dataset
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials share the clip store through the page cache, not through Ray
+STARTS = 3  # of Ray, before the search gives up
 PROBED = 6  # suggestions that --concurrent auto measures
 
 
@@ -59,22 +61,44 @@ def ray_session(resources: Resources) -> Iterator[None]:
     import ray
 
     with ray_folder() as folder:
-        ray.init(
-            address="local",  # whatever RAY_ADDRESS says
-            num_cpus=max(len(os.sched_getaffinity(0)), resources.concurrent),
-            num_gpus=count_gpus(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            configure_logging=True,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-        )
+        _start(resources, folder)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _start(resources: Resources, folder: Path) -> None:
+    """Starts Ray, again where another one that starts at the same moment has taken its port.
+
+    Ray looks for a free port, leaves it, and takes it some time later. The other's token then does not fit.
+
+    Raises:
+        UserError: it does not start.
+    """
+    import ray
+
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=max(len(os.sched_getaffinity(0)), resources.concurrent),
+                num_gpus=count_gpus(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                configure_logging=True,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
+        except (RuntimeError, ray.exceptions.RayError) as error:
+            ray.shutdown()
+            if not left:
+                why = str(error).strip().splitlines()[0]
+                raise UserError(f"Ray does not start: {why}") from error
+        else:
+            return
 
 
 def _heed_environment() -> None:
