@@ -11,7 +11,8 @@ import pytest
 import salt_tune
 from salt_tune import api
 from salt_tune.search import main
-from tests.conftest import ROOT, SMALL_SPACE
+from tests import toy_task
+from tests.conftest import ROOT
 from trainable.errors import UserError
 
 ORDERS = {
@@ -64,15 +65,16 @@ def test_a_mistake_is_an_exception_of_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_searches_and_goes_on(store_path: Path, tmp_path: Path) -> None:
-    settings = dict(text.split("=", 1) for text in SMALL_SPACE)
-    parsed = {name: json.loads(text) if text[0] in "[0123456789" else text for name, text in settings.items()}
+def test_it_searches_and_goes_on(tmp_path: Path) -> None:
+    space = tmp_path / "toy.yaml"
+    space.write_text(json.dumps(toy_task.SPACE), encoding="utf-8")
     run = salt_tune.search(
-        "demo", store=store_path, runs=tmp_path, name="few", trials=1, epochs=1, settings=parsed, concurrent=1, seed=3,
-        replicates=0,
+        space, store=tmp_path, runs=tmp_path / "runs", name="few", trials=1, epochs=1, settings={"depth": 2},
+        concurrent=1, seed=3, replicates=0,
     )  # fmt: skip
-    assert run.path == tmp_path / "few"
+    assert run.path == tmp_path / "runs" / "few"
     assert [trial["id"] for trial in json.loads(run.summary.read_text())["trials"]] == ["T0"]
     again = salt_tune.resume(run, extend=1)
     summary = json.loads(again.summary.read_text())
     assert (again.path, len(summary["trials"]), summary["seed"]) == (run.path, 2, 3)
+    assert {trial["config"]["depth"] for trial in summary["trials"]} == {2}

@@ -123,7 +123,8 @@ with ray_session(machine_share(1, None)):
 def test_ray_starts_with_a_long_tmpdir_and_a_home_that_nobody_can_write(long_folder: Path, short_folder: Path) -> None:
     """Where it then lies is a folder of this test's alone: in /tmp other searches come and go."""
     odd = {"TMPDIR": str(long_folder), "HOME": "/proc", "RAY_ADDRESS": "192.0.2.1:6379"}
-    kept = {name: value for name, value in os.environ.items() if name not in ("USER", "LOGNAME", "RAY_TMPDIR")}
+    left_out = ("USER", "LOGNAME", "RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     words = [sys.executable, "-c", SESSION, str(short_folder)]
     done = subprocess.run(words, cwd=ROOT, env={**kept, **odd}, capture_output=True, text=True, check=False)
     told = "RAY_ADDRESS = 192.0.2.1:6379: is ignored, as a search starts a Ray of its own\n"
