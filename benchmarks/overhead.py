@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,7 @@ def main() -> None:
     """Measures and writes results/overhead-*.json."""
     figures: dict[str, Any] = {"trials, reports of each, seconds of each": f"{TRIALS}, {REPORTS}, {SECONDS}"}
     for workers in WORKERS:
-        for name, run in (("salt_tune", _ours), ("Ray Tune", _ray), ("Optuna", _optuna)):
+        for name, run in (("salt_tune", _ours), ("Ray Tune", partial(_peer, RAY)), ("Optuna", partial(_peer, OPTUNA))):
             with tempfile.TemporaryDirectory() as folder:
                 figures[f"{workers} workers, {name}"] = run(Path(folder), workers)
     machine.write("overhead", figures)
@@ -104,24 +106,15 @@ def _ours(folder: Path, workers: int) -> dict[str, Any]:
     words += ["--replicates", "0"]
     started, seconds = _timed([sys.executable, "-m", "salt_tune.search", *words], folder)
     reports = [*read_lines(folder / "runs/run/reports.jsonl")]
-    from datetime import datetime
-
+    ends = [datetime.fromisoformat(report["time"]).timestamp() for report in reports]
     shares = Counter(report["slot"] for report in reports)
-    found = _overhead(
-        started, seconds, [datetime.fromisoformat(report["time"]).timestamp() for report in reports], workers
-    )
-    return {**found, "least and most reports of a worker": f"{min(shares.values())}, {max(shares.values())}"}
+    return {
+        **_overhead(started, seconds, ends, workers),
+        "least and most reports of a worker": f"{min(shares.values())}, {max(shares.values())}",
+    }
 
 
-def _ray(folder: Path, workers: int) -> dict[str, Any]:
-    return _peer(folder, workers, RAY)
-
-
-def _optuna(folder: Path, workers: int) -> dict[str, Any]:
-    return _peer(folder, workers, OPTUNA)
-
-
-def _peer(folder: Path, workers: int, program: str) -> dict[str, Any]:
+def _peer(program: str, folder: Path, workers: int) -> dict[str, Any]:
     values = {"seconds": SECONDS, "reports": REPORTS, "trials": TRIALS, "workers": workers}
     out, file = folder / "times", folder / "program.py"
     file.write_text(program.format(out=str(out), folder=str(folder), **values), encoding="utf-8")

@@ -8,7 +8,6 @@ from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import run_search
 from salt_tune.callbacks.wandb_logger import Mode
-from salt_tune.controller.limits import Limits
 from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
 from salt_tune.run_search import Machine, Outcome
@@ -88,13 +87,7 @@ def search(
             warm_start=tuple(map(Path, warm_start)),
             how=Settings(seed, vary_seeds, replicates, oom_retries, keep_checkpoints),
             machine=Machine(
-                concurrent,
-                gpus_per_trial,
-                disk_limit_gb,
-                wandb,
-                tensorboard,
-                Limits.parse(time_limit, budget),
-                heartbeat,
+                concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard, time_limit, budget, heartbeat
             ),
         )
     )
@@ -146,13 +139,7 @@ def resume(
             replicates=replicates,
             store=None if store is None else Path(store),
             machine=Machine(
-                concurrent,
-                gpus_per_trial,
-                disk_limit_gb,
-                wandb,
-                tensorboard,
-                Limits.parse(time_limit, budget),
-                heartbeat,
+                concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard, time_limit, budget, heartbeat
             ),
         )
     )

@@ -15,7 +15,7 @@ from salt_tune.callbacks.wandb_logger import Mode, check_wandb
 from salt_tune.controller.checkpoints import delete_checkpoints
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.factory import make_callbacks, open_controller
-from salt_tune.controller.limits import NO_LIMITS, Limits
+from salt_tune.controller.limits import Limits
 from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend import session
@@ -51,8 +51,9 @@ class Machine:
         disk_limit_gb: a search that may need more is refused; None: as much as is free.
         wandb: whether to log to Weights & Biases.
         tensorboard: whether to write TensorBoard's event files.
-        limits: where the search ends early.
-        silence: seconds that a worker may give no sign of life.
+        time_limit: where the search ends early; see `Limits.parse`, as `budget`.
+        budget: another limit.
+        heartbeat: seconds that a worker may give no sign of life.
     """
 
     concurrent: int | Literal["auto"] | None = None
@@ -60,8 +61,18 @@ class Machine:
     disk_limit_gb: float | None = None
     wandb: Mode = "off"
     tensorboard: bool = False
-    limits: Limits = NO_LIMITS
-    silence: float = SILENT_SECONDS
+    time_limit: str | None = None
+    budget: str | None = None
+    heartbeat: float = SILENT_SECONDS
+
+    @property
+    def limits(self) -> Limits:
+        """Where the search ends early.
+
+        Raises:
+            UserError: one of the two is no amount.
+        """
+        return Limits.parse(self.time_limit, self.budget)
 
 
 @dataclass(frozen=True)
@@ -212,7 +223,7 @@ def _search(
             for callback in controller.callbacks:
                 leaving.callback(lambda told: _say_end(told, controller, ended), callback)
             controller.begin()
-            end = run_trials(run, data, controller, resources, machine.limits, machine.silence)
+            end = run_trials(run, data, controller, resources, machine.limits, machine.heartbeat)
         except KeyboardInterrupt:
             end = "stopped"
         except Exception as error:  # whatever it is, there are trials to show

@@ -14,7 +14,6 @@ from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import api
 from salt_tune.callbacks.wandb_logger import MODES
-from salt_tune.controller.limits import Limits
 from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.options import (
     LOGGING,
@@ -119,8 +118,9 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
         disk_limit_gb=flags["disk_limit"],
         wandb=flags["wandb_mode"],
         tensorboard=flags["tensorboard"],
-        limits=Limits.parse(flags["time_limit"], flags["budget"]),
-        silence=flags["heartbeat"],
+        time_limit=flags["time_limit"],
+        budget=flags["budget"],
+        heartbeat=flags["heartbeat"],
     )
     if run is None:
         if extend:

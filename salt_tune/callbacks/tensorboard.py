@@ -12,8 +12,8 @@ from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.base import Report
+from salt_tune.callbacks.lenient import Lenient
 from salt_tune.space.search_space import SearchSpace
-from salt_tune.ui.console import console
 
 
 @contextmanager
@@ -40,7 +40,7 @@ class TensorBoard:
     def __init__(self, run: RunDirectory, space: SearchSpace) -> None:
         self._folder, self._space = run.tensorboard, space
         self._writers: dict[str, Any] = {}
-        self._lost = False
+        self._lenient = Lenient("TensorBoard's files cannot be written ({why}); the search goes on without them")
 
     def on_search_start(self, trials: Trials) -> None:
         """Writes nothing yet."""
@@ -83,13 +83,7 @@ class TensorBoard:
         self._writers.clear()
 
     def _try(self, trial: Trial, write: Callable[[Any], None]) -> None:
-        if self._lost:
-            return
-        try:
-            write(self._writer(trial.id))
-        except Exception as error:  # of the files, or of the thread that writes them
-            self._lost = True
-            console.print(f"warning: TensorBoard's files cannot be written ({error}); the search goes on without them")
+        self._lenient(lambda: write(self._writer(trial.id)))
 
     def _writer(self, trial: str) -> Any:
         if trial not in self._writers:

@@ -6,19 +6,18 @@ It is written for others to see: what it refuses is refused before a search begi
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.callbacks.base import Report
+from salt_tune.callbacks.lenient import Lenient
 from salt_tune.space.search_space import SearchSpace
-from salt_tune.ui.console import console
 from trainable.errors import UserError
 
-T = TypeVar("T")
 Mode = Literal["off", "offline", "online"]
 MODES = get_args(Mode)
 PROJECT = "salt_tune"
@@ -108,27 +107,11 @@ class WandbRun:
         self._run.finish(exit_code=exit_code)
 
 
-class Lenient:
-    """Calls W&B until it fails; then one line says so, and nothing more is logged.
-
-    Attributes:
-        lost: whether it has failed.
-    """
+class WandbCalls(Lenient):
+    """Calls W&B until it fails."""
 
     def __init__(self) -> None:
-        self.lost = False
-
-    def __call__(self, call: Callable[[], T]) -> T | None:
-        """Calls, unless a call has failed before; None where it fails."""
-        if self.lost:
-            return None
-        try:
-            return call()
-        except Exception as error:  # of wandb, of the process that it starts, of the files that it writes
-            self.lost = True
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            console.print(f"warning: W&B has failed ({why}); nothing more is logged there; the training goes on")
-            return None
+        super().__init__("W&B has failed ({why}); nothing more is logged there; the training goes on")
 
     def close(self) -> None:
         """Ends W&B's own process where it has failed, which would complain as this one exits."""
@@ -151,7 +134,7 @@ class WandbFollower:
     """
 
     def __init__(self, mode: Mode, folder: Path, group: str, name: str, config: dict[str, Any]) -> None:
-        self._try, self._run = Lenient(), None
+        self._try, self._run = WandbCalls(), None
         if mode != "off":
             self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, resume=True))
 
@@ -184,7 +167,7 @@ class WandbLogger:
         self._resume = False  # whether there may be runs already, by a process before this one
         self._open: dict[str, WandbRun] = {}
         self._logged: dict[str, float] = {}  # how far each trial has been logged
-        self._try = Lenient()
+        self._try = WandbCalls()
 
     def on_search_start(self, trials: Trials) -> None:
         """Remembers whether the search was begun by another process."""
