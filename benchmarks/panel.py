@@ -75,7 +75,7 @@ def _device() -> str:
 def _measure(space: SearchSpace, store: ClipStore, evaluator: Evaluator, rates: list[float]) -> dict[str, Any]:
     seconds: dict[str, float] = defaultdict(float)
     points = space.probe_points()
-    config = TrialConfig.from_dict(space.config(space.start_from[0], seed=0))
+    config = TrialConfig.from_dict(space.config(space.start_from[0], seed=0)).replace(cooldown=0.0)  # as a trial
     panel = evaluator.on.panel
     with _counted(seconds, "folds, once a process"):
         _ = panel.folds

@@ -13,17 +13,19 @@ from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summ
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
-from salt_tune.options import RUN, Folder, flag, wandb_flag
+from salt_tune.options import RUN, Finite, Folder, flag, wandb_flag
 from salt_tune.report.model_card import write_card
+from salt_tune.report.prediction import Prediction, predict_loss
+from salt_tune.report.verdict import certainty
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
-from salt_tune.runs.prolong import go_on_from, trained_before
+from salt_tune.runs.prolong import Trunk, go_on_from, longest_final, longest_trunk
 from salt_tune.runs.same_store import reopen_data
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.commands import Command
 from salt_tune.ui.console import INTERRUPTED, Deserted, console
-from salt_tune.ui.format import duration, number, progress, shell_command
+from salt_tune.ui.format import duration, exact, number, progress, shell_command
 from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
 from trainable.errors import UserError
@@ -33,6 +35,7 @@ from trainable.task import Task
 from trainable.worker import Dataset, FinalSpec
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
+CHECKPOINT_MINUTES = 10.0
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 
 
@@ -41,16 +44,27 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 @flag(
     RUN, "--epochs", type=click.IntRange(min=1), help="Epochs of the final run [default: the space's promotion.epochs]."
 )
+@flag(RUN, "--more", type=click.IntRange(min=1), help="Epochs more than the longest final run of the trial has.")
 @flag(RUN, "--trial", help="Trial to promote [default: the winner].")
 @flag(RUN, "--from-scratch", is_flag=True, help="Train anew a trial that could go on from where the search left it.")
 @flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
 @flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
+@flag(
+    RUN,
+    "--checkpoint-minutes",
+    type=Finite(min=0),
+    default=CHECKPOINT_MINUTES,
+    show_default=True,
+    help="Between two checkpoints at most; there is one after each report too.",
+)
 @wandb_flag(MODES)
 def main(
     run_path: Path,
     epochs: int | None,
+    more: int | None,
     trial: str | None,
     store_path: Path | None,
+    checkpoint_minutes: float,
     wandb_mode: Mode,
     *,
     from_scratch: bool,
@@ -58,45 +72,56 @@ def main(
 ) -> int:
     """Train the winner of the search in RUN for longer.
 
-    At a constant learning rate it goes on from where the search left it. A cosine begins from scratch, stretched over
-    more epochs. Stopped at any moment, the same command goes on where it was. Writes the encoder, its configuration and
-    a card.
+    Under the schedule wsd it goes on from where the search left it, and cools down at the end; --more prolongs it from
+    before the cooldown. A cosine begins from scratch, stretched over more epochs. Stopped at any moment, the same
+    command goes on where it was. Writes the encoder, its configuration and a card.
     """
     run = RunDirectory(run_path)
     summary = read_summary(run)
     chosen = _choose(run, summary, trial, anyway=anyway)
     space = reload_space(run.space)
     task = space.task
+    if more is not None:
+        if epochs is not None or from_scratch:
+            raise UserError("--more prolongs a final run by so many epochs; give neither --epochs nor --from-scratch")
+        epochs = round(longest_final(run, chosen["id"]) + more)
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
     data = reopen_data(run, task, summary["store"], store_path)
-    trained = trained_before(run, task, chosen, config["epochs"]) if not from_scratch else 0.0
-    anew = from_scratch and task.prolongs(config)
-    final, length = run.final(chosen["id"], config["epochs"], from_scratch=anew), f"{config['epochs']:g}"
+    anew = from_scratch and task.trunk_epochs(config) > 0
+    final = run.final(chosen["id"], config["epochs"], from_scratch=anew)
+    if _is_finished(final):
+        return 0
+    trunk = None if from_scratch else longest_trunk(run, task, chosen, config)
     spec = FinalSpec(
         config=config,
         evaluation=space.evaluation,
         reports_per_epoch=_reports_per_epoch(space),
         folder=final.path,
         threads=len(os.sched_getaffinity(0)),
-        provenance={"run": run.path.name, "trial": chosen["id"], "store": str(data.path), "begun_at_epoch": trained},
+        provenance={
+            "run": run.path.name,
+            "trial": chosen["id"],
+            "store": str(data.path),
+            "begun_at_epoch": trunk.epoch if trunk else 0.0,
+        },
         baselines=run.baselines,
+        checkpoint_minutes=checkpoint_minutes,
     )
-    if _is_finished(final):
-        return 0
     check_wandb(wandb_mode)
     final.path.mkdir(parents=True, exist_ok=True)
     with locked(final.lock, BUSY):
         if _is_finished(final):  # by the process that held the lock before
             return 0
+        predicted = predict_loss(run, space, chosen["id"], config["epochs"]) if trunk else None
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            console.print(_what_is_trained(run, chosen, config["epochs"], trained, data))
-            before = go_on_from(run, chosen["id"], final) if trained else []
+            _say_what_is_trained(run, summary, chosen, config["epochs"], trunk, data, predicted)
+            before = go_on_from(run, chosen["id"], trunk, final) if trunk else []
             last = _train(final, task, spec, data, wandb_mode, before)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
-            which = ("--trial", chosen["id"], "--epochs", length)
+            which = ("--trial", chosen["id"], "--epochs", f"{config['epochs']:g}")
             forced = tuple(
                 name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given
             )
@@ -107,20 +132,36 @@ def main(
     columns = computed(among=task.metrics)
     measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives(task.metrics) if name in columns)
     searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
-    console.print(f"Done: {measures} after {length} epochs; in the search {searched}")
+    console.print(f"Done: {measures} after {config['epochs']:g} epochs; in the search {searched}")
+    if predicted is not None:
+        within = "within" if predicted.low <= last["val_loss"] <= predicted.high else "outside"
+        console.print(f"val_loss {exact(last['val_loss'])} is {within} what the search predicted: {predicted}")
     console.print(f"{final.path}: {card.files}, README.md (model card), reports.jsonl")
     if card.how:
         console.print(f"Use it: {card.how}")
     return 0
 
 
-def _what_is_trained(run: RunDirectory, trial: dict[str, Any], epochs: float, trained: float, data: Dataset) -> str:
-    """Says what will be trained, from where, and for how long by the trial's own speed."""
-    begins = f"from epoch {trained:g}, where the search left it" if trained else "from scratch"
-    name = f"{trial['id']} of {run.path.name}"
+def _say_what_is_trained(
+    run: RunDirectory,
+    summary: dict[str, Any],
+    trial: dict[str, Any],
+    epochs: float,
+    trunk: Trunk | None,
+    data: Dataset,
+    predicted: Prediction | None,
+) -> None:
+    """Says what will be trained, from where, for how long by the trial's own speed, and how sure the search was."""
+    begins = f"from epoch {trunk.epoch:g}, {trunk.origin}" if trunk else "from scratch"
     speed = trial["training_seconds"] / trial["epochs"] if trial["epochs"] else None
-    lasts = f"; about {duration(speed * (epochs - trained))} of training" if speed else ""
-    return f"{name}: {epochs:g} epochs on {data.path}, {begins}{lasts}"
+    lasts = f"; about {duration(speed * (epochs - (trunk.epoch if trunk else 0)))} of training" if speed else ""
+    console.print(f"{trial['id']} of {run.path.name}: {epochs:g} epochs on {data.path}, {begins}{lasts}")
+    for line in certainty(summary, trial):
+        console.print(f"  {line}")
+    if predicted is not None:
+        console.print(
+            f"  val_loss {exact(trial['val_loss'])} at {trial['epochs']:g}, by the curves {predicted} at the end"
+        )
 
 
 def _is_finished(final: FinalDirectory) -> bool:
@@ -191,7 +232,7 @@ def _train(
             stop.set()
 
     with asked_to_stop(stop.set, stop.is_set):
-        last = training.train(on_report, stop)
+        last = training.train(on_report, stop, lambda line: console.print(f"warning: {line}"))
     followed.finish(0 if last else 1)
     training.close()
     return last

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_type_hints
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
 from trainable.fields import as_type, check_names
-from trainable.registry import LOSSES, LR_SCHEDULES, MASKINGS, Registry
+from trainable.registry import COOLDOWNS, LOSSES, LR_SCHEDULES, MASKINGS, Registry
 
 HEAD_WIDTH = 64
 WIDEST = 2**16  # layers and heads beyond these bounds are slips of the finger that no machine could build
@@ -28,7 +28,12 @@ HEADS = (("predictor_dim", "predictor_num_heads"), ("student_dim", "student_head
 CHECKED_TOGETHER = (*HEADS, ("student", "student_dim", "student_heads"), ("lr", "min_lr"))
 
 # Fields that name something, and what they may name.
-NAMED: Mapping[str, Registry[Any]] = {"masking": MASKINGS, "loss": LOSSES, "lr_schedule": LR_SCHEDULES}
+NAMED: Mapping[str, Registry[Any]] = {
+    "masking": MASKINGS,
+    "loss": LOSSES,
+    "lr_schedule": LR_SCHEDULES,
+    "cooldown_shape": COOLDOWNS,
+}
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -52,12 +57,16 @@ class TrialConfig:
             "l1").
         lr: peak learning rate (3e-4: seed).
         lr_schedule: course of learning rate and weight decay, a name in `trainable.registry.LR_SCHEDULES`. "cosine"
-            stretches over the run (seed, V-JEPA). "constant" keeps both after the warm-up (V-JEPA 2); a run so is the
-            beginning of any longer one, and `min_lr`, `warmup` and `weight_decay_end` have no effect.
+            stretches over the run (seed, V-JEPA). "wsd" keeps both from the warm-up to the cooldown (V-JEPA 2); a run
+            before its cooldown is the beginning of any longer one. `min_lr`, `warmup` and `weight_decay_end` have no
+            effect then.
         min_lr: learning rate at the end of a cosine; None is a tenth of `lr` (3e-5: seed).
         warmup: share of the run in which the rate rises linearly from 0 (500 of 15,834 steps: seed).
         warmup_steps: the same in steps, whatever the length of the run. None is the share `warmup` of a cosine, and
-            2 / (1 - `beta2`) steps of a constant rate (Ma and Yarats, 2021).
+            2 / (1 - `beta2`) steps of "wsd" (Ma and Yarats, 2021).
+        cooldown: share of the run, at its end, in which the rate of "wsd" falls to 0 (0.2: Hägele et al., 2024). A
+            trial of a search never cools down; its final run does.
+        cooldown_shape: how it falls, a name in `trainable.registry.COOLDOWNS`.
         weight_decay: AdamW weight decay at the start of the run (0.04: seed, V-JEPA).
         weight_decay_end: the same at the end, along a cosine (0.4: seed, V-JEPA).
         beta1: AdamW's first beta (0.9: seed).
@@ -92,6 +101,8 @@ class TrialConfig:
     min_lr: float | None = None
     warmup: float = 500 / 15834
     warmup_steps: int | None = None
+    cooldown: float = 0.2
+    cooldown_shape: str = "1-sqrt"
     weight_decay: float = 0.04
     weight_decay_end: float = 0.4
     beta1: float = 0.9
@@ -123,7 +134,7 @@ class TrialConfig:
             self._require(name, lambda v: 0 < v < float("inf"), "must be above 0 and finite")
         for name in ("min_lr", "weight_decay", "weight_decay_end"):
             self._require(name, lambda v: 0 <= v < float("inf"), "must be at least 0 and finite")
-        for name in ("warmup", "beta1", "beta2"):
+        for name in ("warmup", "cooldown", "beta1", "beta2"):
             self._require(name, lambda v: 0 <= v < 1, "must be at least 0 and below 1")
         self._require("mask_ratio", lambda v: 0 < v < 1, "must be between 0 and 1")
         self._require("ema", lambda v: 0 <= v <= 1, "must be at least 0 and at most 1")

@@ -49,7 +49,7 @@ class FinalTrial:
         self._worker = open_worker(run)
         self._trial = self._worker.start(TrialSpec(spec.checkpoint.stem, spec.config))
 
-    def train(self, on_report: Callable[[Report], None], stop: Event) -> Report | None:
+    def train(self, on_report: Callable[[Report], None], stop: Event, tell: Callable[[str], None]) -> Report | None:  # noqa: ARG002
         """See `FinalRun`; `stop` is obeyed after each report."""
         while not stop.is_set():
             report = self._trial.next_report()

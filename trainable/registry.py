@@ -1,4 +1,4 @@
-"""What can be chosen by name: maskings, losses, learning-rate schedules, teachers and tasks.
+"""What can be chosen by name: maskings, losses, learning-rate schedules, cooldowns, teachers and tasks.
 
 Each lies in a module that is imported when it is asked for.
 
@@ -153,9 +153,19 @@ LR_SCHEDULES: "Final[Registry[LrSchedule]]" = Registry(
     "lr_schedule",
     {
         "cosine": "trainable.train.lr_schedule:COSINE",
-        "constant": "trainable.train.lr_schedule:CONSTANT",
+        "wsd": "trainable.train.lr_schedule:WSD",
     },
     group="salt_tune.lr_schedules",
+)
+
+# Of the share of the cooldown that is over, above 0 and below 1, to the part of the rate that is left.
+COOLDOWNS: "Final[Registry[Callable[[float], float]]]" = Registry(
+    "cooldown_shape",
+    {
+        "linear": "trainable.train.lr_schedule:linear",
+        "1-sqrt": "trainable.train.lr_schedule:sqrt",
+    },
+    group="salt_tune.cooldowns",
 )
 
 # A class that several names share is told the name.

@@ -23,6 +23,7 @@ from trainable.store_task import StoreTask
 from trainable.task import Card, Quote
 from trainable.worker import Config, Dataset, FinalRun, FinalSpec, Report, RunSpec, Worker
 
+FINE: Final = 10**9  # steps, so many that their rounding does not matter
 MOST_BUILT: Final = 48  # students, beside one of each name: a second's worth
 
 MEASURED: Final = """\
@@ -113,9 +114,10 @@ class SaltTask(StoreTask):
 
         return measure_model(TrialConfig.from_dict(config), *geometry)
 
-    def prolongs(self, config: Config) -> bool:
-        """Says whether the learning rate does not ask for the length of the run; see `Task`."""
-        return LR_SCHEDULES[config["lr_schedule"]].prolongs
+    def trunk_epochs(self, config: Config) -> float:
+        """Returns the epochs before the cooldown; see `Task`."""
+        trunk = LR_SCHEDULES[config["lr_schedule"]].trunk_steps
+        return 0.0 if trunk is None else trunk(TrialConfig.from_dict(config), FINE) / FINE * config["epochs"]
 
     def open_worker(self, run: RunSpec) -> Worker:
         """See `Task`; the held-out clips are chosen once for all trials."""

@@ -200,9 +200,12 @@ class Task(ABC):
         """Says where a final training runs, "cpu" or "cuda"; a search gives its trials theirs in their `RunSpec`."""
         return "cpu"
 
-    def prolongs(self, config: Config) -> bool:  # noqa: ARG002
-        """Says whether a trial is the beginning of any longer training, whose checkpoint that may then go on from."""
-        return False
+    def trunk_epochs(self, config: Config) -> float:  # noqa: ARG002
+        """Returns the first epochs of a final training on which its length has no influence; 0 where it has on all.
+
+        A trial is then the beginning of any final training with as long a trunk, which goes on from its checkpoint.
+        """
+        return 0.0
 
     def open_final(self, spec: FinalSpec, data: Dataset) -> FinalRun:
         """Builds the final training of a promoted trial: a trial of its own in `spec.folder`, unless overridden."""

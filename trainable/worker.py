@@ -159,6 +159,7 @@ class FinalSpec:
         threads: that it may use.
         provenance: run, trial and data that it comes from, as JSON values.
         baselines: folder of what baselines get that the search measured; None: they are measured anew.
+        checkpoint_minutes: between two checkpoints at most, where the task can stop between reports.
     """
 
     config: Config
@@ -168,6 +169,7 @@ class FinalSpec:
     threads: int
     provenance: dict[str, Any]
     baselines: Path | None = None
+    checkpoint_minutes: float = 10.0
 
     @property
     def checkpoint(self) -> Path:
@@ -178,12 +180,13 @@ class FinalSpec:
 class FinalRun(Protocol):
     """A final training, built."""
 
-    def train(self, on_report: Callable[[Report], None], stop: Event) -> Report | None:
+    def train(self, on_report: Callable[[Report], None], stop: Event, tell: Callable[[str], None]) -> Report | None:
         """Trains on from its checkpoint to the end, and writes the results.
 
         Args:
             on_report: called with each report before its checkpoint is written, or again after it.
             stop: set it from a signal handler, and the training ends soon, with a checkpoint.
+            tell: called with what people should know, such as a batch that was left out.
 
         Returns:
             The last report; None where it was stopped.

@@ -16,12 +16,13 @@
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
+      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoints, encoder.safetensors, config.json, README.md
 
 Imports the standard library alone: no Ray, no torch.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,14 @@ class RunDirectory:
         """Returns the promoted run of `trial` over `epochs` epochs; one that could go on, but begins anew, apart."""
         return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs{'-from-scratch' * from_scratch}")
 
+    def finals(self, trial: str) -> "dict[float, FinalDirectory]":
+        """Returns the promoted runs of `trial` by their epochs, without those that began anew by force."""
+        named = {path: re.fullmatch(rf"{re.escape(trial)}-([\d.e+]+)epochs", path.name) for path in self._final_paths()}
+        return {float(name[1]): FinalDirectory(path) for path, name in named.items() if name}
+
+    def _final_paths(self) -> list[Path]:
+        return sorted(self.final_root.iterdir()) if self.final_root.is_dir() else []
+
 
 def _pattern(root: Path) -> str:
     """Returns the path of a report's file below `root`, with `trial` and `resource` to be filled in."""
@@ -92,6 +101,7 @@ class FinalDirectory:
         self.lock = path / "lock"
         self.reports = path / "reports.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
+        self.trunk = path / "trunk.safetensors"
         self.encoder = path / "encoder.safetensors"
         self.config = path / "config.json"
         self.card = path / "README.md"

@@ -97,7 +97,7 @@ class Plan:
         if run.kind != "constant":
             return config
         steps = max(1, round(config.warmup * self.short * (train_clips // config.batch_size)))
-        return config.replace(lr_schedule="constant", warmup_steps=steps, ema=HORIZON)
+        return config.replace(lr_schedule="wsd", cooldown=0.0, warmup_steps=steps, ema=HORIZON)
 
     def stretched(self, factor: int) -> "Plan":
         """Returns the same trainings with so many times the epochs."""

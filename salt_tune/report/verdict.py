@@ -30,11 +30,16 @@ def verdict_lines(summary: Summary) -> Iterator[str]:
     parameters = ", ".join(f"{name} {number(value)}" for name, value in chosen["parameters"].items())
     yield f"Promote {chosen['id']}  {parameters}"
     yield from _start(summary, chosen)
+    yield from certainty(summary, chosen)
+    if sum(trial["state"] == TrialState.COMPLETE and not trial["replicate_of"] for trial in rows.values()) == 1:
+        yield "the only one that finished"
+
+
+def certainty(summary: Summary, chosen: Row) -> Iterator[str]:
+    """Says how sure the search was of a trial: what it is tied with, and what its encoder is worth."""
     yield from _tie(summary, chosen)
     if chosen["verdict"] is not None:
         yield f"its encoder is {chosen['verdict']}{difference(chosen)}"
-    if sum(trial["state"] == TrialState.COMPLETE and not trial["replicate_of"] for trial in rows.values()) == 1:
-        yield "the only one that finished"
 
 
 def _start(summary: Summary, chosen: Row) -> Iterator[str]:

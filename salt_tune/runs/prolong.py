@@ -1,10 +1,14 @@
-"""A final run that goes on from where the search left its trial."""
+"""What a final run can go on from: the checkpoint of the search's trial, or the trunk of a shorter final run."""
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from analysis.run_directory.events import ResultReported
 from analysis.run_directory.journal import read_events
+from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory
 from analysis.run_directory.trials import ends_lost
 from salt_tune.runs.journal import Journal
@@ -13,32 +17,65 @@ from trainable.errors import UserError
 from trainable.files import atomic_write
 from trainable.task import Task
 
+SLACK = 1e-9  # relative, of epochs that were counted in steps
 
-def trained_before(run: RunDirectory, task: Task, trial: dict[str, Any], epochs: float) -> float:
-    """Returns the epochs of a trial that a final run can go on from; 0 where it has to begin anew.
+
+@dataclass(frozen=True)
+class Trunk:
+    """The beginning of a longer run.
+
+    Attributes:
+        epoch: up to which it was trained.
+        checkpoint: that holds it.
+        final: whose it is; None: the search's.
+    """
+
+    epoch: float
+    checkpoint: Path
+    final: FinalDirectory | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it lies, for people."""
+        return "where the search left it" if self.final is None else f"the trunk of {self.final.path.name}"
+
+
+def longest_trunk(run: RunDirectory, task: Task, trial: dict[str, Any], config: dict[str, Any]) -> Trunk | None:
+    """Finds the longest training of a trial that a final run can go on from; None where it has to begin anew.
 
     Args:
         run: of the search.
         task: that was searched.
         trial: its entry in the summary.
-        epochs: of the final run.
+        config: hyperparameters of the final run.
 
     Raises:
-        UserError: the trial has been trained for as long already.
+        UserError: the search alone has trained it for longer than the final run may go on from.
     """
-    if not task.prolongs(trial["config"]) or not run.checkpoint(trial["id"]).exists():
-        return 0.0
-    trained = float(trial["epochs"])
-    if trained >= epochs:
+    most = task.trunk_epochs(config) * (1 + SLACK)
+    known = [*_trunks(run, trial)] if most else []
+    fitting = [trunk for trunk in known if trunk.epoch <= most and trunk.epoch < config["epochs"]]
+    if known and not fitting:
+        searched = min(trunk.epoch for trunk in known)
         raise UserError(
-            f"--epochs = {epochs:g}: must be above the {trained:g} that {trial['id']} was trained for, "
-            "or --from-scratch be given"
+            f"--epochs = {config['epochs']:g}: {trial['id']} was trained for {searched:g} already, and this has "
+            f"{min(most, config['epochs']):.4g} to go on to; give more, or --from-scratch"
         )
-    return trained
+    return max(fitting, key=lambda trunk: trunk.epoch, default=None)
 
 
-def go_on_from(run: RunDirectory, trial: str, final: FinalDirectory) -> list[dict[str, Any]]:
-    """Gives a final run the reports and the checkpoint of a trial, where it has no checkpoint yet.
+def _trunks(run: RunDirectory, trial: dict[str, Any]) -> Iterator[Trunk]:
+    from trainable.train.checkpoint import read_note  # with torch
+
+    if (checkpoint := run.checkpoint(trial["id"])).exists():
+        yield Trunk(float(trial["epochs"]), checkpoint)
+    for final in run.finals(trial["id"]).values():
+        if final.trunk.exists():
+            yield Trunk(read_note(final.trunk)["epoch"], final.trunk, final)
+
+
+def go_on_from(run: RunDirectory, trial: str, trunk: Trunk, final: FinalDirectory) -> list[dict[str, Any]]:
+    """Gives a final run the reports and the checkpoint of a trunk, where it has no checkpoint yet.
 
     The checkpoint comes last: where it is, the reports are.
 
@@ -52,14 +89,32 @@ def go_on_from(run: RunDirectory, trial: str, final: FinalDirectory) -> list[dic
         return []
     final.reports.unlink(missing_ok=True)
     reports, given = Journal(final.reports, RUN_AGAIN), []
+    for report in _reports(run, trial, trunk):
+        given.append(report)
+        reports.append(report)
+    with atomic_write(final.checkpoint) as temporary:
+        shutil.copyfile(trunk.checkpoint, temporary)
+    return given
+
+
+def _reports(run: RunDirectory, trial: str, trunk: Trunk) -> Iterator[dict[str, Any]]:
+    if trunk.final is not None:
+        yield from (report for report in read_lines(trunk.final.reports) if report["epoch"] <= trunk.epoch)
+        return
     for event in read_events(run, live=True):  # the journal knows which reports count; the search is left alone
         if not isinstance(event, ResultReported) or event.trial != trial or ends_lost(event.status):
             continue
-        if event.report is None:
-            continue
-        # The resource is the search's, which need not count in epochs.
-        given.append({name: value for name, value in event.report.items() if name != "resource"})
-        reports.append(given[-1])
-    with atomic_write(final.checkpoint) as temporary:
-        shutil.copyfile(run.checkpoint(trial), temporary)
-    return given
+        if event.report is not None:  # the resource is the search's, which need not count in epochs
+            yield {name: value for name, value in event.report.items() if name != "resource"}
+
+
+def longest_final(run: RunDirectory, trial: str) -> float:
+    """Returns the epochs of the longest final run of a trial that is finished.
+
+    Raises:
+        UserError: there is none.
+    """
+    finished = [epochs for epochs, final in run.finals(trial).items() if final.card.exists()]
+    if not finished:
+        raise UserError(f"{run.path}: no final run of {trial} is finished that --more could prolong; promote it first")
+    return max(finished)

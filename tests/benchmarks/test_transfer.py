@@ -82,7 +82,7 @@ def test_a_run_at_a_constant_rate_warms_up_as_a_short_cosine_does(plan: Plan) ->
     constant, short = plan.config(Run(1, 1, "constant"), 400), plan.config(Run(1, 1, "short cosine"), 400)
     long = plan.config(Run(1, 1, "long cosine"), 400)
     assert (constant.epochs, short.epochs, long.epochs, constant.seed) == (4, 1, 4, 1)
-    assert (constant.lr_schedule, constant.ema, short.ema) == ("constant", HORIZON, 0)
+    assert (constant.lr_schedule, constant.ema, short.ema) == ("wsd", HORIZON, 0)
     for step in range(6):
         rates = [LR_SCHEDULES[one.lr_schedule](one, step, 50).learning_rate for one in (constant, short)]
         assert rates == pytest.approx([constant.lr * step / 5] * 2)

@@ -222,7 +222,7 @@ def test_a_final_training_ends_with_a_model_and_goes_on_after_a_stop(
                     stop.set()
                 assert found.setdefault(report["epoch"], report["val_loss"]) == report["val_loss"]
 
-            last = final.train(on_report, stop)
+            last = final.train(on_report, stop, lambda _: None)
             final.close()
         losses[name] = found
         content = json.loads((spec.folder / "config.json").read_text())

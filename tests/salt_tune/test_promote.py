@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -50,7 +51,7 @@ def test_reports_cover_the_search_and_what_came_after(promoted: Ended) -> None:
     reports = read_reports(promoted.path / "reports.jsonl")
     assert [report["epoch"] for report in reports] == [float(epoch) for epoch in range(1, FINAL_EPOCHS + 1)]
     config = read_json(promoted.path / "config.json")["config"]
-    assert reports[1]["lr"] == reports[-1]["lr"] == config["lr"]
+    assert reports[1]["lr"] == reports[5]["lr"] == config["lr"] > reports[-1]["lr"]  # it cools down
     assert f"from epoch {SEARCHED:g}, where the search left it" in promoted.output
     assert reports[-1]["val_loss"] < reports[0]["val_loss"]
     assert {"val_r2", "probe_top1", "effective_rank", "grad_norm", "clips_per_second"} <= reports[-1].keys()
@@ -140,30 +141,30 @@ def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, h
 
 
 @pytest.fixture
-def constant_run(run: Path, store: ClipStore) -> Path:
-    """The search, as if its winner had been trained for an epoch at a constant rate."""
+def trunk_run(run: Path, store: ClipStore) -> Path:
+    """The search, as if its winner had been trained for an epoch under wsd."""
     summary = read_json(run / "summary.json")
     (winner,) = (trial for trial in summary["trials"] if trial["id"] == summary["recommended"])
-    winner["config"] |= {"lr_schedule": "constant", "warmup_steps": 2, "ema": 0.2}
+    winner["config"] |= {"lr_schedule": "wsd", "warmup_steps": 2, "ema": 0.2}
     winner |= {"epochs": 1.0, "training_seconds": 2.0}
     (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     reports = [report for report in read_reports(run / "reports.jsonl") if report["trial"] == winner["id"]]
     kept = [json.dumps(report) for report in reports if report["epoch"] <= 1]
     (run / "reports.jsonl").write_text("\n".join([*kept, ""]), encoding="utf-8")
     torch.set_num_threads(len(os.sched_getaffinity(0)))  # as the command: the same bits
-    training = Training(TrialConfig.from_dict({**winner["config"], "epochs": 1}), store)
+    training = Training(TrialConfig.from_dict({**winner["config"], "epochs": 1, "cooldown": 0}), store)
     training.train_to(training.total_steps)
     training.close()
     save_checkpoint(run / "checkpoints" / f"{winner['id']}.safetensors", training)
     return run
 
 
-def test_at_a_constant_rate_it_goes_on_where_the_search_left_it(constant_run: Path, here: Command) -> None:
-    best, ways = read_json(constant_run / "summary.json")["recommended"], {}
+def test_under_wsd_it_goes_on_where_the_search_left_it(trunk_run: Path, here: Command) -> None:
+    best, ways = read_json(trunk_run / "summary.json")["recommended"], {}
     for way in ((), ("--from-scratch",)):
-        done = here("promote", constant_run, "--epochs", 3, *way)
+        done = here("promote", trunk_run, "--epochs", 3, *way)
         assert (done.returncode, done.stderr) == (0, "")
-        folder = constant_run / "final" / f"{best}-3epochs{'-from-scratch' if way else ''}"
+        folder = trunk_run / "final" / f"{best}-3epochs{'-from-scratch' if way else ''}"
         begins = "from scratch; about 6" if way else "from epoch 1, where the search left it; about 4"
         assert f"3 epochs on {read_json(folder / 'config.json')['provenance']['store']}, {begins}" in done.stdout
         assert ("whose first 1 epochs are" in (folder / "README.md").read_text(encoding="utf-8")) == (not way)
@@ -175,11 +176,41 @@ def test_at_a_constant_rate_it_goes_on_where_the_search_left_it(constant_run: Pa
     assert all(torch.equal(tensor, anew[name]) for name, tensor in went_on.items())
 
 
-def test_a_trial_goes_on_to_more_epochs_only(constant_run: Path, here: Command) -> None:
-    refused = here("promote", constant_run, "--epochs", 1)
+def test_a_trial_goes_on_to_more_epochs_only(trunk_run: Path, here: Command) -> None:
+    refused = here("promote", trunk_run, "--epochs", 1)
     assert refused.returncode == 2
-    assert "--epochs = 1: must be above the 1 that" in refused.stderr and "--from-scratch" in refused.stderr
-    assert not (constant_run / "final").exists()
+    assert "--epochs = 1: " in refused.stderr
+    assert "was trained for 1 already, and this has 0.8 to go on to; give more, or --from-scratch" in refused.stderr
+    assert not (trunk_run / "final").exists()
+
+
+def test_a_finished_run_is_prolonged_from_before_its_cooldown(trunk_run: Path, here: Command) -> None:
+    refused = here("promote", trunk_run, "--more", 2)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "is finished that --more could prolong; promote it first" in refused.stderr
+    best = read_json(trunk_run / "summary.json")["recommended"]
+    assert here("promote", trunk_run, "--epochs", 3).returncode == 0
+    begins = f"from epoch 2.5, the trunk of {best}-3epochs"  # 6 of 12 steps cool down by a fifth, rounded
+    done = here("promote", trunk_run, "--more", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"5 epochs on {read_json(trunk_run / 'summary.json')['store']['path']}, {begins}" in done.stdout
+    longer = trunk_run / "final" / f"{best}-5epochs"
+    reports = read_reports(longer / "reports.jsonl")
+    assert [report["epoch"] for report in reports] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert reports[2]["lr"] > reports[-1]["lr"]
+    assert read_json(longer / "config.json")["provenance"]["begun_at_epoch"] == 2.5
+    for others in (("--epochs", 9), ("--from-scratch",)):
+        refused = here("promote", trunk_run, "--more", 2, *others)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert "give neither --epochs nor --from-scratch" in refused.stderr
+
+
+def test_it_says_what_the_search_predicted(promoted: Ended) -> None:
+    lines = promoted.output.splitlines()
+    (before,) = (line for line in lines if "by the curves" in line)
+    (after,) = (line for line in lines if "what the search predicted" in line)
+    assert before.strip().startswith("val_loss 0.") and before.endswith("] at the end")
+    assert re.fullmatch(r"val_loss \S+ is (within|outside) what the search predicted: \S+ \[\S+, \S+\]", after)
 
 
 def test_another_trial_can_be_named(run: Path, here: Command) -> None:

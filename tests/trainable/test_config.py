@@ -227,7 +227,7 @@ CONFIGS = st.fixed_dictionaries(
         "loss": st.sampled_from(["mse", "l1", "smooth_l1"]),
         "lr": numbers(1e-8, 10),
         "min_lr": st.none() | numbers(0, 1e-8),
-        "lr_schedule": st.sampled_from(["cosine", "constant"]),
+        "lr_schedule": st.sampled_from(["cosine", "wsd"]),
         "warmup": numbers(0, 1, exclude_max=True),
         "warmup_steps": st.none() | st.integers(0, 2**53 - 1),
         "ema": numbers(0, 1),

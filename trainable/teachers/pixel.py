@@ -22,8 +22,9 @@ from trainable.files import atomic_write
 from trainable.hashing import file_sha256
 from trainable.metrics import computed
 from trainable.model.encoder import load_encoder, save_encoder
+from trainable.train.checkpoints import Checkpoints
 from trainable.train.training import Training
-from trainable.trial.final_run import run_to_end
+from trainable.trial.run_to_end import run_to_end
 
 # Small, and quick to learn: single tokens hidden at random can be read off their neighbours in time, so that a few
 # hundred steps give features of content and position, where full-length blocks still stand at the mean.
@@ -120,7 +121,7 @@ class PixelTeacher(FrozenTeacher):
         if (folder / "config.json").exists():
             return
         folder.mkdir(exist_ok=True)
-        checkpoint = folder / "checkpoint.safetensors"
+        checkpoints = Checkpoints(folder)
         training = Training(config.replace(seed=seed), store, target="pixels", device=device)
         judged_on = EvaluationConfig(clips=256, panel_clips=512, masking=config.masking, mask_ratio=config.mask_ratio)
         evaluator = Evaluator(store, judged_on, target="pixels", device=device)
@@ -130,10 +131,10 @@ class PixelTeacher(FrozenTeacher):
             on_report(report)
 
         try:
-            report = run_to_end(training, evaluator, checkpoint, 1, keep, probe=False) or {}
+            report = run_to_end(training, evaluator, checkpoints, 1, keep, probe=False) or {}
             provenance = {"teacher": "pixel", "val_loss": report["val_loss"], "val_r2": report["val_r2"]}
             save_encoder(folder, training.outcome.model.student, training.config, store.view, provenance)
-            checkpoint.unlink()
+            checkpoints.remove()
         finally:
             training.close()
             evaluator.close()

@@ -1,6 +1,6 @@
 """Schedules of learning rate and weight decay: functions of the step.
 
-Another one is an `LrSchedule` like these and a line in `trainable.registry`.
+Another one is an `LrSchedule` like these and a line in `trainable.registry`; so is another shape of the cooldown.
 """
 
 import math
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from trainable.config import TrialConfig
+from trainable.registry import COOLDOWNS
 
 
 class Rates(NamedTuple):
@@ -24,11 +25,12 @@ class LrSchedule:
 
     Attributes:
         rates: of the configuration, the step and the steps of the run.
-        prolongs: whether the steps of the run have no influence: a run then is the beginning of any longer one.
+        trunk_steps: of the configuration and the steps of the run: the first steps, on which the length of the run has
+            no influence. Up to there a run is the beginning of any longer one. None: no step is like that.
     """
 
     rates: Callable[[TrialConfig, int, int], Rates]
-    prolongs: bool
+    trunk_steps: Callable[[TrialConfig, int], int] | None = None
 
     def __call__(self, config: TrialConfig, step: int, total_steps: int) -> Rates:
         """Returns what the optimiser step is made with."""
@@ -54,19 +56,40 @@ def cosine(config: TrialConfig, step: int, total_steps: int) -> Rates:
     return Rates(rate, _half_cosine(config.weight_decay, config.weight_decay_end, share))
 
 
-def constant(config: TrialConfig, step: int, total_steps: int) -> Rates:  # noqa: ARG001
-    """Keeps `lr` and `weight_decay` after a linear warm-up (V-JEPA 2); a run so is the beginning of any longer one.
+def wsd(config: TrialConfig, step: int, total_steps: int) -> Rates:
+    """Warms up, stays and decays: a linear warm-up from 0 to `lr`, a constant rate, and a cooldown at the end.
 
-    The warm-up takes `warmup_steps`, or 2 / (1 - `beta2`) steps where none are given: AdamW's second moments are
-    settled then (Ma and Yarats, 2021, "On the adequacy of untuned warmup for adaptive optimization").
+    After MiniCPM (Hu et al., 2024) and V-JEPA 2. The warm-up takes `warmup_steps`, or 2 / (1 - `beta2`) steps where
+    none are given: AdamW's second moments are settled then (Ma and Yarats, 2021, "On the adequacy of untuned warmup for
+    adaptive optimization"). The cooldown takes the last share `cooldown` of the steps. Weight decay is constant.
 
     Args:
         config: the hyperparameters.
         step: the optimiser step, 1 is the first; 0 is before it.
-        total_steps: has no influence.
+        total_steps: of the run; decides where the cooldown begins, and nothing before.
     """
     warmup = round(2 / (1 - config.beta2)) if config.warmup_steps is None else config.warmup_steps
-    return Rates(config.lr * min(1.0, step / warmup) if warmup else config.lr, config.weight_decay)
+    rate = config.lr * min(1.0, step / warmup) if warmup else config.lr
+    cooling = total_steps - wsd_trunk(config, total_steps)
+    cooled = step - (total_steps - cooling)
+    if cooling and cooled > 0:
+        rate *= COOLDOWNS[config.cooldown_shape](cooled / (cooling + 1))
+    return Rates(rate, config.weight_decay)
+
+
+def wsd_trunk(config: TrialConfig, total_steps: int) -> int:
+    """Returns the steps before the cooldown."""
+    return total_steps - round(config.cooldown * total_steps)
+
+
+def linear(share: float) -> float:
+    """Returns the part of the rate that is left after a share of the cooldown, in a straight line."""
+    return 1 - share
+
+
+def sqrt(share: float) -> float:
+    """Returns the part of the rate that is left, falling fast at first (Hägele et al., 2024)."""
+    return 1 - math.sqrt(share)
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:
@@ -74,5 +97,5 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-COSINE: Final = LrSchedule(cosine, prolongs=False)
-CONSTANT: Final = LrSchedule(constant, prolongs=True)
+COSINE: Final = LrSchedule(cosine)
+WSD: Final = LrSchedule(wsd, trunk_steps=wsd_trunk)

@@ -4,8 +4,8 @@ Design choices:
     - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
     - All state follows from weights, optimiser and step: order and masks are functions of (seed, epoch, clip),
       schedules of the step. A run stopped anywhere and resumed is the same run.
-    - Nothing waits for the GPU in a step. Sums of loss, gradient norm and clipped steps stay on the device and are read
-      at a report. A non-finite loss or gradient is looked for every `CHECK_EVERY` steps.
+    - Nothing waits for the GPU in a step. Sums of loss, gradient norm, clipped steps and spikes stay on the device and
+      are read at a report. A non-finite loss or gradient, or a spike, is looked for every `CHECK_EVERY` steps.
     - A report's rate counts everything between two reports but the evaluation: waiting for data, forward, backward,
       optimiser.
 """
@@ -29,8 +29,12 @@ from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
 
 CHECK_EVERY = 50
+SPIKE = 3.0  # a loss so many times the recent mean is one
+RECENT = 0.02  # weight of a step in that mean
 
 Status = Literal["running", "complete", "diverged"]
+
+AFTER_TRUNK = ("epochs", "cooldown", "cooldown_shape")  # decide where a run ends, and nothing on its trunk
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # the fused kernel wants the step on the device too
 
@@ -51,7 +55,12 @@ class Training:
         step: optimiser steps made so far.
         steps_per_epoch: whole batches in the training clips.
         total_steps: steps of the whole run, at least one.
+        trunk_steps: the first steps, on which the length of the run has no influence; 0 where it has on all.
         status: "running", "complete", or "diverged" after a non-finite loss or gradient.
+        spiked: whether a step since the last report had a spike of the loss.
+        careful_to: up to this step, a batch with a spike, or with a non-finite loss or gradient, is left out. That
+            waits for the device in each step.
+        skipped: the steps whose batch was left out.
         stop: set it from a signal handler, and `train_to` returns after the step it is in.
 
     Raises:
@@ -90,9 +99,13 @@ class Training:
         self.step = 0
         self.steps_per_epoch = len(store.train) // config.batch_size
         self.total_steps = max(1, round(self.steps_per_epoch * config.epochs))
+        trunk = self._rates.trunk_steps
+        self.trunk_steps = 0 if trunk is None else trunk(config, self.total_steps)
         self.status: Status = "running"
+        self.spiked, self.careful_to, self.skipped = False, 0, list[int]()
         self.stop = threading.Event()
         self.seconds = 0.0  # of training, over the whole run
+        self._recent = torch.full((), math.nan, device=self.device)  # mean of the latest losses
         self._reset_sums()
 
     @property
@@ -161,20 +174,30 @@ class Training:
         loss.backward()
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.optimizer.step()
+        loss = loss.detach()
+        spike = (loss > SPIKE * self._recent).float()
+        taken = self.step >= self.careful_to or (math.isfinite(loss + norm) and not spike)
+        if taken:
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        if not taken:
+            self.skipped.append(self.step)
+            return
         if self.averaged is not None:
             self.averaged.update(self.step)
-        self._device_sums += torch.stack([loss.detach(), norm, (norm > limit).float(), torch.ones_like(norm)])
+        self._recent = torch.where(self._recent.isnan(), loss, self._recent.lerp(loss, RECENT))
+        self._device_sums += torch.stack([loss, norm, (norm > limit).float(), torch.ones_like(norm), spike])
 
     def _check_finite(self) -> None:
-        if not bool(torch.isfinite(self._device_sums).all()):
+        sums = self._device_sums.tolist()
+        self.spiked = sums[-1] > 0
+        if not all(map(math.isfinite, sums)):
             self.status = "diverged"
 
     def _reset_sums(self) -> None:
         self._sums = {"seconds": 0.0, "waited": 0.0}
-        self._device_sums = torch.zeros(4, device=self.device)  # loss, gradient norm, clipped steps, steps
+        self._device_sums = torch.zeros(5, device=self.device)  # loss, gradient norm, clipped steps, steps, spikes
 
     def collect(self) -> dict[str, float]:
         """Returns the means since the last call, and starts new ones.
@@ -183,7 +206,7 @@ class Training:
             `train_loss`, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last
             step), `clips_per_second`, and the seconds spent `training` and, of these, `waiting` for data.
         """
-        loss, norm, clipped, steps = self._device_sums.tolist()
+        loss, norm, clipped, steps, _ = self._device_sums.tolist()
         seconds, waited = self._sums["seconds"], self._sums["waited"]
         self._reset_sums()
         lr, decay = self._rates(self.config, self.step, self.total_steps)
@@ -206,7 +229,7 @@ class Training:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
-        tensors["sums"] = self._device_sums
+        tensors |= {"sums": self._device_sums, "recent": self._recent}
         tensors["rng.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -214,18 +237,20 @@ class Training:
             "step": self.step,
             "status": self.status,
             "seconds": self.seconds,
+            "skipped": self.skipped,
             "sums": self._sums,
-            "run": self._identity(),
+            "run": self._identity(on_trunk=0 < self.step <= self.trunk_steps),
         }
         return {"tensors": tensors, "numbers": numbers}
 
-    def _identity(self) -> dict[str, Any]:
-        """Returns what decides the run; a checkpoint of another one is refused."""
+    def _identity(self, *, on_trunk: bool) -> dict[str, Any]:
+        """Returns what decides the run up to here; a checkpoint of another one is refused."""
         teacher = None if self.target == "pixels" else self.store.teacher.sha256
         clips = len(self.store.train)
         config = self.config.to_dict()
-        if self._rates.prolongs:  # its epochs decide where it ends, and nothing before
-            del config["epochs"]
+        if on_trunk:
+            for name in AFTER_TRUNK:
+                del config[name]
         return {**config, "view_hash": self.store.view.hash, "train_clips": clips, "target": self.target,
                 "teacher": teacher}  # fmt: skip
 
@@ -238,12 +263,13 @@ class Training:
         """
         tensors, numbers = state["tensors"], state["numbers"]
         try:
-            for name, value in self._identity().items():
+            on_trunk = "epochs" not in numbers["run"]
+            for name, value in self._identity(on_trunk=on_trunk).items():
                 if (there := numbers["run"][name]) != value:
                     raise CheckpointError(f"the checkpoint is of another run: {name} = {there!r} there, {value!r} here")
-            if numbers["step"] > self.total_steps:
-                trained = f"{numbers['step']} steps, more than the {self.total_steps} of {self.config.epochs:g} epochs"
-                raise CheckpointError(f"the checkpoint is of a longer run: {trained}")
+            if on_trunk and numbers["step"] > self.trunk_steps:
+                most = f"the {self.trunk_steps} that {self.config.epochs:g} epochs have before their cooldown"
+                raise CheckpointError(f"the checkpoint is of a longer run: {numbers['step']} steps, more than {most}")
             names = list(self.model.state_dict())
             model = {name: tensors[f"model.{name}"] for name in names}
             averaged = {name: tensors[f"averaged.{name}"] for name in names} if self.averaged else {}
@@ -253,19 +279,22 @@ class Training:
                 if numbers["step"]
             }
             device_sums, sums, rng = tensors["sums"].to(self.device), dict(numbers["sums"]), tensors["rng.cpu"]
+            recent, skipped = tensors["recent"].to(self.device), [*numbers["skipped"]]
             step, status, seconds = numbers["step"], cast(Status, numbers["status"]), numbers["seconds"]
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint lacks something: {error}") from error
         self.model.load_state_dict(model)
         if self.averaged is not None:
             self.averaged.model.load_state_dict(averaged)
+        self.optimizer.state.clear()
         self.optimizer.state.update(adam)
-        self._device_sums, self._sums = device_sums, sums
+        self._device_sums, self._sums, self._recent = device_sums, sums, recent
         torch.set_rng_state(rng)
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
         prolonged = status == "complete" and step < self.total_steps
         self.step, self.status, self.seconds = step, "running" if prolonged else status, seconds
+        self.spiked, self.skipped = False, skipped
         self._batches = None
 
 

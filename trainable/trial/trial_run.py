@@ -151,9 +151,12 @@ class SaltTrial:
         return len(self._store.train) // self._config.batch_size
 
     def _start(self, cost: float) -> Training:
-        """Starts the training, of as many epochs as the budget pays for, from where its checkpoint left it."""
+        """Starts the training, of as many epochs as the budget pays for, from where its checkpoint left it.
+
+        It never cools down: a trial is the trunk that its final run goes on from.
+        """
         epochs = self._budget.total_steps(cost) / self._steps_per_epoch
-        training = Training(self._config.replace(epochs=epochs), self._store, device=self._device)
+        training = Training(self._config.replace(epochs=epochs, cooldown=0.0), self._store, device=self._device)
         if self._last:
             try:
                 load_checkpoint(self._checkpoint, training)

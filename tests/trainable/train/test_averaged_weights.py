@@ -51,7 +51,7 @@ def test_keeping_them_changes_nothing_of_the_training(make_training: MakeTrainin
 
 @pytest.mark.parametrize("stop", [1, 4, 7])
 def test_they_go_on_after_a_stop_bit_for_bit(make_training: MakeTraining, tmp_path: Path, stop: int) -> None:
-    straight, first, second = (make_training(ema=0.3, lr_schedule="constant") for _ in range(3))
+    straight, first, second = (make_training(ema=0.3, lr_schedule="wsd") for _ in range(3))
     straight.train_to(STEPS)
     first.train_to(stop)
     save_checkpoint(tmp_path / "checkpoint", first)

@@ -77,7 +77,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same_run(
         {"masking": "random"},
         {"grad_checkpointing": True},
         {"grad_clip": None},
-        {"lr_schedule": "constant"},
+        {"lr_schedule": "wsd"},
     ],
 )
 def test_every_kind_of_training_learns(make_training: MakeTraining, changes: dict[str, Any]) -> None:
@@ -171,7 +171,9 @@ def test_schedules_are_applied_and_reported(make_training: MakeTraining) -> None
 
 
 def test_a_run_at_a_constant_rate_is_the_beginning_of_a_longer_one(make_training: MakeTraining) -> None:
-    short, long = (make_training(lr_schedule="constant", warmup_steps=3, ema=0.5, epochs=epochs) for epochs in (1, 5))
+    short, long = (
+        make_training(lr_schedule="wsd", warmup_steps=3, cooldown=0, ema=0.5, epochs=epochs) for epochs in (1, 5)
+    )
     reports = [train(training, 4) for training in (short, long)]
     assert reports[0] == reports[1]
     assert (reports[0]["lr"], reports[0]["weight_decay"]) == (short.config.lr, short.config.weight_decay)
@@ -180,7 +182,7 @@ def test_a_run_at_a_constant_rate_is_the_beginning_of_a_longer_one(make_training
 
 
 def test_it_is_prolonged_to_the_same_weights(make_training: MakeTraining, tmp_path: Path) -> None:
-    settings = {"lr_schedule": "constant", "warmup_steps": 3, "ema": 0.5}
+    settings = {"lr_schedule": "wsd", "warmup_steps": 3, "cooldown": 0, "ema": 0.5}
     short, prolonged, straight = (make_training(**settings, epochs=epochs) for epochs in (1, 2, 2))
     train(short, 4)
     save_checkpoint(tmp_path / "short", short)
@@ -191,7 +193,9 @@ def test_it_is_prolonged_to_the_same_weights(make_training: MakeTraining, tmp_pa
     assert prolonged.status == "complete"
     assert_equal_tensors(tensors_of(prolonged), tensors_of(straight))
     save_checkpoint(tmp_path / "long", straight)
-    with pytest.raises(CheckpointError, match="of a longer run: 8 steps, more than the 4 of 1 epochs"):
+    with pytest.raises(
+        CheckpointError, match="of a longer run: 8 steps, more than the 4 that 1 epochs have before their cooldown"
+    ):
         load_checkpoint(tmp_path / "long", make_training(**settings, epochs=1))
 
 
