@@ -30,6 +30,7 @@ from trainable.config import TrialConfig
 from trainable.data.store.dataset import StoreDataset
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator, measure
+from trainable.evaluate.judged import Judgeable
 from trainable.memory import limit_process
 from trainable.registry import COOLDOWNS
 from trainable.train.training import Training
@@ -39,9 +40,9 @@ SEEDS = 3
 HORIZON = 0.1  # of averaged weights
 COOLDOWN = 0.2
 MEASURED = ("val_loss", "probe_top1", "effective_rank")
-COSINE = "cosine from scratch"
+COSINE = "cosine from scratch, weights"
 
-Measures = dict[str, dict[str, float | None]]
+Measures = dict[str, dict[str, Any]]
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
     figures = {
         "store": f"{given.store.name}, {given.epochs} epochs, learning rates around {config.lr:g}, {SEEDS} seeds",
         "epochs beside the search, going on and cooling down": given.epochs - given.trial_epochs,
-        f"epochs beside the search, {COSINE}": given.epochs,
+        "epochs beside the search, cosine from scratch": given.epochs,
         **dict(_compared(measured)),
         "all": [{"lr": one.lr, "seed": one.seed, **ways} for one, ways in zip(configs, measured, strict=True)],
     }
@@ -81,10 +82,12 @@ def _train(store_path: Path, evaluation: dict[str, Any], config: TrialConfig) ->
 
     def judged(name: str, training: Training) -> None:
         training.train_to(training.total_steps)
-        ways = {"averaged weights": training.averaged, "weights": training} if training.averaged else {"": training}
+        ways: dict[str, Judgeable] = {"weights": training}
+        if training.averaged is not None:
+            ways["averaged weights"] = training.averaged
         for which, model in ways.items():
             values = measure(judged_by := evaluator.judge(model), "report") | measure(judged_by, "probe")
-            found[f"{name}, {which}".rstrip(", ")] = {metric: values.get(metric) for metric in MEASURED}
+            found[f"{name}, {which}"] = {metric: values.get(metric) for metric in MEASURED}
 
     trunk = Training(config.replace(lr_schedule="wsd", cooldown=0.0, ema=HORIZON), store, device="cpu")
     trunk.train_to(round(trunk.total_steps * (1 - COOLDOWN)))
@@ -98,7 +101,7 @@ def _train(store_path: Path, evaluation: dict[str, Any], config: TrialConfig) ->
     judged("not cooled down", trunk)
     trunk.close()
     cosine = Training(config.replace(lr_schedule="cosine", ema=0.0, warmup_steps=None, warmup=0.1), store, device="cpu")
-    judged(COSINE, cosine)
+    judged("cosine from scratch", cosine)
     cosine.close()
     evaluator.close()
     return found
