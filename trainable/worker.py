@@ -159,6 +159,8 @@ class FinalSpec:
         threads: that it may use.
         provenance: run, trial and data that it comes from, as JSON values.
         baselines: folder of what baselines get that the search measured; None: they are measured anew.
+        workers: processes that share it, by torch.distributed; see `trainable.task.Task.data_parallel`.
+        rank: which of them this one is; 0 judges, reports and writes.
     """
 
     config: Config
@@ -168,6 +170,8 @@ class FinalSpec:
     threads: int
     provenance: dict[str, Any]
     baselines: Path | None = None
+    workers: int = 1
+    rank: int = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -186,7 +190,7 @@ class FinalRun(Protocol):
             stop: set it from a signal handler, and the training ends soon, with a checkpoint.
 
         Returns:
-            The last report; None where it was stopped.
+            The last report, {} on another rank than 0; None where it was stopped.
 
         Raises:
             UserError: it diverged, or its checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""The single-GPU training loop.
+"""The training loop, of one device or of several that share each batch.
 
 Design choices:
     - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
@@ -6,6 +6,8 @@ Design choices:
       schedules of the step. A run stopped anywhere and resumed is the same run.
     - Nothing waits for the GPU in a step. Sums of loss, gradient norm and clipped steps stay on the device and are read
       at a report. A non-finite loss or gradient is looked for every `CHECK_EVERY` steps.
+    - Where several processes share a batch, each has a share of the gradient, and all have the same weights. How many
+      they are is no part of the run: see `trainable.train.ranks`.
     - A report's rate counts everything between two reports but the evaluation: waiting for data, forward, backward,
       optimiser.
 """
@@ -27,6 +29,7 @@ from trainable.masking.masks import Masks
 from trainable.model.predictor import VJepa
 from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
+from trainable.train.ranks import Alone, Ranks
 
 CHECK_EVERY = 50
 
@@ -36,7 +39,7 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # the fused kernel wants the ste
 
 
 class Training:
-    """One training run of student and predictor on one device.
+    """One training run of student and predictor, or the part of it that one of its processes has.
 
     Args:
         config: hyperparameters.
@@ -44,6 +47,7 @@ class Training:
         target: what masked tokens are predicted: the teacher's latents, or normalised pixels (SALT's first stage).
         device: "cpu", "cuda", "cuda:1"...; None takes CUDA where there is one.
         loader_threads: background threads that decode, where pixels are not stored raw; None: one a core.
+        ranks: the processes that share the run; None: this one is alone.
 
     Attributes:
         model: student and predictor, float32.
@@ -52,7 +56,9 @@ class Training:
         steps_per_epoch: whole batches in the training clips.
         total_steps: steps of the whole run, at least one.
         status: "running", "complete", or "diverged" after a non-finite loss or gradient.
-        stop: set it from a signal handler, and `train_to` returns after the step it is in.
+        stop: set it from a signal handler, and `train_to` returns after the step it is in, or the one after that where
+            others share the run; on any of them, it stops all.
+        ranks: as given.
 
     Raises:
         ConfigError: the configuration does not fit the store.
@@ -66,9 +72,11 @@ class Training:
         target: Target = "latents",
         device: torch.device | str | None = None,
         loader_threads: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         config.check_data(store.view, len(store.train))
         self.config, self.store, self.target = config, store, target
+        self.ranks = ranks or Alone()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
         torch.manual_seed(config.seed)
@@ -81,10 +89,18 @@ class Training:
         )
         self.averaged = AveragedWeights(self, config.ema) if config.ema else None
         self._loss, self._rates = LOSSES[config.loss], LR_SCHEDULES[config.lr_schedule]
-        self._forward: Any = torch.compile(self.model) if config.compile else self.model
+        joined = self.ranks.joined(self.model)
+        self._forward: Any = torch.compile(joined) if config.compile else joined
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
         self._loader = Loader(
-            store, store.train, masks, config.batch_size, target=target, device=self.device, threads=loader_threads
+            store,
+            store.train,
+            masks,
+            config.batch_size,
+            rows=slice(self.ranks.rank, None, self.ranks.count),
+            target=target,
+            device=self.device,
+            threads=loader_threads,
         )
         self._batches: Iterator[Batch] | None = None
         self.step = 0
@@ -129,15 +145,18 @@ class Training:
     def train_to(self, step: int) -> None:
         """Trains until `step` optimiser steps have been made in all, `stop` is set, or the run has diverged."""
         self.model.train()
-        started, waited = time.perf_counter(), 0.0
-        while self.step < min(step, self.total_steps) and self.status == "running" and not self.stop.is_set():
+        started, waited, begun = time.perf_counter(), 0.0, self.step
+        while self.step < min(step, self.total_steps) and self.status == "running":
+            if self.ranks.stopping(self.stop):
+                break
             asked = time.perf_counter()
             batch = self._next_batch()
             waited += time.perf_counter() - asked
             self._train_step(batch)
             if self.step % CHECK_EVERY == 0:
                 self._check_finite()
-        self._check_finite()  # reads from the device, so the clock below counts finished work
+        if self.step > begun:
+            self._check_finite()  # reads from the device, so the clock below counts finished work
         self._sums["seconds"] += time.perf_counter() - started
         self._sums["waited"] += waited
         self.seconds += time.perf_counter() - started
@@ -157,7 +176,9 @@ class Training:
             group["weight_decay"] = decay if group["decays"] else 0.0
         with self.autocast():
             prediction = self._forward(batch.pixels, batch.visible, batch.masked)
-        loss = self._loss(prediction.float(), self.targets(batch))
+        # The mean over ranks of what this gives is that of all rows, also where some ranks have one row more.
+        share = len(batch.clips) * self.ranks.count / self.config.batch_size
+        loss = self._loss(prediction.float(), self.targets(batch)) * share
         loss.backward()
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -169,6 +190,7 @@ class Training:
         self._device_sums += torch.stack([loss.detach(), norm, (norm > limit).float(), torch.ones_like(norm)])
 
     def _check_finite(self) -> None:
+        self._device_sums = self.ranks.mean(self._device_sums)
         if not bool(torch.isfinite(self._device_sums).all()):
             self.status = "diverged"
 

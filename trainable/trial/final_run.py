@@ -17,6 +17,7 @@ from trainable.final_trial import probe_epochs
 from trainable.model.encoder import save_encoder
 from trainable.model.flops import measure_model
 from trainable.train.checkpoint import load_checkpoint, save_checkpoint
+from trainable.train.ranks import Group
 from trainable.train.training import Training
 from trainable.trial.report import train_and_report
 from trainable.worker import FinalSpec, Report
@@ -33,7 +34,7 @@ class SaltFinal:
     def __init__(self, spec: FinalSpec, store: ClipStore) -> None:
         torch.set_num_threads(spec.threads)
         self._spec, self._config = spec, TrialConfig.from_dict(spec.config)
-        self._training = Training(self._config, store)
+        self._training = _shared(spec, store) if spec.workers > 1 else Training(self._config, store)
         evaluation = EvaluationConfig(**spec.evaluation)
         device, baselines = self._training.device, spec.baselines or spec.folder / "baselines"
         self._evaluator = Evaluator(store, evaluation, device=device, baselines=baselines)
@@ -43,7 +44,7 @@ class SaltFinal:
         spec, training = self._spec, self._training
         training.stop = stop
         last = run_to_end(training, self._evaluator, spec.checkpoint, spec.reports_per_epoch, on_report)
-        if last is not None:
+        if last:
             provenance = {**spec.provenance, "val_loss": last["val_loss"], "val_r2": last["val_r2"]}
             save_encoder(spec.folder, training.outcome.model.student, self._config, training.store.view, provenance)
         return last
@@ -52,6 +53,13 @@ class SaltFinal:
         """See `FinalRun`."""
         self._training.close()
         self._evaluator.close()
+
+
+def _shared(spec: FinalSpec, store: ClipStore) -> Training:
+    """Returns this process's part of a training that all of torch.distributed's default group share."""
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    config = TrialConfig.from_dict(spec.config)
+    return Training(config, store, device=device, loader_threads=spec.threads, ranks=Group(device))
 
 
 def run_to_end(
@@ -65,6 +73,8 @@ def run_to_end(
 ) -> dict[str, Any] | None:
     """Trains to the end, with a checkpoint after each report; goes on from the checkpoint where there is one.
 
+    Where several processes share the training, all call this. Rank 0 judges, reports and writes; the others wait.
+
     Args:
         training: the run; its `stop` is obeyed after each step, and a checkpoint written then.
         evaluator: what it is judged on.
@@ -74,7 +84,7 @@ def run_to_end(
         probe: whether features are probed, at the end and at `probe_epochs`.
 
     Returns:
-        The last report; None where the run was stopped.
+        The last report, {} on another rank than 0; None where the run was stopped.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another run.
@@ -87,18 +97,23 @@ def run_to_end(
     at = probe_epochs(training.total_steps / training.steps_per_epoch)
     probe_steps = {*(round(epoch * training.steps_per_epoch) for epoch in at), training.total_steps}
     report: dict[str, Any] = {}
+    first = training.ranks.rank == 0
     # The last report is made again if the process died after it: its numbers are needed, and are the same.
     for step in [step for step in steps if step > training.step] or steps[-1:]:
         training.train_to(step)
         if training.step < step and training.status == "running":  # stopped; the sums of this report go on after it
-            save_checkpoint(checkpoint, training)
+            if first:
+                save_checkpoint(checkpoint, training)
             return None
-        probed = probe and step in probe_steps
-        report, _ = train_and_report(training, evaluator, step, size, probe=probed)
-        if training.status == "diverged":
+        if first:
+            report, _ = train_and_report(training, evaluator, step, size, probe=probe and step in probe_steps)
+            if training.status != "diverged":
+                on_report(report)
+                save_checkpoint(checkpoint, training)
+        else:
+            training.collect()  # the sums of the next report begin here too
+        if training.ranks.any(training.status == "diverged"):
             raise UserError(f"the training diverged in epoch {training.epoch:.1f}; give it a lower learning rate")
-        on_report(report)
-        save_checkpoint(checkpoint, training)
     return report
 
 
