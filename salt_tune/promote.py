@@ -13,7 +13,8 @@ from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summ
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
-from salt_tune.options import RUN, Folder, flag, wandb_flag
+from salt_tune.options import MACHINE, RUN, Folder, flag, wandb_flag
+from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
 from salt_tune.report.model_card import write_card
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
@@ -30,7 +31,7 @@ from trainable.errors import UserError
 from trainable.metrics import computed, objectives
 from trainable.registry import nearest
 from trainable.task import Task
-from trainable.worker import Dataset, FinalSpec
+from trainable.worker import Dataset, FinalRun, FinalSpec
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
@@ -45,12 +46,17 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 @flag(RUN, "--from-scratch", is_flag=True, help="Train anew a trial that could go on from where the search left it.")
 @flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
 @flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
+@flag(
+    MACHINE, "--workers", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Processes that share the training, a GPU or a core each.",
+)  # fmt: skip
 @wandb_flag(MODES)
 def main(
     run_path: Path,
     epochs: int | None,
     trial: str | None,
     store_path: Path | None,
+    workers: int,
     wandb_mode: Mode,
     *,
     from_scratch: bool,
@@ -59,8 +65,8 @@ def main(
     """Train the winner of the search in RUN for longer.
 
     At a constant learning rate it goes on from where the search left it. A cosine begins from scratch, stretched over
-    more epochs. Stopped at any moment, the same command goes on where it was. Writes the encoder, its configuration and
-    a card.
+    more epochs. Stopped at any moment, the same command goes on where it was, also with other --workers. Writes the
+    encoder, its configuration and a card.
     """
     run = RunDirectory(run_path)
     summary = read_summary(run)
@@ -68,6 +74,7 @@ def main(
     space = reload_space(run.space)
     task = space.task
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
+    check_workers(task, config, workers)
     data = reopen_data(run, task, summary["store"], store_path)
     trained = trained_before(run, task, chosen, config["epochs"]) if not from_scratch else 0.0
     anew = from_scratch and task.prolongs(config)
@@ -90,9 +97,11 @@ def main(
             return 0
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            console.print(_what_is_trained(run, chosen, config["epochs"], trained, data))
+            shared = f", shared by {workers} workers" if workers > 1 else ""
+            console.print(f"{_what_is_trained(run, chosen, config['epochs'], trained, data)}{shared}")
             before = go_on_from(run, chosen["id"], final) if trained else []
-            last = _train(final, task, spec, data, wandb_mode, before)
+            training = SharedFinal(task, spec, data, workers) if workers > 1 else task.open_final(spec, data)
+            last = _train(final, task, spec, training, wandb_mode, before)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
@@ -100,7 +109,8 @@ def main(
             forced = tuple(
                 name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given
             )
-            command = shell_command("salt_tune.promote", run.path, *which, *forced, *moved, *logged)
+            several = ("--workers", workers) if workers > 1 else ()
+            command = shell_command("salt_tune.promote", run.path, *which, *forced, *several, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         card = write_card(task, spec, chosen, last, data, summary["baselines"])
@@ -157,7 +167,7 @@ def _train(
     final: FinalDirectory,
     task: Task,
     spec: FinalSpec,
-    data: Dataset,
+    training: FinalRun,
     wandb_mode: Mode,
     before: list[dict[str, Any]],
 ) -> dict[str, Any] | None:
@@ -167,11 +177,11 @@ def _train(
         final: where the results go.
         task: what is trained.
         spec: how.
-        data: on what.
+        training: the run, built.
         wandb_mode: of W&B.
         before: reports of the search, which W&B has not heard in this run.
     """
-    training, stop = task.open_final(spec, data), threading.Event()
+    stop = threading.Event()
     logged, reports = _logged_epochs(final), Journal(final.reports, RUN_AGAIN)
     trial, group = spec.provenance["trial"], spec.provenance["run"]
     followed = WandbFollower(wandb_mode, final.path, group, final.path.name, spec.config)
