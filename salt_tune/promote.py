@@ -13,7 +13,8 @@ from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summ
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
-from salt_tune.options import RUN, Finite, Folder, flag, wandb_flag
+from salt_tune.options import MACHINE, RUN, Finite, Folder, flag, wandb_flag
+from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
 from salt_tune.report.model_card import write_card
 from salt_tune.report.prediction import Prediction, predict_loss
 from salt_tune.report.verdict import certainty
@@ -32,7 +33,7 @@ from trainable.errors import UserError
 from trainable.metrics import computed, objectives
 from trainable.registry import nearest
 from trainable.task import Task
-from trainable.worker import Dataset, FinalSpec
+from trainable.worker import Dataset, FinalRun, FinalSpec
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 CHECKPOINT_MINUTES = 10.0
@@ -57,6 +58,10 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
     show_default=True,
     help="Between two checkpoints at most; there is one after each report too.",
 )
+@flag(
+    MACHINE, "--workers", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Processes that share the training, a GPU or a core each.",
+)  # fmt: skip
 @wandb_flag(MODES)
 def main(
     run_path: Path,
@@ -65,6 +70,7 @@ def main(
     trial: str | None,
     store_path: Path | None,
     checkpoint_minutes: float,
+    workers: int,
     wandb_mode: Mode,
     *,
     from_scratch: bool,
@@ -74,7 +80,7 @@ def main(
 
     Under the schedule wsd it goes on from where the search left it, and cools down at the end; --more prolongs it from
     before the cooldown. A cosine begins from scratch, stretched over more epochs. Stopped at any moment, the same
-    command goes on where it was. Writes the encoder, its configuration and a card.
+    command goes on where it was, also with other --workers. Writes the encoder, its configuration and a card.
     """
     run = RunDirectory(run_path)
     summary = read_summary(run)
@@ -86,6 +92,7 @@ def main(
             raise UserError("--more prolongs a final run by so many epochs; give neither --epochs nor --from-scratch")
         epochs = round(longest_final(run, chosen["id"]) + more)
     config = task.config({**chosen["config"], "epochs": epochs or space.promotion.epochs})
+    check_workers(task, config, workers)
     data = reopen_data(run, task, summary["store"], store_path)
     anew = from_scratch and task.trunk_epochs(config) > 0
     final = run.final(chosen["id"], config["epochs"], from_scratch=anew)
@@ -115,9 +122,10 @@ def main(
         predicted = predict_loss(run, space, chosen["id"], config["epochs"]) if trunk else None
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
-            _say_what_is_trained(run, summary, chosen, config["epochs"], trunk, data, predicted)
+            _say_what_is_trained(run, summary, chosen, config["epochs"], trunk, data, predicted, workers)
             before = go_on_from(run, chosen["id"], trunk, final) if trunk else []
-            last = _train(final, task, spec, data, wandb_mode, before)
+            training = SharedFinal(task, spec, data, workers) if workers > 1 else task.open_final(spec, data)
+            last = _train(final, task, spec, training, wandb_mode, before)
         if last is None:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
@@ -125,7 +133,8 @@ def main(
             forced = tuple(
                 name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given
             )
-            command = shell_command("salt_tune.promote", run.path, *which, *forced, *moved, *logged)
+            several = ("--workers", workers) if workers > 1 else ()
+            command = shell_command("salt_tune.promote", run.path, *which, *forced, *several, *moved, *logged)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         card = write_card(task, spec, chosen, last, data, summary["baselines"])
@@ -150,12 +159,14 @@ def _say_what_is_trained(
     trunk: Trunk | None,
     data: Dataset,
     predicted: Prediction | None,
+    workers: int,
 ) -> None:
     """Says what will be trained, from where, for how long by the trial's own speed, and how sure the search was."""
     begins = f"from epoch {trunk.epoch:g}, {trunk.origin}" if trunk else "from scratch"
     speed = trial["training_seconds"] / trial["epochs"] if trial["epochs"] else None
     lasts = f"; about {duration(speed * (epochs - (trunk.epoch if trunk else 0)))} of training" if speed else ""
-    console.print(f"{trial['id']} of {run.path.name}: {epochs:g} epochs on {data.path}, {begins}{lasts}")
+    shared = f", shared by {workers} workers" if workers > 1 else ""
+    console.print(f"{trial['id']} of {run.path.name}: {epochs:g} epochs on {data.path}, {begins}{lasts}{shared}")
     for line in certainty(summary, trial):
         console.print(f"  {line}")
     if predicted is not None:
@@ -198,7 +209,7 @@ def _train(
     final: FinalDirectory,
     task: Task,
     spec: FinalSpec,
-    data: Dataset,
+    training: FinalRun,
     wandb_mode: Mode,
     before: list[dict[str, Any]],
 ) -> dict[str, Any] | None:
@@ -208,11 +219,11 @@ def _train(
         final: where the results go.
         task: what is trained.
         spec: how.
-        data: on what.
+        training: the run, built.
         wandb_mode: of W&B.
         before: reports of the search, which W&B has not heard in this run.
     """
-    training, stop = task.open_final(spec, data), threading.Event()
+    stop = threading.Event()
     logged, reports = _logged_epochs(final), Journal(final.reports, RUN_AGAIN)
     trial, group = spec.provenance["trial"], spec.provenance["run"]
     followed = WandbFollower(wandb_mode, final.path, group, final.path.name, spec.config)

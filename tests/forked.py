@@ -56,7 +56,7 @@ def run_forked(
     command = [sys.executable, "-m", module, *arguments]
     with TemporaryFile() as output, TemporaryFile() as errors:
         files = [multiprocessing.reduction.DupFd(file.fileno()) for file in (output, errors)]
-        process = _server().Process(target=_run, args=(folder, module, [*arguments], {**environment}, *files))
+        process = fork_server().Process(target=_run, args=(folder, module, [*arguments], {**environment}, *files))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -69,8 +69,8 @@ def run_forked(
 
 
 @cache
-def _server() -> ForkServerContext:
-    """Starts it with a token of its own for Ray, which reads that as it is loaded."""
+def fork_server() -> ForkServerContext:
+    """Returns what forks; started with a token of its own for Ray, which reads that as it is loaded."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED])
     kept = dict(os.environ)

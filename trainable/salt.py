@@ -67,6 +67,7 @@ class SaltTask(StoreTask):
     built_from = ("student", "student_dim", "student_heads")
     sized_by = ("student", "student_dim", "student_depth", "predictor_dim", "predictor_depth")
     measures_packing = True
+    data_parallel = True
 
     def config(self, values: Mapping[str, Any]) -> Config:
         """See `Task`."""

@@ -82,6 +82,9 @@ class Task(ABC):
         sized_by: hyperparameters on which the size of a model depends: the larger the number, the larger the model.
         same_data: the facts of a dataset that searches must share for their scores to be compared.
         measures_packing: whether `--concurrent auto` can measure how its trainings share a machine.
+        data_parallel: whether several processes can share a final training. `open_final` is then called in each, with
+            `workers` and `rank` in its `FinalSpec`, and the default group of torch.distributed joins them. The
+            hyperparameter `batch_size` is among its own, and never below their number.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Task(ABC):
     sized_by: ClassVar[tuple[str, ...]] = ()
     same_data: ClassVar[tuple[str, ...]] = ()
     measures_packing: ClassVar[bool] = False
+    data_parallel: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -160,6 +160,8 @@ class FinalSpec:
         provenance: run, trial and data that it comes from, as JSON values.
         baselines: folder of what baselines get that the search measured; None: they are measured anew.
         checkpoint_minutes: between two checkpoints at most, where the task can stop between reports.
+        workers: processes that share it, by torch.distributed; see `trainable.task.Task.data_parallel`.
+        rank: which of them this one is; 0 judges, reports and writes.
     """
 
     config: Config
@@ -170,6 +172,8 @@ class FinalSpec:
     provenance: dict[str, Any]
     baselines: Path | None = None
     checkpoint_minutes: float = 10.0
+    workers: int = 1
+    rank: int = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -189,7 +193,7 @@ class FinalRun(Protocol):
             tell: called with what people should know, such as a batch that was left out.
 
         Returns:
-            The last report; None where it was stopped.
+            The last report, {} on another rank than 0; None where it was stopped.
 
         Raises:
             UserError: it diverged, or its checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""Ray on this machine for as long as a search takes, and what is measured there before its first trial."""
+"""Ray on this machine for as long as a command needs it, and what is measured there before its first trial."""
 
 import os
 from collections.abc import Iterator
@@ -50,8 +50,8 @@ def count_gpus() -> int:
 
 
 @contextmanager
-def ray_session(resources: Resources) -> Iterator[None]:
-    """Starts Ray on this machine, for as long as the search takes.
+def ray_session(resources: Resources) -> Iterator[Path]:
+    """Starts Ray on this machine, for as long as a search or a final run takes; yields its folder, gone at the end.
 
     Raises:
         UserError: Ray cannot be started.
@@ -63,7 +63,7 @@ def ray_session(resources: Resources) -> Iterator[None]:
     with ray_folder() as folder:
         _start(resources, folder)
         try:
-            yield
+            yield folder
         finally:
             ray.shutdown()
 

@@ -35,6 +35,7 @@ class Checkpoints:
         self.best = folder / "best.safetensors"
         self.trunk = folder / "trunk.safetensors"
         self._seconds, self._saved = minutes * 60, time.monotonic()
+        self._whole = True  # the last one, as far as is known
 
     @property
     def due(self) -> bool:
@@ -43,10 +44,10 @@ class Checkpoints:
 
     def save(self, training: Training, report: dict[str, Any] | None = None) -> None:
         """Saves the last checkpoint and keeps the one before; with the best `report` so far, also as the best."""
-        if self.last.exists():
+        if self._whole and self.last.exists():
             _copy(self.last, self.previous)
         save_checkpoint(self.last, training, {"val_loss": report["val_loss"]} if report else None)
-        self._saved = time.monotonic()
+        self._whole, self._saved = True, time.monotonic()
         if report and report["val_loss"] <= self._least():
             _copy(self.last, self.best)
 
@@ -78,7 +79,7 @@ class Checkpoints:
             if not self.previous.exists():
                 raise
             load_checkpoint(self.previous, training)
-            self.last.unlink()  # or it would become the one before
+            self._whole = False
             return str(error)
         return None
 

@@ -1,4 +1,4 @@
-"""The single-GPU training loop.
+"""The training loop, of one device or of several that share each batch.
 
 Design choices:
     - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
@@ -27,6 +27,7 @@ from trainable.masking.masks import Masks
 from trainable.model.predictor import VJepa
 from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
+from trainable.train.ranks import Alone, Ranks
 
 CHECK_EVERY = 50
 SPIKE = 3.0  # a loss so many times the recent mean is one
@@ -40,7 +41,7 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # the fused kernel wants the ste
 
 
 class Training:
-    """One training run of student and predictor on one device.
+    """One training run of student and predictor, or the part of it that one of its processes has.
 
     Args:
         config: hyperparameters.
@@ -48,6 +49,7 @@ class Training:
         target: what masked tokens are predicted: the teacher's latents, or normalised pixels (SALT's first stage).
         device: "cpu", "cuda", "cuda:1"...; None takes CUDA where there is one.
         loader_threads: background threads that decode, where pixels are not stored raw; None: one a core.
+        ranks: the processes that share the run; None: this one is alone.
 
     Attributes:
         model: student and predictor, float32.
@@ -62,6 +64,9 @@ class Training:
             waits for the device in each step.
         skipped: the steps whose batch was left out.
         stop: set it from a signal handler, and `train_to` returns after the step it is in.
+        stop: set it from a signal handler, and `train_to` returns after the step it is in, or the one after that where
+            others share the run; on any of them, it stops all.
+        ranks: as given.
 
     Raises:
         ConfigError: the configuration does not fit the store.
@@ -75,9 +80,11 @@ class Training:
         target: Target = "latents",
         device: torch.device | str | None = None,
         loader_threads: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         config.check_data(store.view, len(store.train))
         self.config, self.store, self.target = config, store, target
+        self.ranks = ranks or Alone()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
         torch.manual_seed(config.seed)
@@ -90,10 +97,18 @@ class Training:
         )
         self.averaged = AveragedWeights(self, config.ema) if config.ema else None
         self._loss, self._rates = LOSSES[config.loss], LR_SCHEDULES[config.lr_schedule]
-        self._forward: Any = torch.compile(self.model) if config.compile else self.model
+        joined = self.ranks.joined(self.model)
+        self._forward: Any = torch.compile(joined) if config.compile else joined
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
         self._loader = Loader(
-            store, store.train, masks, config.batch_size, target=target, device=self.device, threads=loader_threads
+            store,
+            store.train,
+            masks,
+            config.batch_size,
+            rows=slice(self.ranks.rank, None, self.ranks.count),
+            target=target,
+            device=self.device,
+            threads=loader_threads,
         )
         self._batches: Iterator[Batch] | None = None
         self.step = 0
@@ -142,15 +157,18 @@ class Training:
     def train_to(self, step: int) -> None:
         """Trains until `step` optimiser steps have been made in all, `stop` is set, or the run has diverged."""
         self.model.train()
-        started, waited = time.perf_counter(), 0.0
-        while self.step < min(step, self.total_steps) and self.status == "running" and not self.stop.is_set():
+        started, waited, begun = time.perf_counter(), 0.0, self.step
+        while self.step < min(step, self.total_steps) and self.status == "running":
+            if self.ranks.stopping(self.stop):
+                break
             asked = time.perf_counter()
             batch = self._next_batch()
             waited += time.perf_counter() - asked
             self._train_step(batch)
             if self.step % CHECK_EVERY == 0:
                 self._check_finite()
-        self._check_finite()  # reads from the device, so the clock below counts finished work
+        if self.step > begun:
+            self._check_finite()  # reads from the device, so the clock below counts finished work
         self._sums["seconds"] += time.perf_counter() - started
         self._sums["waited"] += waited
         self.seconds += time.perf_counter() - started
@@ -170,26 +188,29 @@ class Training:
             group["weight_decay"] = decay if group["decays"] else 0.0
         with self.autocast():
             prediction = self._forward(batch.pixels, batch.visible, batch.masked)
-        loss = self._loss(prediction.float(), self.targets(batch))
+        # The mean over ranks of what this gives is that of all rows, also where some ranks have one row more.
+        share = len(batch.clips) * self.ranks.count / self.config.batch_size
+        loss = self._loss(prediction.float(), self.targets(batch)) * share
         loss.backward()
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         loss = loss.detach()
         spike = (loss > SPIKE * self._recent).float()
-        taken = self.step >= self.careful_to or (math.isfinite(loss + norm) and not spike)
-        if taken:
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        if not taken:
+        if self.step <= self.careful_to and self.ranks.any(bool(spike) or not math.isfinite(loss + norm)):
+            self.optimizer.zero_grad(set_to_none=True)
             self.skipped.append(self.step)
             return
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self.averaged.update(self.step)
         self._recent = torch.where(self._recent.isnan(), loss, self._recent.lerp(loss, RECENT))
         self._device_sums += torch.stack([loss, norm, (norm > limit).float(), torch.ones_like(norm), spike])
 
     def _check_finite(self) -> None:
+        means = self.ranks.mean(torch.cat([self._device_sums, self._recent[None]]))
+        self._device_sums, self._recent = means[:-1], means[-1]
         sums = self._device_sums.tolist()
         self.spiked = sums[-1] > 0
         if not all(map(math.isfinite, sums)):
@@ -197,7 +218,9 @@ class Training:
 
     def _reset_sums(self) -> None:
         self._sums = {"seconds": 0.0, "waited": 0.0}
-        self._device_sums = torch.zeros(5, device=self.device)  # loss, gradient norm, clipped steps, steps, spikes
+        self._device_sums: torch.Tensor = torch.zeros(
+            5, device=self.device
+        )  # loss, gradient norm, clipped steps, steps, spikes
 
     def collect(self) -> dict[str, float]:
         """Returns the means since the last call, and starts new ones.

@@ -11,6 +11,7 @@ from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.model.encoder import save_encoder
 from trainable.train.checkpoints import Checkpoints
+from trainable.train.ranks import Group
 from trainable.train.training import Training
 from trainable.trial.run_to_end import Tell, run_to_end
 from trainable.worker import FinalSpec, Report
@@ -27,7 +28,7 @@ class SaltFinal:
     def __init__(self, spec: FinalSpec, store: ClipStore) -> None:
         torch.set_num_threads(spec.threads)
         self._spec, self._config = spec, TrialConfig.from_dict(spec.config)
-        self._training = Training(self._config, store)
+        self._training = _shared(spec, store) if spec.workers > 1 else Training(self._config, store)
         evaluation = EvaluationConfig(**spec.evaluation)
         device, baselines = self._training.device, spec.baselines or spec.folder / "baselines"
         self._evaluator = Evaluator(store, evaluation, device=device, baselines=baselines)
@@ -38,7 +39,7 @@ class SaltFinal:
         training.stop = stop
         checkpoints = Checkpoints(spec.folder, spec.checkpoint_minutes)
         last = run_to_end(training, self._evaluator, checkpoints, spec.reports_per_epoch, on_report, tell=tell)
-        if last is not None:
+        if last:
             provenance = {**spec.provenance, "val_loss": last["val_loss"], "val_r2": last["val_r2"]}
             save_encoder(spec.folder, training.outcome.model.student, self._config, training.store.view, provenance)
         return last
@@ -47,3 +48,10 @@ class SaltFinal:
         """See `FinalRun`."""
         self._training.close()
         self._evaluator.close()
+
+
+def _shared(spec: FinalSpec, store: ClipStore) -> Training:
+    """Returns this process's part of a training that all of torch.distributed's default group share."""
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    config = TrialConfig.from_dict(spec.config)
+    return Training(config, store, device=device, loader_threads=spec.threads, ranks=Group(device))

@@ -42,7 +42,7 @@ def run_to_end(
         tell: called with what people should know.
 
     Returns:
-        The last report; None where the run was stopped.
+        The last report, {} on another rank than 0; None where the run was stopped.
 
     Raises:
         CheckpointError: the checkpoints are damaged or of another run.
@@ -55,27 +55,32 @@ def run_to_end(
     at = probe_epochs(training.total_steps / training.steps_per_epoch)
     probe_steps = {*(round(epoch * training.steps_per_epoch) for epoch in at), training.total_steps}
     report: dict[str, Any] = {}
-    if not checkpoints.last.exists():  # there is one to go back to, and a full disk shows now
+    first = training.ranks.rank == 0
+    if first and not checkpoints.last.exists():  # there is one to go back to, and a full disk shows now
         checkpoints.save(training)
     # The last report is made again if the process died after it: its numbers are needed, and are the same.
     for step in [step for step in steps if step > training.step] or steps[-1:]:
         _advance(training, step, checkpoints, tell)
         if training.step < step:  # stopped; the sums of this report go on after it
-            checkpoints.save(training)
+            if first:
+                checkpoints.save(training)
             return None
-        probed = probe and step in probe_steps
-        report, _ = train_and_report(training, evaluator, step, size, probe=probed)
-        if training.status == "diverged":
+        if first:
+            report, _ = train_and_report(training, evaluator, step, size, probe=probe and step in probe_steps)
+            if training.status != "diverged":
+                on_report(report)
+                checkpoints.save(training, report)
+        else:
+            training.collect()  # the sums of the next report begin here too
+        if training.ranks.any(training.status == "diverged"):
             raise _diverged(training)
-        on_report(report)
-        checkpoints.save(training, report)
     return report
 
 
 def _advance(training: Training, step: int, checkpoints: Checkpoints, tell: Tell) -> None:
     """Trains to `step`, or until it is stopped."""
-    while training.step < step and not training.stop.is_set():
-        before = training.step
+    first = training.ranks.rank == 0
+    while (before := training.step) < step:
         until = min(step, before + (CHECK_EVERY if before >= training.careful_to else 1))
         if before < training.trunk_steps < training.total_steps:
             until = min(until, training.trunk_steps)
@@ -84,9 +89,11 @@ def _advance(training: Training, step: int, checkpoints: Checkpoints, tell: Tell
             _go_back(training, checkpoints, tell)
         elif len(training.skipped) > MOST_SKIPPED:
             raise _diverged(training)
-        elif training.step == training.trunk_steps < training.total_steps:
+        elif training.step < until:
+            return
+        elif first and training.step == training.trunk_steps < training.total_steps:
             checkpoints.save_trunk(training, training.epoch)
-        elif checkpoints.due:
+        elif first and checkpoints.due:
             checkpoints.save(training)
 
 

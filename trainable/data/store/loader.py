@@ -57,7 +57,7 @@ class _Buffer:
     """Host memory for one batch, used again and again: fresh memory for each batch would cost as much as the copy."""
 
     def __init__(self, loader: "Loader") -> None:
-        view, count = loader.store.view, loader.batch_size
+        view, count = loader.store.view, len(range(loader.batch_size)[loader.rows])
         masked = loader.masks.masked_tokens if loader.masks else 0
         visible = view.tokens - masked
 
@@ -88,6 +88,7 @@ class Loader:
         clips: the split to serve.
         masks: which tokens are visible and which are targets; None serves all tokens and no targets.
         batch_size: clips a batch.
+        rows: which clips of each training batch are served, where several processes share it; all by default.
         target: what the targets are: the teacher's latents, or the pixels themselves (to train a pixel teacher).
         device: where batches go.
         threads: background threads that decode, where pixels are not stored raw; None: one a core.
@@ -100,10 +101,12 @@ class Loader:
         masks: Masks | None,
         batch_size: int,
         *,
+        rows: slice = slice(None),
         target: Target = "latents",
         device: torch.device | str = "cpu",
         threads: int | None = None,
     ) -> None:
+        self.rows = rows
         self.store, self.clips, self.masks, self.batch_size, self.target = store, clips, masks, batch_size, target
         self.device = torch.device(device)
         self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
@@ -135,7 +138,7 @@ class Loader:
         """
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(self.clips))
         steps = len(order) // self.batch_size
-        groups = order[: steps * self.batch_size].reshape(steps, -1)[start:]
+        groups = order[: steps * self.batch_size].reshape(steps, -1)[start:, self.rows]
         return self.batches(groups, epoch, self.clips.views_at(epoch))
 
     def in_order(self, chosen: npt.NDArray[np.int64]) -> Iterator[Batch]:

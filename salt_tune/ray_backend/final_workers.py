@@ -1,0 +1,284 @@
+"""The final run on several workers: Ray Train starts and joins them, and their reports come here one by one.
+
+Ray Train can neither tell its driver of a report nor ask its workers to stop. A mailbox, an actor, does both. The
+checkpoint is the training's own, so that any number of workers goes on from it.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
+
+from salt_tune.ray_backend.session import count_gpus, ray_session
+from salt_tune.resources.allocation import Resources
+from trainable.errors import UserError
+from trainable.task import Task, find_task
+from trainable.worker import Config, Dataset, FinalSpec, Report
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
+ENDING_SECONDS: Final = 30.0  # that Ray Train may take to end its workers after they are done
+RAY_TRAIN: Final = {
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy machine takes more than its 60
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+def check_workers(task: Task, config: Config, workers: int) -> None:
+    """Refuses a number of workers that cannot share a final run.
+
+    Args:
+        task: what is trained.
+        config: hyperparameters of the run.
+        workers: how many, at least 1, which is always right.
+
+    Raises:
+        UserError: says what would be right.
+    """
+    if workers == 1:
+        return
+    wrong = f"--workers = {workers}: "
+    if not task.data_parallel:
+        raise UserError(f"{wrong}a final run of {task.name} cannot be shared; leave it out")
+    cores, gpus = len(os.sched_getaffinity(0)), count_gpus()
+    if workers > (gpus or cores):
+        has = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"no GPU, and {cores} core{'s' * (cores > 1)}"
+        raise UserError(f"{wrong}this machine has {has}; each worker needs one of its own")
+    if workers > config["batch_size"]:
+        rows = config["batch_size"]
+        raise UserError(f"{wrong}must not exceed batch_size = {rows}, as each takes rows of every batch")
+
+
+class SharedFinal:
+    """A final training that several processes share; see `trainable.worker.FinalRun`.
+
+    Args:
+        task: what is trained.
+        spec: how; its `threads` are those of all workers together.
+        data: on what.
+        workers: how many; see `check_workers`.
+    """
+
+    def __init__(self, task: Task, spec: FinalSpec, data: Dataset, workers: int) -> None:
+        self._task, self._workers = task, workers
+        self._data = data.path.absolute()
+        baselines = spec.baselines.absolute() if spec.baselines else None
+        self._spec = dataclasses.replace(spec, folder=spec.folder.absolute(), baselines=baselines)
+        self._gpus = 1 if count_gpus() else 0
+
+    def train(self, on_report: Callable[[Report], None], stop: Event, tell: Callable[[str], None]) -> Report | None:
+        """See `FinalRun`. Where workers are lost, those that remain go on from the last checkpoint.
+
+        Raises:
+            UserError: as of `FinalRun`, or all workers were lost.
+        """
+        resources = Resources(self._workers, max(1, self._spec.threads // self._workers), self._gpus)
+        with ray_session(resources) as folder:
+            remaining = self._workers
+            while not stop.is_set():
+                try:
+                    return self._attempt(remaining, resources, folder / "train", on_report, stop, tell)
+                except _LostError as lost:
+                    remaining -= lost.workers
+                    if remaining < 1:
+                        raise UserError(f"{lost}, and none is left; the same command goes on {self._where}") from lost
+                    tell(f"{lost}; going on with {remaining} of {self._workers}, {self._where}")
+        return None
+
+    def close(self) -> None:
+        """See `FinalRun`: everything ends with `train`."""
+
+    @property
+    def _where(self) -> str:
+        return "from the last checkpoint" if self._spec.checkpoint.exists() else "from the start"
+
+    def _attempt(
+        self,
+        workers: int,
+        resources: Resources,
+        storage: Path,
+        on_report: Callable[[Report], None],
+        stop: Event,
+        tell: Callable[[str], None],
+    ) -> Report | None:
+        """Trains with so many workers, from the last checkpoint.
+
+        Raises:
+            _LostError: some of them died.
+        """
+        import ray
+
+        mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+        spec = dataclasses.replace(self._spec, workers=workers, threads=resources.cpus)
+        told = {"task": self._task.name, "data": str(self._data), "spec": spec, "mailbox": mailbox}
+        ended = _fit(told, workers, resources, storage)
+        asked = False
+        while True:
+            if stop.is_set() and not asked:
+                if not ray.get(mailbox.stop.remote()):
+                    return None
+                asked = True
+            kind, content = ray.get(mailbox.next.remote(LOOKS_UP))
+            if kind == "report":
+                on_report(content)
+                mailbox.taken.remote()
+            elif kind == "line":
+                tell(content)
+            elif kind == "end":
+                with contextlib.suppress(TimeoutError):  # all is written
+                    ended.exception(ENDING_SECONDS)
+                return content
+            elif kind == "error":
+                raise content
+            elif ended.done():
+                raise _what_ended(ended.exception())
+
+
+class Mailbox:
+    """What the first worker and this process tell each other: an actor with methods that wait without blocking it."""
+
+    def __init__(self) -> None:
+        self._post: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self._taken, self._stop = asyncio.Event(), asyncio.Event()
+        self._listens = False
+
+    async def report(self, report: Report) -> None:
+        """Sends a report, and returns when it has been dealt with."""
+        self._taken.clear()
+        self._post.put_nowait(("report", report))
+        await self._taken.wait()
+
+    async def taken(self) -> None:
+        """Says that the last report has been dealt with."""
+        self._taken.set()
+
+    async def tell(self, line: str) -> None:
+        """Sends a line for people."""
+        self._post.put_nowait(("line", line))
+
+    async def end(self, last: Report | None) -> None:
+        """Sends what the training returned."""
+        self._post.put_nowait(("end", last))
+
+    async def fail(self, error: Exception) -> None:
+        """Sends an error that is meant for users."""
+        self._post.put_nowait(("error", error))
+
+    async def next(self, seconds: float) -> tuple[str, Any]:
+        """Returns what was sent, and its kind; ("", None) where nothing comes within so many seconds."""
+        try:
+            return await asyncio.wait_for(self._post.get(), seconds)
+        except TimeoutError:
+            return "", None
+
+    async def stop(self) -> bool:
+        """Asks for the end; tells whether the first worker has begun, and will save what it has."""
+        self._stop.set()
+        return self._listens
+
+    async def stopping(self) -> None:
+        """Returns when the end is asked for."""
+        self._listens = True
+        await self._stop.wait()
+
+
+class _LostError(Exception):
+    """Processes of workers died.
+
+    Attributes:
+        workers: how many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(f"{workers} workers died" if workers > 1 else "a worker died")
+        self.workers = workers
+
+
+def _fit(told: dict[str, Any], workers: int, resources: Resources, storage: Path) -> "Future[Any]":
+    """Has Ray Train run `_train_rank` in each worker; returns what becomes of it.
+
+    In a thread, as it waits for the end, and would take Ctrl-C for itself in the main one.
+    """
+    os.environ.update(RAY_TRAIN)
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        _train_rank,
+        train_loop_config=told,
+        # Of the group that flags go through; that of the gradients on CUDA is made by `trainable.train.ranks`.
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=resources.gpus > 0,
+            resources_per_worker={"CPU": resources.cpus, **({"GPU": 1} if resources.gpus else {})},
+        ),
+        run_config=RunConfig(name="final", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
+    )
+    ended: Future[Any] = Future()
+
+    def fit() -> None:
+        try:
+            ended.set_result(trainer.fit())
+        except BaseException as error:  # looked at in the main thread
+            ended.set_exception(error)
+
+    threading.Thread(target=fit, name="ray-train", daemon=True).start()
+    return ended
+
+
+def _train_rank(told: dict[str, Any]) -> None:
+    """Runs in each worker: its part of the training."""
+    import ray
+    from ray import train
+
+    context, mailbox = train.get_context(), told["mailbox"]
+    spec = dataclasses.replace(told["spec"], rank=context.get_world_rank())
+    stop = Event()
+    if spec.rank == 0:
+        threading.Thread(target=_listen, args=(mailbox, stop), daemon=True).start()
+
+    def tell(line: str) -> None:
+        if spec.rank == 0:
+            ray.get(mailbox.tell.remote(line))
+
+    task = find_task(told["task"])
+    try:
+        final = task.open_final(spec, task.open_data(Path(told["data"])))
+        try:
+            last = final.train(lambda report: ray.get(mailbox.report.remote(report)), stop, tell)
+        finally:
+            final.close()
+    except (UserError, OSError) as error:  # one line; any other has a traceback
+        ray.get(mailbox.fail.remote(error))
+        raise
+    if spec.rank == 0:
+        ray.get(mailbox.end.remote(last))
+
+
+def _listen(mailbox: "ActorHandle", stop: Event) -> None:
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):  # this process ends
+        ray.get(mailbox.stopping.remote())
+        stop.set()
+
+
+def _what_ended(error: BaseException | None) -> BaseException:
+    """Returns what an end without a word from the first worker means."""
+    from ray.train import WorkerGroupError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+
+    if isinstance(error, WorkerGroupError):  # of those that were waiting for the dead ones too
+        dead = (WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError)
+        if lost := sum(isinstance(failure, dead) for failure in error.worker_failures.values()):
+            return _LostError(lost)
+    return error or RuntimeError("Ray Train ended without an end of the training")
