@@ -64,6 +64,8 @@ class Training:
         ConfigError: the configuration does not fit the store.
     """
 
+    _device_sums: torch.Tensor
+
     def __init__(
         self,
         config: TrialConfig,
