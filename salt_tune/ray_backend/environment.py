@@ -6,7 +6,7 @@ from salt_tune.ray_backend.temporary_folder import keep_out_of_home
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # its news of workers that died: told by us
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that were stopped as they failed: told by us
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

@@ -4,7 +4,6 @@ Ray Train can neither tell its driver of a report nor ask its workers to stop. A
 checkpoint is the training's own, so that any number of workers goes on from it.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import os
@@ -13,16 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from salt_tune.ray_backend.final_rank import Mailbox, train_rank
 from salt_tune.ray_backend.session import count_gpus, ray_session
 from salt_tune.resources.allocation import Resources
 from trainable.errors import UserError
-from trainable.task import Task, find_task
+from trainable.task import Task
 from trainable.worker import Config, Dataset, FinalSpec, Report
-
-if TYPE_CHECKING:
-    from ray.actor import ActorHandle
 
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
 ENDING_SECONDS: Final = 30.0  # that Ray Train may take to end its workers after they are done
@@ -126,6 +123,7 @@ class SharedFinal:
                 if not ray.get(mailbox.stop.remote()):
                     return None
                 asked = True
+            over = ended.done()  # whatever was sent before that is there
             kind, content = ray.get(mailbox.next.remote(LOOKS_UP))
             if kind == "report":
                 on_report(content)
@@ -135,59 +133,12 @@ class SharedFinal:
             elif kind == "end":
                 with contextlib.suppress(TimeoutError):  # all is written
                     ended.exception(ENDING_SECONDS)
-                return content
+                last: Report | None = content
+                return last
             elif kind == "error":
                 raise content
-            elif ended.done():
+            elif over:
                 raise _what_ended(ended.exception())
-
-
-class Mailbox:
-    """What the first worker and this process tell each other: an actor with methods that wait without blocking it."""
-
-    def __init__(self) -> None:
-        self._post: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-        self._taken, self._stop = asyncio.Event(), asyncio.Event()
-        self._listens = False
-
-    async def report(self, report: Report) -> None:
-        """Sends a report, and returns when it has been dealt with."""
-        self._taken.clear()
-        self._post.put_nowait(("report", report))
-        await self._taken.wait()
-
-    async def taken(self) -> None:
-        """Says that the last report has been dealt with."""
-        self._taken.set()
-
-    async def tell(self, line: str) -> None:
-        """Sends a line for people."""
-        self._post.put_nowait(("line", line))
-
-    async def end(self, last: Report | None) -> None:
-        """Sends what the training returned."""
-        self._post.put_nowait(("end", last))
-
-    async def fail(self, error: Exception) -> None:
-        """Sends an error that is meant for users."""
-        self._post.put_nowait(("error", error))
-
-    async def next(self, seconds: float) -> tuple[str, Any]:
-        """Returns what was sent, and its kind; ("", None) where nothing comes within so many seconds."""
-        try:
-            return await asyncio.wait_for(self._post.get(), seconds)
-        except TimeoutError:
-            return "", None
-
-    async def stop(self) -> bool:
-        """Asks for the end; tells whether the first worker has begun, and will save what it has."""
-        self._stop.set()
-        return self._listens
-
-    async def stopping(self) -> None:
-        """Returns when the end is asked for."""
-        self._listens = True
-        await self._stop.wait()
 
 
 class _LostError(Exception):
@@ -203,7 +154,7 @@ class _LostError(Exception):
 
 
 def _fit(told: dict[str, Any], workers: int, resources: Resources, storage: Path) -> "Future[Any]":
-    """Has Ray Train run `_train_rank` in each worker; returns what becomes of it.
+    """Has Ray Train run `train_rank` in each worker; returns what becomes of it.
 
     In a thread, as it waits for the end, and would take Ctrl-C for itself in the main one.
     """
@@ -212,9 +163,9 @@ def _fit(told: dict[str, Any], workers: int, resources: Resources, storage: Path
     from ray.train.torch import TorchConfig, TorchTrainer
 
     trainer = TorchTrainer(
-        _train_rank,
+        train_rank,
         train_loop_config=told,
-        # Of the group that flags go through; that of the gradients on CUDA is made by `trainable.train.ranks`.
+        # Groups for flags and gradients, with timeouts that suit them, are made by `trainable.train.ranks`.
         torch_config=TorchConfig(backend="gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -233,43 +184,6 @@ def _fit(told: dict[str, Any], workers: int, resources: Resources, storage: Path
 
     threading.Thread(target=fit, name="ray-train", daemon=True).start()
     return ended
-
-
-def _train_rank(told: dict[str, Any]) -> None:
-    """Runs in each worker: its part of the training."""
-    import ray
-    from ray import train
-
-    context, mailbox = train.get_context(), told["mailbox"]
-    spec = dataclasses.replace(told["spec"], rank=context.get_world_rank())
-    stop = Event()
-    if spec.rank == 0:
-        threading.Thread(target=_listen, args=(mailbox, stop), daemon=True).start()
-
-    def tell(line: str) -> None:
-        if spec.rank == 0:
-            ray.get(mailbox.tell.remote(line))
-
-    task = find_task(told["task"])
-    try:
-        final = task.open_final(spec, task.open_data(Path(told["data"])))
-        try:
-            last = final.train(lambda report: ray.get(mailbox.report.remote(report)), stop, tell)
-        finally:
-            final.close()
-    except (UserError, OSError) as error:  # one line; any other has a traceback
-        ray.get(mailbox.fail.remote(error))
-        raise
-    if spec.rank == 0:
-        ray.get(mailbox.end.remote(last))
-
-
-def _listen(mailbox: "ActorHandle", stop: Event) -> None:
-    import ray
-
-    with contextlib.suppress(ray.exceptions.RayError):  # this process ends
-        ray.get(mailbox.stopping.remote())
-        stop.set()
 
 
 def _what_ended(error: BaseException | None) -> BaseException:

@@ -98,7 +98,7 @@ def test_a_worker_that_dies_is_done_without(promoted: Ended, run: Path, final: P
     workers_of(process)[1].kill()
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
-    assert "Traceback" not in errors
+    assert errors == "" and "raylet" not in output
     assert output.count("a worker died; going on with 1 of 2, from the last checkpoint\n") == 1
     is_as_alone(final, promoted)
 

@@ -72,6 +72,8 @@ class Training:
         ConfigError: the configuration does not fit the store.
     """
 
+    _device_sums: torch.Tensor
+
     def __init__(
         self,
         config: TrialConfig,

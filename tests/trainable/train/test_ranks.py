@@ -21,7 +21,7 @@ from trainable.train.ranks import Group
 from trainable.train.training import Training
 
 MEANS = ("train_loss", "grad_norm", "clipped_share", "lr", "weight_decay")
-CLOSE = 1e-6  # absolute, of a weight
+CLOSE = 1e-5  # absolute, of a weight
 CONFIG = SMALL.replace(grad_clip=0.5, ema=0.3)
 
 Told = dict[str, Any]
