@@ -24,10 +24,12 @@ class LrSchedule:
 
     Attributes:
         rates: of the configuration, the step and the steps of the run.
+        warmup: the steps that its warm-up takes, of the configuration and the steps of the run.
         prolongs: whether the steps of the run have no influence: a run then is the beginning of any longer one.
     """
 
     rates: Callable[[TrialConfig, int, int], Rates]
+    warmup: Callable[[TrialConfig, int], float]
     prolongs: bool
 
     def __call__(self, config: TrialConfig, step: int, total_steps: int) -> Rates:
@@ -54,7 +56,7 @@ def cosine(config: TrialConfig, step: int, total_steps: int) -> Rates:
     return Rates(rate, _half_cosine(config.weight_decay, config.weight_decay_end, share))
 
 
-def constant(config: TrialConfig, step: int, total_steps: int) -> Rates:  # noqa: ARG001
+def constant(config: TrialConfig, step: int, total_steps: int) -> Rates:
     """Keeps `lr` and `weight_decay` after a linear warm-up (V-JEPA 2); a run so is the beginning of any longer one.
 
     The warm-up takes `warmup_steps`, or 2 / (1 - `beta2`) steps where none are given: AdamW's second moments are
@@ -65,8 +67,18 @@ def constant(config: TrialConfig, step: int, total_steps: int) -> Rates:  # noqa
         step: the optimiser step, 1 is the first; 0 is before it.
         total_steps: has no influence.
     """
-    warmup = round(2 / (1 - config.beta2)) if config.warmup_steps is None else config.warmup_steps
+    warmup = constant_warmup(config, total_steps)
     return Rates(config.lr * min(1.0, step / warmup) if warmup else config.lr, config.weight_decay)
+
+
+def cosine_warmup(config: TrialConfig, total_steps: int) -> float:
+    """Returns `warmup_steps`, or the share `warmup` of the run where none are given."""
+    return config.warmup * total_steps if config.warmup_steps is None else config.warmup_steps
+
+
+def constant_warmup(config: TrialConfig, total_steps: int) -> float:  # noqa: ARG001
+    """Returns `warmup_steps`, or those that AdamW takes to settle where none are given, see `constant`."""
+    return round(2 / (1 - config.beta2)) if config.warmup_steps is None else config.warmup_steps
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:
@@ -74,5 +86,5 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-COSINE: Final = LrSchedule(cosine, prolongs=False)
-CONSTANT: Final = LrSchedule(constant, prolongs=True)
+COSINE: Final = LrSchedule(cosine, cosine_warmup, prolongs=False)
+CONSTANT: Final = LrSchedule(constant, constant_warmup, prolongs=True)
