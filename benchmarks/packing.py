@@ -26,7 +26,7 @@ CLIPS = 256
 MOST = 12
 POINTS = (
     {"lr": 3e-4, "mask_ratio": 0.75, "predictor_depth": 12, "predictor_dim": 384},  # by hand
-    {"lr": 3e-4, "mask_ratio": 0.6, "predictor_depth": 12, "predictor_dim": 512},  # the most memory
+    {"lr": 3e-4, "mask_ratio": 0.6, "predictor_depth": 12, "predictor_dim": 512},  # the most memory under one mask
     {"lr": 3e-4, "mask_ratio": 0.9, "predictor_depth": 4, "predictor_dim": 256},  # the least
 )
 SMALL = {"student": "vit_tiny_patch16_224", "student_depth": 4, "batch_size": 8}

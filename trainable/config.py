@@ -52,9 +52,15 @@ class TrialConfig:
         predictor_depth: layers of the predictor (12: seed, V-JEPA).
         predictor_num_heads: attention heads of the predictor; None follows from the width, 64 a head (seed: 384 has 6).
         mask_ratio: share of the tokens hidden from the student and predicted (0.75: seed).
-        masking: how they are chosen, a name in `trainable.registry.MASKINGS` ("multiblock": seed, V-JEPA).
+        masking: how they are chosen, a name in `trainable.registry.MASKINGS` ("multiblock": seed; V-JEPA's own
+            "multiblock_both" shows each clip under two masks in a step).
+        predict_share: share of the masked tokens that are predicted, drawn anew in each epoch; the held-out loss is of
+            all (1: seed, V-JEPA).
         loss: training loss on the teacher's latents, a name in `trainable.registry.LOSSES` ("mse": seed; V-JEPA has
             "l1").
+        context_weight: weight of the same loss on the visible tokens, each by 1 / sqrt(distance to the nearest masked
+            token). It is 0 while the learning rate warms up, and rises linearly over as many steps. 0 leaves it out
+            (0: seed, V-JEPA; V-JEPA 2.1 has 0.5, from 15,000 to 30,000 steps).
         lr: peak learning rate (3e-4: seed).
         lr_schedule: course of learning rate and weight decay, a name in `trainable.registry.LR_SCHEDULES`. "cosine"
             stretches over the run (seed, V-JEPA). "wsd" keeps both from the warm-up to the cooldown (V-JEPA 2); a run
@@ -95,7 +101,9 @@ class TrialConfig:
     predictor_num_heads: int | None = None
     mask_ratio: float = 0.75
     masking: str = "multiblock"
+    predict_share: float = 1.0
     loss: str = "mse"
+    context_weight: float = 0.0
     lr: float = 3e-4
     lr_schedule: str = "cosine"
     min_lr: float | None = None
@@ -132,11 +140,12 @@ class TrialConfig:
             self._require(name, lambda v, most=most: v <= most, f"must be at most {most}")
         for name in ("lr", "grad_clip", "epochs"):
             self._require(name, lambda v: 0 < v < float("inf"), "must be above 0 and finite")
-        for name in ("min_lr", "weight_decay", "weight_decay_end"):
+        for name in ("min_lr", "weight_decay", "weight_decay_end", "context_weight"):
             self._require(name, lambda v: 0 <= v < float("inf"), "must be at least 0 and finite")
         for name in ("warmup", "cooldown", "beta1", "beta2"):
             self._require(name, lambda v: 0 <= v < 1, "must be at least 0 and below 1")
         self._require("mask_ratio", lambda v: 0 < v < 1, "must be between 0 and 1")
+        self._require("predict_share", lambda v: 0 < v <= 1, "must be above 0 and at most 1")
         self._require("ema", lambda v: 0 <= v <= 1, "must be at least 0 and at most 1")
         self._require("warmup_steps", lambda v: 0 <= v < 2**53, "must be at least 0 and below 2^53")
         self._require("seed", lambda v: 0 <= v < 2**63, "must be at least 0 and below 2^63")
@@ -166,10 +175,6 @@ class TrialConfig:
     def floor_lr(self) -> float:
         """Learning rate at the end of the run, given or following from `lr`."""
         return self.lr / 10 if self.min_lr is None else self.min_lr
-
-    def masked_per_slot(self, view: View) -> int:
-        """Returns the masked tokens of each time slot under `view`: the ratio of the slot's tokens, rounded."""
-        return view.masked_per_slot(self.mask_ratio)
 
     def check_data(self, view: View, training_clips: int) -> None:
         """Checks what can only be told with the data at hand.

@@ -6,7 +6,7 @@ To add one: its module, and a line here. Another package adds one by an entry po
 change here:
 
     [project.entry-points."salt_tune.maskings"]
-    checkerboard = "my_package.checkerboard:order"
+    checkerboard = "my_package.checkerboard:CHECKERBOARD"
 
 Imports no torch, and reads entry points only when a name is asked for that is not in this file, or all names are.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainable.data.build.latent_source import FrozenTeacher
-    from trainable.masking.masks import Ordering
+    from trainable.masking.masks import Masking
     from trainable.task import Task
     from trainable.train.lr_schedule import LrSchedule
 
@@ -128,17 +128,19 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
-MASKINGS: "Final[Registry[Ordering]]" = Registry(
+MASKINGS: "Final[Registry[Masking]]" = Registry(
     "masking",
     {
-        "multiblock": "trainable.masking.multiblock:order",
-        "tube": "trainable.masking.tube:order",
-        "random": "trainable.masking.random_tokens:order",
+        "multiblock": "trainable.masking.multiblock:MULTIBLOCK",
+        "multiblock_long": "trainable.masking.multiblock:MULTIBLOCK_LONG",
+        "multiblock_both": "trainable.masking.multiblock:MULTIBLOCK_BOTH",
+        "tube": "trainable.masking.tube:TUBE",
+        "random": "trainable.masking.random_tokens:RANDOM",
     },
     group="salt_tune.maskings",
 )
 
-# Of predictions and targets, both float32 and of one shape, to a number.
+# Of predictions and targets, both float32 and of one shape, to the errors of the single values, in this shape.
 LOSSES: "Final[Registry[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]]" = Registry(
     "loss",
     {

@@ -65,7 +65,7 @@ class SaltTask(StoreTask):
     resources = ("epoch", "tflop", "second")
     checked_together = CHECKED_TOGETHER
     built_from = ("student", "student_dim", "student_heads")
-    sized_by = ("student", "student_dim", "student_depth", "predictor_dim", "predictor_depth")
+    sized_by = ("student", "student_dim", "student_depth", "predictor_dim", "predictor_depth", "context_weight")
     measures_packing = True
     data_parallel = True
 
@@ -90,12 +90,12 @@ class SaltTask(StoreTask):
         return baseline_losses(_store_of(data).store, EvaluationConfig(**evaluation)).to_dict()
 
     def largest(self, configs: Iterable[Config]) -> list[Config]:
-        """Finds for each student the configuration with the largest predictor."""
+        """Finds for each student the configuration with the largest predictor, with and without a second output."""
         found: dict[tuple[Any, ...], Config] = {}
         for config in configs:
-            student = (config["student"], config["student_dim"], config["student_depth"])
-            if student not in found or _predictor_weights(config) > _predictor_weights(found[student]):
-                found[student] = config
+            part = (config["student"], config["student_dim"], config["student_depth"], config["context_weight"] > 0)
+            if part not in found or _predictor_weights(config) > _predictor_weights(found[part]):
+                found[part] = config
         return list(found.values())
 
     def check_models(self, configs: Sequence[Config]) -> tuple[int, ConfigError] | None:

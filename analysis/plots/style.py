@@ -43,6 +43,7 @@ LABELS = {
     "val_r2": "held-out explained variance",
     "probe_top1": "linear-probe accuracy",
     "train_loss": "training loss",
+    "context_loss": "loss on visible tokens",
     "lr": "learning rate",
     "grad_norm": "gradient norm",
     "epoch": "epoch",

@@ -97,7 +97,7 @@ def position_mean_losses(store: ClipStore, evaluation: EvaluationConfig) -> NDAr
     """Computes each judged clip's error of predicting the mean of the training latents at each position: (clips,)."""
     chosen = draw_clips(store.val, evaluation.clips, evaluation.seed)
     masks = Masks(store.view, evaluation.masking, evaluation.mask_ratio, evaluation.seed)
-    masked = masks.draw(0, store.val.keys[chosen]).masked
+    masked = masks.draw(0, store.val.keys[chosen]).masked.reshape(len(chosen), -1)
     errors = (
         store.latents(store.val, int(clip))[tokens] - store.position_mean[tokens]
         for clip, tokens in zip(chosen, masked, strict=True)

@@ -22,6 +22,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.view import View
 from trainable.errors import ConfigError, UserError
 from trainable.files import copy_folder
+from trainable.masking.masks import Masks
 from trainable.model.encoder import load_encoder
 from trainable.model.predictor import VJepa
 from trainable.registry import TEACHERS
@@ -109,13 +110,14 @@ class Trained:
     def seconds(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
         """See `Teaching.seconds`; tries steps on random tokens."""
         config, model = self._config, self._model.to(device()).train()
-        masked = config.masked_per_slot(self._view) * self._view.grid[0]
-        order = torch.randperm(self._view.tokens).expand(config.batch_size, -1)
-        visible, hidden = order[:, masked:].to(device()), order[:, :masked].to(device())
+        masks = Masks(self._view, config.masking, config.mask_ratio, config.seed, config.predict_share)
+        order = torch.randperm(self._view.tokens).expand(config.batch_size * masks.per_clip, -1).to(device())
+        visible, asked = order[:, masks.masked_tokens :], order[:, : masks.predicted_tokens]
+        context = config.context_weight > 0
         tokens = torch.randint(0, 256, (*visible.shape, self._view.token_values), dtype=torch.uint8, device=device())
 
         def step() -> None:
-            model(tokens, visible, hidden).square().mean().backward()
+            model(tokens, visible, asked, context=context).square().mean().backward()
 
         training_clips = sum(clip.split == "train" for clip in plan.source.clips)
         steps = config.epochs * (training_clips // config.batch_size)

@@ -89,9 +89,9 @@ def _contact_sheet(store: ClipStore) -> Figure:
 
 
 def _masked_clip(store: ClipStore, masks: Masks, clips: Clips, clip: int, times: npt.NDArray[np.int64]) -> ShownClip:
-    """Returns a clip with its mask of the first epoch."""
+    """Returns a clip with its first mask of the first epoch."""
     hidden = np.zeros(store.view.tokens, dtype=np.bool_)
-    hidden[masks.draw(0, clips.keys[[clip]]).masked[0]] = True
+    hidden[masks.draw(0, clips.keys[[clip]]).masked[0, 0]] = True
     role = "training" if clips.split == "train" else "held-out"
     return ShownClip(
         f"{_short(clips.ids[clip])} ({role}): {_short(store.labels[clips.labels[clip]])}",

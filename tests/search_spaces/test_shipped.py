@@ -45,8 +45,17 @@ def test_vit_base_starts_from_the_best_found_by_hand() -> None:
 
 def test_vit_base_searches_around_it() -> None:
     space = load_space("vit_base", {})
-    assert set(space.parameters) == set(BEST_BY_HAND)
+    assert set(space.parameters) == {*BEST_BY_HAND, "masking"}
     assert len({suggestion.config["lr"] for suggestion in suggest(space, seed=0)}) == space.trials
+
+
+@pytest.mark.parametrize("name", ["vit_tiny", "vit_base", "vit_base_compute"])
+def test_searches_of_real_videos_try_all_kinds_of_block_and_begin_with_the_seeds(name: str) -> None:
+    space = load_space(name, {})
+    trials = suggest(space, seed=0)
+    kinds = [trial.config["masking"] for trial in trials]
+    assert set(kinds) == {"multiblock", "multiblock_long", "multiblock_both"}
+    assert kinds[: len(space.start_from)] == ["multiblock"] * len(space.start_from)
 
 
 def test_the_seed_experiments_are_the_ones_in_the_log() -> None:

@@ -37,6 +37,7 @@ LIGHT = [
     "trainable.files",
     "trainable.masking.masks",
     "trainable.masking.multiblock",
+    "trainable.masking.nearest",
     "trainable.masking.random_tokens",
     "trainable.masking.tube",
     "trainable.metrics",

@@ -15,6 +15,7 @@ from trainable.data.store.draw import draw_clips
 from trainable.evaluate.config import EvaluationConfig
 from trainable.hashing import UInts
 from trainable.masking.masks import Indices, Masks
+from trainable.masking.nearest import nearest
 
 BASELINE_NAMES: Final = {
     "training_mean": "training mean",
@@ -67,53 +68,31 @@ def baseline_losses(store: ClipStore, config: EvaluationConfig) -> Baselines:
     masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
     mean, position_mean = store.teacher.mean.astype(np.float32), store.position_mean
     guesses: dict[str, Guess] = {
-        "training_mean": lambda _latents, _masked, _nearest: mean,
-        "position_mean": lambda _latents, masked, _nearest: position_mean[masked],
-        "nearest_visible": lambda latents, _masked, nearest: latents[nearest],
+        "training_mean": lambda _latents, _masked, _near: mean,
+        "position_mean": lambda _latents, masked, _near: position_mean[masked],
+        "nearest_visible": lambda latents, _masked, near: latents[near],
     }
     chosen = draw_clips(store.val, config.clips, config.seed)
     sums = dict.fromkeys(guesses, 0.0)
-    for clip, (masked, nearest) in zip(chosen, _masked_tokens(masks, store.val.keys[chosen]), strict=True):
+    for clip, (masked, near) in zip(chosen, _masked_tokens(masks, store.val.keys[chosen]), strict=True):
         latents = store.latents(store.val, int(clip))
         targets = latents[masked]
         for name, guess in guesses.items():
-            sums[name] += _mean_square(targets - guess(latents, masked, nearest))
+            sums[name] += _mean_square(targets - guess(latents, masked, near))
     return Baselines(**{name: total / len(chosen) for name, total in sums.items()})
 
 
 def _masked_tokens(masks: Masks, keys: UInts) -> Iterator[tuple[Indices, Indices]]:
-    """Returns each clip's masked tokens, and the visible token nearest to each: both of shape (masked tokens,)."""
+    """Returns each clip's masked tokens under all its masks, and the visible token nearest to each: both (tokens,)."""
     for start in range(0, len(keys), CLIPS_AT_ONCE):
         visible, masked = masks.draw(0, keys[start : start + CLIPS_AT_ONCE])
-        nearest = np.take_along_axis(nearest_visible(visible, masks.view.grid), masked, axis=1)
-        yield from zip(masked, nearest, strict=True)
+        near = nearest(visible.reshape(-1, masks.visible_tokens), masks.view.grid).reshape(*masked.shape[:2], -1)
+        yield from zip(_under_all(masked), _under_all(np.take_along_axis(near, masked, axis=2)), strict=True)
 
 
-def nearest_visible(visible: Indices, grid: tuple[int, int, int]) -> Indices:
-    """Finds the nearest visible token of each token, by Euclidean distance in the grid; of several, the smallest index.
-
-    Exact and separable: squared distances are sums over the axes, so the minimum is taken along one axis after the
-    other. The distance in the upper digits and the index in the lower make one number, so that ties settle themselves.
-
-    Args:
-        visible: token indices, shape (clips, visible tokens), at least one of each clip.
-        grid: tokens along time, rows and columns.
-
-    Returns:
-        Token indices, shape (clips, tokens); a visible token is nearest to itself.
-    """
-    tokens = int(np.prod(grid))
-    unreachable = (sum(length**2 for length in grid) + 1) * tokens
-    reachable = np.full((len(visible), tokens), unreachable, dtype=np.int64)
-    np.put_along_axis(reachable, visible, visible, axis=1)
-    numbers: Indices = reachable.reshape(-1, *grid)
-    for axis, length in enumerate(grid, start=1):
-        steps = np.arange(length)
-        apart = np.square(steps[:, None] - steps) * tokens  # from each place along the axis to each
-        reached = np.moveaxis(numbers, axis, -1)[..., None, :] + apart
-        numbers = np.moveaxis(reached.min(axis=-1), -1, axis)
-    nearest: Indices = numbers.reshape(-1, tokens) % tokens
-    return nearest
+def _under_all(tokens: Indices) -> Indices:
+    """Joins the tokens (clips, masks, n) of all masks of a clip: shape (clips, masks * n)."""
+    return tokens.reshape(len(tokens), -1)
 
 
 def _mean_square(errors: Latents) -> float:

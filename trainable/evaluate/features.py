@@ -123,8 +123,9 @@ def _visible(
     pixels: torch.Tensor, on: "JudgedOn", positions: npt.NDArray[np.int64]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yields what each mask leaves visible of clips: pixels (clips, n, token values) and token indices (clips, n)."""
-    for number in range(VIEWS):
-        drawn = on.masks.draw(number, on.panel.keys[positions]).visible
+    for view in range(VIEWS):
+        epoch, number = divmod(view, on.masks.per_clip)
+        drawn = on.masks.draw(epoch, on.panel.keys[positions]).visible[:, number]
         index = torch.from_numpy(drawn).to(pixels.device)
         yield pixels.gather(1, index[..., None].expand(-1, -1, pixels.shape[-1])), index
 

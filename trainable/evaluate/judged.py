@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +139,7 @@ class Judged(Probed):
 
     @cached_property
     def clip_losses(self) -> Floats:
-        """Mean squared error of each held-out clip on the targets of its masked tokens, shape (clips,)."""
+        """Mean squared error of each held-out clip on the targets of its masked tokens, all masks alike: (clips,)."""
         self.model.model.eval()
         losses = []
         with torch.no_grad():
@@ -147,4 +147,5 @@ class Judged(Probed):
                 with self.model.autocast():
                     prediction = self.model.model(batch.pixels, batch.visible, batch.masked)
                 losses.append((prediction.float() - self.model.targets(batch)).square().mean(dim=(1, 2)))
-        return torch.cat(losses).double().cpu().numpy()
+        each = torch.cat(losses).double().cpu().numpy()
+        return cast(Floats, each.reshape(-1, self.on.masks.per_clip).mean(axis=1))

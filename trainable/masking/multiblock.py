@@ -1,29 +1,40 @@
-"""`multiblock`: blocks of 15% of a frame, aspect ratio 0.75 to 1.5, over the full length in time.
+"""`multiblock`, `multiblock_long` and `multiblock_both`: V-JEPA's blocks, over the full length in time.
 
-V-JEPA's short-range masks: their eight blocks hide 73% of a frame on average. Blocks are laid down until the mask ratio
-is reached. The last one is trimmed to it, along one edge, in all time slots alike. What no block covered goes last.
+V-JEPA's short-range masks are eight blocks of 15% of a frame, its long-range masks two of 70%, all of aspect ratio 0.75
+to 1.5. A step shows each clip under one of either kind, as `multiblock_both` does. Here blocks are laid down until the
+mask ratio is reached. The last one is trimmed to it, along one edge, in all time slots alike. What no block covered
+goes last.
+
+From a mask ratio of about 0.6 on, long-range masks always hide the middle of a frame; short-range ones do not.
 """
+
+from functools import partial
 
 import numpy as np
 
 from trainable.data.video.view import View
 from trainable.hashing import Floats
-from trainable.masking.masks import Draws
+from trainable.masking.masks import Draws, Masking
 
-BLOCK_SCALE = 0.15
 BLOCK_ASPECT = (0.75, 1.5)
-BLOCKS = 64  # ample: about 30 cover 99% of a frame
+BLOCKS = 64  # ample: about 30 of the small ones cover 99% of a frame
 
 
-def order(view: View, draws: Draws) -> Floats:
-    """Orders the patches of a frame as blocks hide them: shape (clips, rows * columns), distinct in a row."""
+def order(scale: float, view: View, draws: Draws) -> Floats:
+    """Orders the patches of a frame as blocks hide them: shape (clips, rows * columns), distinct in a row.
+
+    Args:
+        scale: share of a frame that a block covers.
+        view: geometry of the clips.
+        draws: random numbers of each clip.
+    """
     _, rows, columns = view.grid
     numbers = draws(BLOCKS * 4 + rows * columns)
     clips = len(numbers)
     aspect_draw, top_draw, left_draw, edge_draw = numbers[:, : BLOCKS * 4].reshape(clips, 4, BLOCKS).swapaxes(0, 1)
     low, high = np.log(BLOCK_ASPECT)
     aspect = np.exp(low + aspect_draw * (high - low))
-    area = BLOCK_SCALE * rows * columns
+    area = scale * rows * columns
     height = np.clip(np.round(np.sqrt(area * aspect)), 1, rows)
     width = np.clip(np.round(np.sqrt(area / aspect)), 1, columns)
     top = np.floor(top_draw * (rows - height + 1))
@@ -47,3 +58,10 @@ def order(view: View, draws: Draws) -> Floats:
     jitter = numbers[:, BLOCKS * 4 :]  # settles ties along the edge that is trimmed
     ranks: Floats = first * (rows + columns + 2.0) + np.where(first < BLOCKS, distance, 0) + jitter
     return ranks
+
+
+SHORT_RANGE, LONG_RANGE = partial(order, 0.15), partial(order, 0.7)
+
+MULTIBLOCK = Masking((SHORT_RANGE,))
+MULTIBLOCK_LONG = Masking((LONG_RANGE,))
+MULTIBLOCK_BOTH = Masking((SHORT_RANGE, LONG_RANGE))

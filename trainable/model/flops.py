@@ -15,11 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainable.config import TrialConfig
 from trainable.data.video.view import View
+from trainable.masking.masks import Masks
 from trainable.model.predictor import VJepa
 from trainable.model.size import ModelSize
 
 COUNTED = ("student", "student_dim", "student_depth", "student_heads", "predictor_dim", "predictor_depth",
-           "predictor_num_heads", "mask_ratio")  # fmt: skip
+           "predictor_num_heads", "mask_ratio", "masking", "predict_share")  # fmt: skip
 
 STATES = 3  # a checkpoint's float32 values of a parameter: the weight and AdamW's two moments; the averaged is one more
 HEADER_BYTES = 1024  # of a checkpoint, at most: names and shapes of a parameter's weights, moments and step
@@ -30,9 +31,10 @@ def measure_model(config: TrialConfig, view: View, target_dim: int) -> ModelSize
     """Measures parameters, operations of a step and bytes of a checkpoint; takes no memory to speak of.
 
     Raises:
-        ConfigError: timm cannot build the student.
+        ConfigError: timm cannot build the student, or a mask leaves nothing to see or to predict.
     """
-    architecture = TrialConfig(**{name: getattr(config, name) for name in COUNTED}, batch_size=1)
+    counted = {name: getattr(config, name) for name in COUNTED}
+    architecture = TrialConfig(**counted, context_weight=float(config.context_weight > 0), batch_size=1)
     size = _measure(architecture, view, target_dim, STATES + (config.ema > 0))
     return replace(size, tflop_per_step=size.tflop_per_step * config.batch_size)
 
@@ -40,14 +42,14 @@ def measure_model(config: TrialConfig, view: View, target_dim: int) -> ModelSize
 @lru_cache
 def _measure(config: TrialConfig, view: View, target_dim: int, states: int) -> ModelSize:
     """Measures the size of a model that is trained on one clip a step."""
-    masked = config.masked_per_slot(view) * view.grid[0]
-    visible = view.tokens - masked
+    masks = Masks(view, config.masking, config.mask_ratio, config.seed, config.predict_share)
+    rows, visible, asked = masks.per_clip, masks.visible_tokens, masks.predicted_tokens
     with torch.device("meta"):
         model = VJepa(config, view, target_dim)
-        pixels = torch.empty(1, visible, view.token_values, dtype=torch.uint8)
-        seen, asked = (torch.empty(1, count, dtype=torch.int64) for count in (visible, masked))
+        pixels = torch.empty(rows, visible, view.token_values, dtype=torch.uint8)
+        tokens = [torch.empty(rows, count, dtype=torch.int64) for count in (visible, asked)]
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        model(pixels, seen, asked).sum().backward()
+        model(pixels, *tokens, context=config.context_weight > 0).sum().backward()
     student, predictor = (sum(p.numel() for p in part.parameters()) for part in (model.student, model.predictor))
     tensors = sum(1 for _ in model.parameters())
     return ModelSize(

@@ -16,8 +16,12 @@ from trainable.model.student import Student, run_blocks
 class Predictor(nn.Module):
     """Predicts the targets of masked tokens from the features of visible ones.
 
+    Where `context_weight` is above 0 it predicts those of the visible tokens too, from its last layer, by an output of
+    their own (V-JEPA 2.1).
+
     Args:
-        config: `predictor_dim`, `predictor_depth`, `predictor_num_heads` and `grad_checkpointing` are used.
+        config: `predictor_dim`, `predictor_depth`, `predictor_num_heads`, `context_weight` and `grad_checkpointing` are
+            used.
         view: geometry of the clips.
         student_dim: width of the features that come in.
         target_dim: width of the targets.
@@ -39,32 +43,44 @@ class Predictor(nn.Module):
         init_linear(self.embed)
         init_linear(self.project)
         init_transformer(self.blocks)
+        self.project_context = nn.Linear(dim, target_dim) if config.context_weight else None
+        if self.project_context is not None:
+            init_linear(self.project_context)
         self.register_buffer("positions", sincos_positions(dim, view.grid), persistent=False)
 
     @torch.no_grad()
     def start_at(self, mean: torch.Tensor) -> None:
         """Starts the predictions at the targets' mean, shape (target_dim,); else the first steps go into learning it.
 
-        It becomes the bias of the output, which starts at zero.
+        It becomes the bias of the outputs, which starts at zero.
         """
-        self.project.bias.copy_(mean)
+        for project in filter(None, (self.project, self.project_context)):
+            project.bias.copy_(mean)
 
-    def forward(self, features: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, features: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor, *, context: bool = False
+    ) -> torch.Tensor:
         """Predicts the masked tokens.
 
         Args:
             features: the student's output, shape (clips, visible tokens, student_dim).
             visible: their token indices, shape (clips, visible tokens).
             masked: token indices to predict, shape (clips, masked tokens).
+            context: predict the visible tokens too; only where `context_weight` is above 0.
 
         Returns:
-            Predictions, shape (clips, masked tokens, target_dim).
+            Predictions, shape (clips, masked tokens, target_dim); with a context those of the visible tokens behind
+            them, in the same dimension.
         """
         positions = cast(torch.Tensor, self.positions)
         seen = self.embed(features) + positions[visible]
         asked = (self.mask_token + positions[masked]).to(seen.dtype)
         x = run_blocks(self.blocks, torch.cat([seen, asked], dim=1), self.grad_checkpointing and self.training)
-        return cast(torch.Tensor, self.project(self.norm(x[:, seen.shape[1] :])))
+        predicted = self.project(self.norm(x[:, seen.shape[1] :]))
+        if not context:
+            return cast(torch.Tensor, predicted)
+        output = cast(nn.Linear, self.project_context)
+        return torch.cat([predicted, output(self.norm(x[:, : seen.shape[1]]))], dim=1)
 
 
 class VJepa(nn.Module):
@@ -81,6 +97,9 @@ class VJepa(nn.Module):
         self.student = Student(config, view)
         self.predictor = Predictor(config, view, self.student.dim, target_dim)
 
-    def forward(self, pixels: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-        """Predicts masked tokens, shape (clips, masked tokens, target_dim), from visible pixels; see the two parts."""
-        return cast(torch.Tensor, self.predictor(self.student(pixels, visible), visible, masked))
+    def forward(
+        self, pixels: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor, *, context: bool = False
+    ) -> torch.Tensor:
+        """Predicts tokens, shape (clips, tokens, target_dim), from visible pixels; see the two parts."""
+        features = self.student(pixels, visible)
+        return cast(torch.Tensor, self.predictor(features, visible, masked, context=context))

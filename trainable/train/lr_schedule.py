@@ -25,11 +25,13 @@ class LrSchedule:
 
     Attributes:
         rates: of the configuration, the step and the steps of the run.
+        warmup: the steps that its warm-up takes, of the configuration and the steps of the run.
         trunk_steps: of the configuration and the steps of the run: the first steps, on which the length of the run has
             no influence. Up to there a run is the beginning of any longer one. None: no step is like that.
     """
 
     rates: Callable[[TrialConfig, int, int], Rates]
+    warmup: Callable[[TrialConfig, int], float]
     trunk_steps: Callable[[TrialConfig, int], int] | None = None
 
     def __call__(self, config: TrialConfig, step: int, total_steps: int) -> Rates:
@@ -68,7 +70,7 @@ def wsd(config: TrialConfig, step: int, total_steps: int) -> Rates:
         step: the optimiser step, 1 is the first; 0 is before it.
         total_steps: of the run; decides where the cooldown begins, and nothing before.
     """
-    warmup = round(2 / (1 - config.beta2)) if config.warmup_steps is None else config.warmup_steps
+    warmup = wsd_warmup(config, total_steps)
     rate = config.lr * min(1.0, step / warmup) if warmup else config.lr
     cooling = total_steps - wsd_trunk(config, total_steps)
     cooled = step - (total_steps - cooling)
@@ -92,10 +94,20 @@ def sqrt(share: float) -> float:
     return 1 - math.sqrt(share)
 
 
+def cosine_warmup(config: TrialConfig, total_steps: int) -> float:
+    """Returns `warmup_steps`, or the share `warmup` of the run where none are given."""
+    return config.warmup * total_steps if config.warmup_steps is None else config.warmup_steps
+
+
+def wsd_warmup(config: TrialConfig, total_steps: int) -> float:  # noqa: ARG001
+    """Returns `warmup_steps`, or those that AdamW takes to settle where none are given, see `wsd`."""
+    return round(2 / (1 - config.beta2)) if config.warmup_steps is None else config.warmup_steps
+
+
 def _half_cosine(start: float, end: float, share: float) -> float:
     """Computes half a cosine from `start` at share 0 to `end` at share 1 (and beyond)."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-COSINE: Final = LrSchedule(cosine)
-WSD: Final = LrSchedule(wsd, trunk_steps=wsd_trunk)
+COSINE: Final = LrSchedule(cosine, cosine_warmup)
+WSD: Final = LrSchedule(wsd, wsd_warmup, wsd_trunk)

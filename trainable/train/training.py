@@ -101,7 +101,8 @@ class Training:
         self._loss, self._rates = LOSSES[config.loss], LR_SCHEDULES[config.lr_schedule]
         joined = self.ranks.joined(self.model)
         self._forward: Any = torch.compile(joined) if config.compile else joined
-        masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
+        masks = Masks(store.view, config.masking, config.mask_ratio, config.seed, config.predict_share)
+        self._context = config.context_weight > 0  # whether visible tokens are predicted too
         self._loader = Loader(
             store,
             store.train,
@@ -109,6 +110,7 @@ class Training:
             config.batch_size,
             rows=slice(self.ranks.rank, None, self.ranks.count),
             target=target,
+            context=self._context,
             device=self.device,
             threads=loader_threads,
         )
@@ -151,7 +153,10 @@ class Training:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
 
     def targets(self, batch: Batch) -> torch.Tensor:
-        """Returns a batch's targets in float32: latents as stored, pixels normalised like the student's input."""
+        """Returns a batch's targets in float32: latents as stored, pixels normalised like the student's input.
+
+        Their shape is that of `Batch.targets`.
+        """
         if self.target == "pixels":
             return self.model.student.normalise(batch.targets)
         return decode(batch.targets, batch.scales if batch.targets.dtype == torch.int8 else None)
@@ -189,11 +194,11 @@ class Training:
             group["lr"] = lr
             group["weight_decay"] = decay if group["decays"] else 0.0
         with self.autocast():
-            prediction = self._forward(batch.pixels, batch.visible, batch.masked)
+            prediction = self._forward(batch.pixels, batch.visible, batch.masked, context=self._context)
         # The mean over ranks of what this gives is that of all rows, also where some ranks have one row more.
         share = len(batch.clips) * self.ranks.count / self.config.batch_size
-        loss = self._loss(prediction.float(), self.targets(batch)) * share
-        loss.backward()
+        loss, context_loss = (each * share for each in self._losses(prediction.float(), batch))
+        (loss + self._context_weight() * context_loss if self._context else loss).backward()
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         loss = loss.detach()
@@ -208,7 +213,22 @@ class Training:
         if self.averaged is not None:
             self.averaged.update(self.step)
         self._recent = torch.where(self._recent.isnan(), loss, self._recent.lerp(loss, RECENT))
-        self._device_sums += torch.stack([loss, norm, (norm > limit).float(), torch.ones_like(norm), spike])
+        clipped, one = (norm > limit).float(), torch.ones_like(norm)
+        self._device_sums += torch.stack([loss, context_loss.detach(), norm, clipped, one, spike])
+
+    def _losses(self, prediction: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the loss on the masked tokens, and that on the visible ones; 0 where they are not predicted."""
+        errors, masked = self._loss(prediction, self.targets(batch)), batch.masked.shape[1]
+        if not self._context:
+            return errors.mean(), errors.new_zeros(())
+        weighted = errors[:, masked:].mean(dim=2) * batch.context_weights
+        return errors[:, :masked].mean(), weighted.mean()
+
+    def _context_weight(self) -> float:
+        """Returns the weight of the loss on visible tokens in the step to come: it rises after the learning rate."""
+        warmup = self._rates.warmup(self.config, self.total_steps)
+        risen = (self.step + 1 - warmup) / warmup if warmup else 1.0
+        return self.config.context_weight * min(max(risen, 0.0), 1.0)
 
     def _check_finite(self) -> None:
         means = self.ranks.mean(torch.cat([self._device_sums, self._recent[None]]))
@@ -220,23 +240,24 @@ class Training:
 
     def _reset_sums(self) -> None:
         self._sums = {"seconds": 0.0, "waited": 0.0}
-        self._device_sums: torch.Tensor = torch.zeros(
-            5, device=self.device
-        )  # loss, gradient norm, clipped steps, steps, spikes
+        # both losses, gradient norm, clipped steps, steps, spikes
+        self._device_sums = torch.zeros(6, device=self.device)
 
     def collect(self) -> dict[str, float]:
         """Returns the means since the last call, and starts new ones.
 
         Returns:
-            `train_loss`, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last
-            step), `clips_per_second`, and the seconds spent `training` and, of these, `waiting` for data.
+            `train_loss` on masked tokens, `context_loss` on visible ones before its weight where these are predicted
+            too, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last step),
+            `clips_per_second`, and the seconds spent `training` and, of these, `waiting` for data.
         """
-        loss, norm, clipped, steps, _ = self._device_sums.tolist()
+        loss, context_loss, norm, clipped, steps, _ = self._device_sums.tolist()
         seconds, waited = self._sums["seconds"], self._sums["waited"]
         self._reset_sums()
         lr, decay = self._rates(self.config, self.step, self.total_steps)
         return {
             "train_loss": loss / steps if steps else math.nan,
+            **({"context_loss": context_loss / steps if steps else math.nan} if self._context else {}),
             "grad_norm": norm / steps if steps else math.nan,
             "clipped_share": clipped / steps if steps else math.nan,
             "lr": lr,

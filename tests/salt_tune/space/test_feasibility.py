@@ -80,3 +80,10 @@ def test_a_space_of_which_nothing_fits_any_more_has_no_largest_model() -> None:
     entries["parameters"] = {"predictor_dim": choice(64, 100)}
     (largest,) = feasibility.largest_models(SearchSpace.model_validate(entries), seed=0)
     assert largest["predictor_dim"] == 64
+
+
+def test_the_largest_model_may_be_one_that_predicts_visible_tokens_too(tmp_path: Path) -> None:
+    parameters = {"context_weight": choice(0, 0.5), "predictor_dim": choice(64, 128)}
+    _, found = space(tmp_path, parameters=parameters, start_from=[])
+    (largest,) = feasibility.largest_models(found, seed=0)
+    assert (largest["context_weight"], largest["predictor_dim"]) == (0.5, 128)

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from tests.small_store import build_store
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.baselines import BASELINE_NAMES, Baselines, baseline_losses, nearest_visible
+from trainable.evaluate.baselines import BASELINE_NAMES, Baselines, baseline_losses
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.evaluate.held_out_loss import val_loss, val_r2
@@ -30,16 +28,6 @@ def store(request: pytest.FixtureRequest, videos: Path, tmp_path_factory: pytest
 Grid = tuple[int, int, int]
 
 
-@st.composite
-def grids_and_visible(draw: st.DrawFn) -> tuple[Grid, list[list[int]]]:
-    """A small grid, and of some clips, as many visible tokens each."""
-    grid = (draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 5)))
-    tokens = grid[0] * grid[1] * grid[2]
-    count = draw(st.integers(1, tokens))
-    clip = st.lists(st.integers(0, tokens - 1), min_size=count, max_size=count, unique=True).map(sorted)
-    return grid, draw(st.lists(clip, min_size=1, max_size=3))
-
-
 def brute_force_nearest(grid: Grid, visible: list[int], token: int) -> int:
     """Every visible token is tried, the first of the nearest wins."""
     places = list(itertools.product(*map(range, grid)))
@@ -50,14 +38,6 @@ def brute_force_nearest(grid: Grid, visible: list[int], token: int) -> int:
     return min(visible, key=lambda other: (distance(other), other))
 
 
-@given(grids_and_visible())
-def test_the_nearest_visible_token_is_nearest_and_the_first_of_several(drawn: tuple[Grid, list[list[int]]]) -> None:
-    grid, visible = drawn
-    tokens = range(grid[0] * grid[1] * grid[2])
-    expected = [[brute_force_nearest(grid, clip, token) for token in tokens] for clip in visible]
-    assert nearest_visible(np.array(visible, dtype=np.int64), grid).tolist() == expected
-
-
 def brute_force(store: ClipStore, config: EvaluationConfig, names: list[str]) -> Baselines:
     """Token by token, in float64, on the clips of those names."""
     masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
@@ -65,8 +45,9 @@ def brute_force(store: ClipStore, config: EvaluationConfig, names: list[str]) ->
     for name in names:
         clip = store.val.ids.index(name)
         latents = store.latents(store.val, clip).astype(np.float64)
-        visible, masked = (tokens[0].tolist() for tokens in masks.draw(0, store.val.keys[[clip]]))
-        for token in masked:
+        drawn = masks.draw(0, store.val.keys[[clip]])
+        under = zip(drawn.visible[0].tolist(), drawn.masked[0].tolist(), strict=True)
+        for visible, token in ((visible, token) for visible, masked in under for token in masked):
             guesses = {
                 "training_mean": store.teacher.mean,
                 "position_mean": store.position_mean[token].astype(np.float64),
@@ -81,6 +62,7 @@ JUDGED_ON = [
     EvaluationConfig(),
     EvaluationConfig(clips=5, mask_ratio=0.4, masking="random", seed=3),
     EvaluationConfig(clips=11, mask_ratio=0.9, masking="tube", seed=1),
+    EvaluationConfig(clips=7, mask_ratio=0.6, masking="multiblock_both", seed=2),
 ]
 
 

@@ -39,7 +39,7 @@ def test_the_loss_is_the_mean_over_the_clips_under_their_own_masks(
     for name in evaluator.clip_ids:
         clip = store.val.ids.index(name)
         pixels, latents = rows(store, store.val, np.array([clip]))
-        visible, masked = map(torch.from_numpy, masks.draw(0, store.val.keys[[clip]]))
+        visible, masked = (torch.from_numpy(tokens[:, 0]) for tokens in masks.draw(0, store.val.keys[[clip]]))
         with torch.no_grad():
             prediction = training.model.eval()(pixels[:, visible[0]], visible, masked)
         losses.append((prediction - latents[:, masked[0]]).square().mean().item())
@@ -51,7 +51,16 @@ def test_the_loss_is_the_mean_over_the_clips_under_their_own_masks(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"mask_ratio": 0.3}, {"loss": "l1"}, {"masking": "random"}, {"batch_size": 5, "lr": 1.0}]
+    "changes",
+    [
+        {"mask_ratio": 0.3},
+        {"loss": "l1"},
+        {"masking": "random"},
+        {"masking": "multiblock_both"},
+        {"predict_share": 0.2},
+        {"context_weight": 0.5},
+        {"batch_size": 5, "lr": 1.0},
+    ],
 )
 def test_what_a_trial_trains_with_does_not_change_how_it_is_judged(
     evaluator: Evaluator, make_training: MakeTraining, changes: dict[str, Any]
@@ -61,6 +70,24 @@ def test_what_a_trial_trains_with_does_not_change_how_it_is_judged(
     assert val_loss(plain) == val_loss(other)
     assert val_r2(plain) == val_r2(other)
     assert (plain.clip_losses == other.clip_losses).all()
+
+
+def test_under_two_masks_a_clips_loss_is_the_mean_of_both(make_training: MakeTraining, store: ClipStore) -> None:
+    both = Evaluator(store, EvaluationConfig(clips=9, masking="multiblock_both", mask_ratio=0.6, seed=4))
+    short = Evaluator(store, EvaluationConfig(clips=9, masking="multiblock", mask_ratio=0.6, seed=4))
+    training = make_training()
+    clips = [store.val.ids.index(name) for name in both.clip_ids]
+    masks = Masks(store.view, "multiblock_both", 0.6, 4).draw(0, store.val.keys[clips])
+    pixels, latents = rows(store, store.val, np.array(clips))
+    visible, masked = (torch.from_numpy(tokens[:, 1]) for tokens in masks)
+    every = torch.arange(len(clips))[:, None]
+    with torch.no_grad():
+        prediction = training.model.eval()(pixels[every, visible], visible, masked)
+    long = (prediction - latents[every, masked]).square().mean(dim=(1, 2)).numpy()
+    expected = (short.judge(training).clip_losses + long) / 2
+    assert both.judge(training).clip_losses.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+    for evaluator in (both, short):
+        evaluator.close()
 
 
 def test_judging_changes_nothing_and_is_repeatable(evaluator: Evaluator, make_training: MakeTraining) -> None:

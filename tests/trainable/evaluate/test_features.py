@@ -66,20 +66,30 @@ def test_whole_clips_are_pooled_per_slot_and_stretches_stand_in_the_first_slots(
     np.testing.assert_allclose(features.stretches["second"][0], second.mean(dim=1).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("masking", "drawn"),
+    [
+        ("multiblock", [(0, 0), (1, 0), (2, 0), (3, 0)]),
+        ("multiblock_both", [(0, 0), (0, 1), (1, 0), (1, 1)]),
+    ],
+)
 def test_views_see_the_tokens_that_masks_of_the_evaluation_leave_visible(
-    evaluator: Evaluator, make_training: MakeTraining, store: ClipStore
+    make_training: MakeTraining, store: ClipStore, masking: str, drawn: list[tuple[int, int]]
 ) -> None:
+    """Each is named by its epoch and its number among the masks of a clip."""
+    evaluator = Evaluator(store, EvaluationConfig(panel_clips=20, batch_size=7, masking=masking))
     training, panel = make_training(), evaluator.on.panel
     views = evaluator.judge(training).features.views
-    assert views is not None
+    evaluator.close()
+    assert views is not None and views.shape[1] == len(drawn) == VIEWS
     clip = int(panel.held_out[np.flatnonzero(panel.viewed)[2]])
     pixels = torch.from_numpy(np.array(store.pixels(store.val, clip)))
-    masks = Masks(store.view, "multiblock", 0.75, 0)
-    for number in range(VIEWS):
-        visible = torch.from_numpy(masks.draw(number, store.val.keys[[clip]]).visible)
+    masks = Masks(store.view, masking, 0.75, 0)
+    for view, (epoch, number) in enumerate(drawn):
+        visible = torch.from_numpy(masks.draw(epoch, store.val.keys[[clip]]).visible[:, number])
         with torch.no_grad():
             seen = training.model.student.eval()(pixels[visible[0]][None], visible)[0].mean(dim=0)
-        np.testing.assert_allclose(views[2, number], seen.numpy(), atol=1e-5)
+        np.testing.assert_allclose(views[2, view], seen.numpy(), atol=1e-5)
 
 
 def test_pixels_backwards_are_the_pixels_forwards_in_other_slots(evaluator: Evaluator) -> None:

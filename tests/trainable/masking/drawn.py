@@ -19,7 +19,8 @@ def keys(count: int, prefix: str = "clip") -> Keys:
 
 
 def hidden(masks: Masks, epoch: int, clips: Keys) -> Patches:
-    """Which tokens are masked, shape (clips, slots, rows, columns)."""
-    marks = np.zeros((len(clips), masks.view.tokens), dtype=np.bool_)
-    np.put_along_axis(marks, masks.draw(epoch, clips).masked, True, axis=1)
-    return marks.reshape(len(clips), *masks.view.grid)
+    """Which tokens are masked, shape (clips * masks, slots, rows, columns); the masks of a clip lie side by side."""
+    masked = masks.draw(epoch, clips).masked.reshape(-1, masks.masked_tokens)
+    marks = np.zeros((len(masked), masks.view.tokens), dtype=np.bool_)
+    np.put_along_axis(marks, masked, True, axis=1)
+    return marks.reshape(-1, *masks.view.grid)

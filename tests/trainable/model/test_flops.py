@@ -1,6 +1,7 @@
 """What a step is said to compute is what the formulas of its layers say, and a checkpoint is as large as announced."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,11 @@ CONFIGS = {
     "deep": SMALL.replace(student_depth=3, predictor_depth=4),
     "narrow predictor, many heads": SMALL.replace(student_dim=192, predictor_dim=96, predictor_num_heads=8),
     "little hidden": SMALL.replace(mask_ratio=0.25, masking="random", loss="l1"),
+    "long blocks": SMALL.replace(masking="multiblock_long"),
+    "two masks": SMALL.replace(masking="multiblock_both"),
+    "a part": SMALL.replace(predict_share=0.3),
+    "context": SMALL.replace(context_weight=0.2),
+    "all three": SMALL.replace(masking="multiblock_both", predict_share=0.01, context_weight=2, batch_size=3),
     "recomputed": SMALL.replace(grad_checkpointing=True, precision="bf16"),
     "the seed": TrialConfig(),
 }
@@ -39,13 +45,15 @@ def blocks_forward(depth: int, clips: int, tokens: int, width: int) -> int:
 
 def step_by_hand(config: TrialConfig, width: int, depth: int) -> int:
     clips, predictor_width = config.batch_size, config.predictor_dim
-    masked = config.masked_per_slot(VIEW) * VIEW.grid[0]
-    visible = VIEW.tokens - masked
+    if config.masking == "multiblock_both":
+        clips *= 2  # each is encoded under both masks
+    masked = VIEW.masked_per_slot(config.mask_ratio) * VIEW.grid[0]
+    visible, predicted = VIEW.tokens - masked, max(1, round(config.predict_share * masked))
     patch_embedding = 2 * clips * visible * VIEW.token_values * width
     student = blocks_forward(depth, clips, visible, width)
     predictor_embedding = 2 * clips * visible * width * predictor_width
-    predictor = blocks_forward(config.predictor_depth, clips, VIEW.tokens, predictor_width)
-    projection = 2 * clips * masked * predictor_width * TARGET_DIM
+    predictor = blocks_forward(config.predictor_depth, clips, visible + predicted, predictor_width)
+    projection = 2 * clips * (predicted + (visible if config.context_weight else 0)) * predictor_width * TARGET_DIM
     # Backward: one product for the gradient of the input and one for that of the weights (or of both factors of
     # attention); but nobody asks for the gradient of the pixels.
     return 2 * patch_embedding + 3 * (student + predictor_embedding + predictor + projection)
@@ -58,16 +66,20 @@ def test_a_step_computes_what_the_formulas_say(config: TrialConfig) -> None:
     assert size.tflop_per_step == pytest.approx(step_by_hand(config, width, depth) / 1e12, rel=1e-12)
 
 
-def test_parameters_are_those_of_the_model() -> None:
-    model = VJepa(SMALL, VIEW, TARGET_DIM)
-    size = measure_model(SMALL, VIEW, TARGET_DIM)
+@pytest.mark.parametrize("context_weight", [0.0, 0.5])
+def test_parameters_are_those_of_the_model(context_weight: float) -> None:
+    config = SMALL.replace(context_weight=context_weight)
+    model = VJepa(config, VIEW, TARGET_DIM)
+    size = measure_model(config, VIEW, TARGET_DIM)
     assert size.student_parameters == sum(p.numel() for p in model.student.parameters())
     assert size.predictor_parameters == sum(p.numel() for p in model.predictor.parameters())
 
 
-@pytest.mark.parametrize("depth", [1, 6])
-def test_a_checkpoint_takes_no_more_than_announced(make_training: MakeTraining, tmp_path: Path, depth: int) -> None:
-    training = make_training(predictor_depth=depth)
+@pytest.mark.parametrize("changes", [{"predictor_depth": 1}, {"predictor_depth": 6}, {"context_weight": 0.5}], ids=str)
+def test_a_checkpoint_takes_no_more_than_announced(
+    make_training: MakeTraining, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    training = make_training(**changes)
     training.train_to(1)
     save_checkpoint(tmp_path / "checkpoint", training, {"report": {f"field {number}": 0.123 for number in range(50)}})
     size = measure_model(training.config, training.store.view, training.target_dim)

@@ -65,6 +65,22 @@ def test_predictions_start_about_where_they_are_told_to(predictor: Predictor, fe
     assert predictor.project.bias.requires_grad
 
 
+def test_visible_tokens_are_predicted_behind_the_masked_ones_by_an_output_of_their_own(features: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    predictor = Predictor(CONFIG.replace(context_weight=0.5), VIEW, student_dim=64, target_dim=24).eval()
+    torch.manual_seed(0)
+    plain = Predictor(CONFIG, VIEW, student_dim=64, target_dim=24).eval()
+    both = predictor(features, VISIBLE, MASKED, context=True)
+    assert both.shape == (3, VIEW.tokens, 24)
+    assert torch.equal(both[:, :22], plain(features, VISIBLE, MASKED)), "the other weights are those of a plain one"
+    assert torch.equal(predictor(features, VISIBLE, MASKED), both[:, :22])
+    predictor.start_at(torch.full((24,), 2.0))
+    torch.testing.assert_close(predictor(features, VISIBLE, MASKED, context=True), both + 2)
+    predictor(features, VISIBLE, MASKED, context=True)[:, 22:].sum().backward()
+    assert predictor.project_context is not None and predictor.project_context.weight.grad is not None
+    assert predictor.project.weight.grad is not None and not predictor.project.weight.grad.any()
+
+
 def test_width_depth_and_heads_are_the_configurations(predictor: Any) -> None:
     assert len(predictor.blocks) == 2
     assert predictor.blocks[0].attn.num_heads == 3

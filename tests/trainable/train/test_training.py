@@ -1,13 +1,15 @@
 """A training is the same training wherever it was stopped, and says truthfully how it goes."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tests.trainable.conftest import MakeTraining, StoreOf
-from tests.trainable.small import SMALL, assert_equal_tensors, tensors_of
+from tests.trainable.small import SMALL, assert_equal_tensors, rows, tensors_of
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.loader import Loader
 from trainable.errors import CheckpointError, ConfigError
@@ -46,19 +48,29 @@ def test_latents_are_predicted_from_their_training_mean_on_and_pixels_from_zero(
     evaluator.close()
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize(
+    ("stop", "changes"),
+    [
+        *((stop, {}) for stop in (1, 3, 4, 5, 7)),
+        (5, {"masking": "multiblock_both"}),
+        (5, {"predict_share": 0.3}),
+        (2, {"context_weight": 0.5, "warmup": 0.3}),  # in the middle of its rise
+        (5, {"masking": "multiblock_both", "predict_share": 0.3, "context_weight": 0.5, "ema": 0.1}),
+    ],
+    ids=str,
+)
 def test_a_run_that_was_stopped_and_resumed_is_the_same_run(
-    make_training: MakeTraining, tmp_path: Path, stop: int
+    make_training: MakeTraining, tmp_path: Path, stop: int, changes: dict[str, Any]
 ) -> None:
-    straight = make_training()
+    straight = make_training(**changes)
     report = train(straight)
 
-    first = make_training()
+    first = make_training(**changes)
     first.train_to(stop)
     save_checkpoint(tmp_path / "checkpoint", first)
     first.close()
     torch.manual_seed(999)  # whatever else happened in between
-    second = make_training()
+    second = make_training(**changes)
     load_checkpoint(tmp_path / "checkpoint", second)
     assert second.step == stop
     resumed = train(second)
@@ -75,6 +87,10 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same_run(
         {"loss": "smooth_l1"},
         {"masking": "tube"},
         {"masking": "random"},
+        {"masking": "multiblock_long", "mask_ratio": 0.5},
+        {"masking": "multiblock_both"},
+        {"predict_share": 0.3},
+        {"context_weight": 0.5},
         {"grad_checkpointing": True},
         {"grad_clip": None},
         {"lr_schedule": "wsd"},
@@ -101,6 +117,96 @@ def test_losses_differ_as_their_formulas_do(make_training: MakeTraining, store: 
     assert losses["l1"] == pytest.approx(error.mean().item(), rel=1e-4)
     huber = torch.where(error < 1, error.square() / 2, error - 0.5).mean().item()
     assert losses["smooth_l1"] == pytest.approx(huber, rel=1e-4)
+
+
+def one_step(training: Training) -> tuple[float, float, dict[str, torch.Tensor]]:
+    """Both losses and the gradients of the first step, computed plainly: mask by mask, and visible token by token."""
+    config, store, model = training.config, training.store, training.model
+    clips = np.random.Generator(np.random.Philox(key=[config.seed, 0])).permutation(len(store.train))[:8]
+    drawn = Masks(store.view, config.masking, config.mask_ratio, config.seed, config.predict_share).draw(
+        0, store.train.keys[clips]
+    )
+    pixels, latents = rows(store, store.train, clips)
+    places = torch.tensor(list(np.ndindex(store.view.grid)), dtype=torch.float32)
+    masked_loss, context_loss = [], []
+    for clip, mask in np.ndindex(drawn.visible.shape[:2]):
+        visible, asked = (torch.from_numpy(tokens[clip, mask]) for tokens in (drawn.visible, drawn.masked))
+        features = model.student(pixels[clip, visible][None], visible[None])
+        predicted = model.predictor(features, visible[None], asked[None], context=config.context_weight > 0)[0]
+        errors = (predicted - torch.cat([latents[clip, asked], latents[clip, visible]])[: len(predicted)]).square()
+        masked_loss.append(errors[: len(asked)].mean())
+        hidden = [token for token in range(store.view.tokens) if token not in visible.tolist()]
+        for token, error in zip(visible, errors[len(asked) :], strict=False):
+            distance = (places[token] - places[hidden]).square().sum(dim=1).min().sqrt()
+            context_loss.append(error.mean() / distance.sqrt())
+    loss = torch.stack(masked_loss).mean()
+    context = torch.stack(context_loss).mean() if context_loss else torch.tensor(0.0)
+    parameters = dict(model.named_parameters())
+    gradients = torch.autograd.grad(loss + config.context_weight * context, [*parameters.values()])
+    return loss.item(), context.item(), dict(zip(parameters, gradients, strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"masking": "multiblock_both"},
+        {"predict_share": 0.3},
+        {"context_weight": 0.5},
+        {"masking": "multiblock_both", "predict_share": 0.3, "context_weight": 0.5},
+    ],
+    ids=str,
+)
+def test_a_step_is_what_it_is_computed_plainly(make_training: MakeTraining, changes: dict[str, Any]) -> None:
+    training = make_training(**changes, warmup=0, grad_clip=None)
+    loss, context, gradients = one_step(training)
+    kept: dict[str, torch.Tensor] = {}
+
+    def keep(*_: object) -> None:
+        kept.update({name: p.grad.clone() for name, p in training.model.named_parameters() if p.grad is not None})
+
+    training.optimizer.register_step_pre_hook(keep)
+    report = train(training, 1)
+    assert report["train_loss"] == pytest.approx(loss, rel=1e-5)
+    assert report.get("context_loss", 0.0) == pytest.approx(context, rel=1e-5)
+    assert kept.keys() == gradients.keys() == dict(training.model.named_parameters()).keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(kept[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_the_loss_on_visible_tokens_is_reported_where_it_is_on(make_training: MakeTraining) -> None:
+    assert "context_loss" not in train(make_training(), 1)
+    report = train(make_training(context_weight=0.5), 1)
+    assert report["context_loss"] > 0
+    assert math.isnan(make_training(context_weight=0.5).collect()["context_loss"])
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"warmup": 0.25}, {"warmup_steps": 2}, {"lr_schedule": "constant", "warmup_steps": 2}], ids=str
+)
+def test_the_loss_on_visible_tokens_comes_in_after_the_learning_rate(
+    make_training: MakeTraining, schedule: dict[str, Any]
+) -> None:
+    """Two steps of warm-up of eight: until then the output for visible tokens gets no gradient."""
+    training = make_training(**schedule, context_weight=0.5, grad_clip=None)
+    output = training.model.predictor.project_context
+    assert output is not None
+    reached: list[bool] = []
+    training.optimizer.register_step_pre_hook(
+        lambda *_: reached.append(output.bias.grad is not None and bool(output.bias.grad.any()))
+    )
+    train(training)
+    assert reached == [False, False, *[True] * 6]
+    assert make_training(warmup=0, context_weight=0.5)._context_weight() == 0.5
+    for step, expected in enumerate([0, 0, 0.25, 0.5, 0.5]):
+        training.step = step
+        assert training._context_weight() == expected
+
+
+def test_a_clip_counts_once_whatever_masks_it_is_seen_under(make_training: MakeTraining) -> None:
+    training = make_training(masking="multiblock_both")
+    training.train_to(STEPS)
+    report = training.collect()
+    assert report["clips_per_second"] == pytest.approx(STEPS * 8 / report["training"])
 
 
 def test_the_seed_decides_the_run(make_training: MakeTraining) -> None:
@@ -335,9 +441,11 @@ def test_training_on_cuda_learns_resumes_and_keeps_float32_weights(make_training
 
 @pytest.mark.cuda
 @needs_cuda
-@pytest.mark.parametrize("ema", [0.0, 0.1])
-def test_a_step_on_cuda_never_waits_for_the_device(make_training: MakeTraining, ema: float) -> None:
-    training = make_training(options={"device": "cuda"}, epochs=6, ema=ema)
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.1}, {"masking": "multiblock_both", "predict_share": 0.3, "context_weight": 0.5}], ids=str
+)
+def test_a_step_on_cuda_never_waits_for_the_device(make_training: MakeTraining, changes: dict[str, Any]) -> None:
+    training = make_training(options={"device": "cuda"}, epochs=6, **changes)
     training.train_to(6)  # buffers, kernels and the optimiser's state are there now
     batches = [training._next_batch() for _ in range(1)]
     torch.cuda.set_sync_debug_mode("error")

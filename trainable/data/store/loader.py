@@ -1,4 +1,4 @@
-"""Batches from the memory-mapped store: visible pixels and masked targets only, gathered by background threads.
+"""Batches from the memory-mapped store: visible pixels and wanted targets only, gathered by background threads.
 
 Threads, not processes: gathering is memory copying, which releases the interpreter lock (so does decoding JPEGs and
 videos), and nothing has to pass through /dev/shm. Pixels stay uint8 and latents float16 or int8 until they are on the
@@ -22,6 +22,7 @@ from trainable import heartbeat
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import Clips
 from trainable.masking.masks import Mask, Masks
+from trainable.masking.nearest import context_weights
 
 Target = Literal["latents", "pixels"]
 
@@ -32,13 +33,18 @@ PREFETCH = 3
 class Batch:
     """Some clips on the device.
 
+    Tensors have a row for each mask of a clip; the masks of a clip lie side by side.
+
     Attributes:
         clips: their positions in the split, shape (clips,).
-        pixels: uint8, shape (clips, visible tokens, token values).
-        targets: float16 or int8 latents, or uint8 pixels, of the masked tokens, shape (clips, masked tokens, width).
-        visible: token indices, shape (clips, visible tokens).
-        masked: token indices, shape (clips, masked tokens).
-        scales: float32 scales of int8 latents, shape (clips, masked tokens); width 0 with other targets.
+        pixels: uint8, shape (rows, visible tokens, token values).
+        targets: float16 or int8 latents, or uint8 pixels, of the tokens to predict, shape (rows, tokens, width): those
+            of `masked`, then those of `visible` where the loader serves a context.
+        visible: token indices, shape (rows, visible tokens).
+        masked: indices of the masked tokens to predict, shape (rows, predicted tokens).
+        scales: float32 scales of int8 latents, shape (rows, tokens to predict); width 0 with other targets.
+        context_weights: float32 weights of the visible tokens' targets, see `trainable.masking.nearest`, shape (rows,
+            visible tokens); width 0 without a context.
     """
 
     clips: npt.NDArray[np.int64]
@@ -47,19 +53,22 @@ class Batch:
     visible: torch.Tensor
     masked: torch.Tensor
     scales: torch.Tensor
+    context_weights: torch.Tensor
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """Returns the tensors, in the order of the fields."""
-        return self.pixels, self.targets, self.visible, self.masked, self.scales
+        return self.pixels, self.targets, self.visible, self.masked, self.scales, self.context_weights
 
 
 class _Buffer:
     """Host memory for one batch, used again and again: fresh memory for each batch would cost as much as the copy."""
 
     def __init__(self, loader: "Loader") -> None:
-        view, count = loader.store.view, len(range(loader.batch_size)[loader.rows])
-        masked = loader.masks.masked_tokens if loader.masks else 0
-        visible = view.tokens - masked
+        view, masks = loader.store.view, loader.masks
+        self._rows = masks.per_clip if masks else 1  # of a clip
+        count = len(range(loader.batch_size)[loader.rows]) * self._rows
+        visible, predicted = (masks.visible_tokens, masks.predicted_tokens) if masks else (view.tokens, 0)
+        context = visible if loader.context else 0
 
         def empty(*shape: int, dtype: torch.dtype) -> torch.Tensor:
             return torch.empty(shape, dtype=dtype, pin_memory=loader.device.type == "cuda")
@@ -69,15 +78,16 @@ class _Buffer:
         self.batch = Batch(
             clips=np.empty(0, np.int64),
             pixels=empty(count, visible, view.token_values, dtype=torch.uint8),
-            targets=empty(count, masked, loader.target_dim, dtype=dtype),
+            targets=empty(count, predicted + context, loader.target_dim, dtype=dtype),
             visible=empty(count, visible, dtype=torch.int64),
-            masked=empty(count, masked, dtype=torch.int64),
-            scales=empty(count, masked if int8 else 0, dtype=torch.float32),
+            masked=empty(count, predicted, dtype=torch.int64),
+            scales=empty(count, predicted + context if int8 else 0, dtype=torch.float32),
+            context_weights=empty(count, context, dtype=torch.float32),
         )
         self.copied: torch.cuda.Event | None = None  # when the last transfer has read this memory
 
     def cut(self, clips: npt.NDArray[np.int64]) -> Batch:
-        return Batch(clips, *(tensor[: len(clips)] for tensor in self.batch.tensors()))
+        return Batch(clips, *(tensor[: len(clips) * self._rows] for tensor in self.batch.tensors()))
 
 
 class Loader:
@@ -90,6 +100,7 @@ class Loader:
         batch_size: clips a batch.
         rows: which clips of each training batch are served, where several processes share it; all by default.
         target: what the targets are: the teacher's latents, or the pixels themselves (to train a pixel teacher).
+        context: whether the visible tokens have targets too; not without masks.
         device: where batches go.
         threads: background threads that decode, where pixels are not stored raw; None: one a core.
     """
@@ -103,11 +114,13 @@ class Loader:
         *,
         rows: slice = slice(None),
         target: Target = "latents",
+        context: bool = False,
         device: torch.device | str = "cpu",
         threads: int | None = None,
     ) -> None:
         self.rows = rows
         self.store, self.clips, self.masks, self.batch_size, self.target = store, clips, masks, batch_size, target
+        self.context = context
         self.device = torch.device(device)
         self.target_dim = store.view.token_values if target == "pixels" else store.teacher.dim
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
@@ -199,8 +212,10 @@ class Loader:
         batch = buffer.cut(group)
         mask = self.masks.draw(epoch, self.clips.keys[group]) if self.masks else None
         if mask is not None:
-            batch.visible.numpy()[:] = mask.visible
-            batch.masked.numpy()[:] = mask.masked
+            batch.visible.numpy()[:] = mask.visible.reshape(batch.visible.shape)
+            batch.masked.numpy()[:] = mask.masked.reshape(batch.masked.shape)
+        if mask is not None and self.context:
+            batch.context_weights.numpy()[:] = context_weights(batch.visible.numpy(), self.store.view.grid)
         rows = range(len(group))
         if self._decoders is None:
             for row in rows:
@@ -224,15 +239,18 @@ class Loader:
         if mask is None:
             batch.pixels[row].numpy()[:] = pixels
             return
+        visible, asked = mask.visible[row], mask.masked[row]
+        if self.context:
+            asked = np.concatenate([asked, visible], axis=1)
+        own = slice(row * len(visible), (row + 1) * len(visible))
         # mode="clip" lets numpy write straight into `out`; the indices are in range anyway.
-        visible, masked = mask.visible[row], mask.masked[row]
-        np.take(pixels, visible, axis=0, out=batch.pixels[row].numpy(), mode="clip")
+        np.take(pixels, visible, axis=0, out=batch.pixels[own].numpy(), mode="clip")
         targets, scales = (
             (pixels, None) if self.target == "pixels" else self.store.stored_latents(self.clips, clip, view)
         )
-        np.take(targets, masked, axis=0, out=batch.targets[row].numpy(), mode="clip")
+        np.take(targets, asked, axis=0, out=batch.targets[own].numpy(), mode="clip")
         if scales is not None:
-            np.take(scales, masked, axis=0, out=batch.scales[row].numpy(), mode="clip")
+            np.take(scales, asked, axis=0, out=batch.scales[own].numpy(), mode="clip")
 
     def _received(self, gathered: "_Gathered") -> Batch:
         """Makes the compute stream wait for the transfer of this batch, without making the host wait."""

@@ -17,6 +17,7 @@ from trainable.data.store.codecs import LatentFormat, PixelFormat
 from trainable.data.store.loader import PREFETCH, Batch, Loader
 from trainable.errors import StoreError
 from trainable.masking.masks import Masks
+from trainable.masking.nearest import context_weights
 
 MakeLoader = Callable[..., Loader]
 
@@ -31,9 +32,10 @@ def make_loader(store: ClipStore) -> Iterator[MakeLoader]:
         of: ClipStore = store,
         masking: Any = "multiblock",
         split: Any = "train",
+        share: float = 1.0,
         **options: Any,
     ) -> Loader:
-        masks = masking and Masks(of.view, masking, 0.5, seed=7)
+        masks = masking and Masks(of.view, masking, 0.5, seed=7, predict_share=share)
         made.append(Loader(of, of.clips(split), masks, batch_size, **options))
         return made[-1]
 
@@ -62,7 +64,8 @@ def test_a_batch_holds_visible_pixels_and_masked_targets(
         batches = kept(make_loader(masking=masking, target=target).training_epoch(1, epoch))
         assert len(batches) == 32 // 5
         for batch in batches:
-            visible, masked = Masks(store.view, masking, 0.5, seed=7).draw(epoch, store.train.keys[batch.clips])
+            drawn = Masks(store.view, masking, 0.5, seed=7).draw(epoch, store.train.keys[batch.clips])
+            visible, masked = drawn.visible[:, 0], drawn.masked[:, 0]
             assert (batch.visible.numpy() == visible).all()
             assert (batch.masked.numpy() == masked).all()
             assert batch.pixels.dtype == torch.uint8
@@ -72,7 +75,67 @@ def test_a_batch_holds_visible_pixels_and_masked_targets(
                 wanted = pixels if target == "pixels" else store.stored_latents(store.train, clip)[0]
                 assert (batch.pixels[row].numpy() == pixels[visible[row]]).all()
                 assert (batch.targets[row].numpy() == wanted[masked[row]]).all()
-            assert batch.scales.numel() == 0
+            assert batch.scales.numel() == batch.context_weights.numel() == 0
+
+
+@pytest.mark.parametrize(("pixels", "latents"), [("raw", "float16"), ("jpeg", "int8")])
+def test_each_mask_of_a_clip_is_a_row_with_what_it_leaves_visible(
+    make_loader: MakeLoader, store_of: StoreOf, pixels: PixelFormat, latents: LatentFormat
+) -> None:
+    store = store_of(pixels, latents)
+    alone: dict[int, list[int]] = {}
+    views = store.train.views_at(2)
+    for batch in make_loader(5, of=store, masking="multiblock").training_epoch(1, 2):
+        alone |= {clip: batch.visible[row].tolist() for row, clip in enumerate(batch.clips.tolist())}
+    for batch in make_loader(5, of=store, masking="multiblock_both").training_epoch(1, 2):
+        assert (len(batch.clips), len(batch.visible), len(batch.targets)) == (5, 10, 10)
+        for row in range(10):
+            clip = int(batch.clips[row // 2])
+            shown = store.pixels(store.train, clip, int(views[clip]))
+            stored, scales = store.stored_latents(store.train, clip, int(views[clip]))
+            visible, masked = batch.visible[row].numpy(), batch.masked[row].numpy()
+            assert (visible.tolist() == alone[clip]) == (row % 2 == 0), "the first mask is the short-range one"
+            assert (batch.pixels[row].numpy() == shown[visible]).all()
+            assert (batch.targets[row].numpy() == stored[masked]).all()
+            assert scales is None or (batch.scales[row].numpy() == scales[masked]).all()
+
+
+def test_the_last_batch_has_both_masks_of_its_clips(make_loader: MakeLoader) -> None:
+    batches = kept(make_loader(3, masking="multiblock_both", split="val").in_order(np.arange(7)))
+    assert [len(batch.pixels) for batch in batches] == [6, 6, 2]
+
+
+@pytest.mark.parametrize("masking", ["multiblock", "multiblock_both"])
+@pytest.mark.parametrize("latents", ["float16", "int8"])
+def test_with_a_context_the_targets_of_visible_tokens_follow_with_their_weights(
+    make_loader: MakeLoader, store_of: StoreOf, masking: str, latents: LatentFormat
+) -> None:
+    store = store_of("raw", latents)
+    plain = kept(make_loader(4, of=store, masking=masking).training_epoch(1, 0))
+    with_context = kept(make_loader(4, of=store, masking=masking, context=True).training_epoch(1, 0))
+    for batch, twin in zip(with_context, plain, strict=True):
+        count = twin.masked.shape[1]
+        assert torch.equal(batch.visible, twin.visible) and torch.equal(batch.pixels, twin.pixels)
+        assert torch.equal(batch.targets[:, :count], twin.targets)
+        assert batch.targets.shape[1] == store.view.tokens
+        assert batch.context_weights.numpy().tolist() == context_weights(twin.visible.numpy(), store.view.grid).tolist()
+        for row in range(len(batch.targets)):
+            clip = int(batch.clips[row * len(batch.clips) // len(batch.targets)])
+            stored, scales = store.stored_latents(store.train, clip, int(store.train.views_at(0)[clip]))
+            visible = batch.visible[row].numpy()
+            assert (batch.targets[row, count:].numpy() == stored[visible]).all()
+            assert scales is None or (batch.scales[row, count:].numpy() == scales[visible]).all()
+
+
+def test_fewer_targets_are_gathered_where_a_share_is_predicted(make_loader: MakeLoader) -> None:
+    plain = kept(make_loader(4).training_epoch(1, 0))
+    for batch, twin in zip(kept(make_loader(4, share=0.25).training_epoch(1, 0)), plain, strict=True):
+        assert torch.equal(batch.visible, twin.visible) and torch.equal(batch.pixels, twin.pixels)
+        assert 4 * batch.masked.shape[1] == 4 * batch.targets.shape[1] == twin.masked.shape[1]
+        for row in range(4):
+            places = torch.searchsorted(twin.masked[row], batch.masked[row])
+            assert torch.equal(twin.masked[row][places], batch.masked[row])
+            assert torch.equal(twin.targets[row][places], batch.targets[row])
 
 
 def test_the_order_follows_from_seed_and_epoch_alone(make_loader: MakeLoader) -> None:
