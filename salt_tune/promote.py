@@ -1,6 +1,7 @@
 """`python -m salt_tune.promote`: the winner of a search, trained for longer, and its encoder written."""
 
 import contextlib
+import json
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
 from salt_tune.options import MACHINE, RUN, Finite, Folder, flag, wandb_flag
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
+from salt_tune.report.final_table import print_final_table
 from salt_tune.report.model_card import write_card
 from salt_tune.report.prediction import Prediction, predict_loss
 from salt_tune.report.verdict import certainty
@@ -30,10 +32,11 @@ from salt_tune.ui.format import duration, exact, number, progress, shell_command
 from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
 from trainable.errors import UserError
+from trainable.files import write_json
 from trainable.metrics import computed, objectives
 from trainable.registry import nearest
 from trainable.task import Task
-from trainable.worker import Dataset, FinalRun, FinalSpec
+from trainable.worker import Beside, Dataset, FinalRun, FinalSpec, FinalTable
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
 CHECKPOINT_MINUTES = 10.0
@@ -49,6 +52,7 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 @flag(RUN, "--trial", help="Trial to promote [default: the winner].")
 @flag(RUN, "--from-scratch", is_flag=True, help="Train anew a trial that could go on from where the search left it.")
 @flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
+@flag(RUN, "--against", type=Folder(), help="Folder of another promoted model, with which this one is compared.")
 @flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
 @flag(
     RUN,
@@ -68,6 +72,7 @@ def main(
     epochs: int | None,
     more: int | None,
     trial: str | None,
+    against: Path | None,
     store_path: Path | None,
     checkpoint_minutes: float,
     workers: int,
@@ -80,7 +85,8 @@ def main(
 
     Under the schedule wsd it goes on from where the search left it, and cools down at the end; --more prolongs it from
     before the cooldown. A cosine begins from scratch, stretched over more epochs. Stopped at any moment, the same
-    command goes on where it was, also with other --workers. Writes the encoder, its configuration and a card.
+    command goes on where it was, also with other --workers. Writes the encoder, its configuration and a card, and says
+    how good the encoder is.
     """
     run = RunDirectory(run_path)
     summary = read_summary(run)
@@ -96,7 +102,9 @@ def main(
     data = reopen_data(run, task, summary["store"], store_path)
     anew = from_scratch and task.trunk_epochs(config) > 0
     final = run.final(chosen["id"], config["epochs"], from_scratch=anew)
-    if _is_finished(final):
+    if against is not None:
+        task.check_against(against, data)
+    if _is_finished(final, against):
         return 0
     trunk = None if from_scratch else longest_trunk(run, task, chosen, config)
     spec = FinalSpec(
@@ -117,16 +125,19 @@ def main(
     check_wandb(wandb_mode)
     final.path.mkdir(parents=True, exist_ok=True)
     with locked(final.lock, BUSY):
-        if _is_finished(final):  # by the process that held the lock before
+        if _is_finished(final, against):  # by the process that held the lock before
             return 0
         predicted = predict_loss(run, space, chosen["id"], config["epochs"]) if trunk else None
-        last = None
+        last, evaluation, is_evaluated = None, None, False
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
             _say_what_is_trained(run, summary, chosen, config["epochs"], trunk, data, predicted, workers)
             before = go_on_from(run, chosen["id"], trunk, final) if trunk else []
             training = SharedFinal(task, spec, data, workers) if workers > 1 else task.open_final(spec, data)
             last = _train(final, task, spec, training, wandb_mode, before)
-        if last is None:
+            if last is not None:
+                evaluation = _evaluate(run, final, task, spec, chosen, against, last, data)
+                is_evaluated = True
+        if last is None or not is_evaluated:
             moved = ("--store", data.path) if store_path else ()
             logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
             which = ("--trial", chosen["id"], "--epochs", f"{config['epochs']:g}")
@@ -134,10 +145,14 @@ def main(
                 name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given
             )
             several = ("--workers", workers) if workers > 1 else ()
-            command = shell_command("salt_tune.promote", run.path, *which, *forced, *several, *moved, *logged)
+            compared = ("--against", against) if against else ()
+            others = (*which, *forced, *several, *compared, *moved, *logged)
+            command = shell_command("salt_tune.promote", run.path, *others)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
-        card = write_card(task, spec, chosen, last, data, summary["baselines"])
+        card = write_card(task, spec, chosen, last, data, summary["baselines"], evaluation)
+    if evaluation is not None:
+        print_final_table(evaluation, task.metrics)
     columns = computed(among=task.metrics)
     measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives(task.metrics) if name in columns)
     searched = f"val_loss {number(chosen['val_loss'])} after {chosen['epochs']:g}"
@@ -175,10 +190,15 @@ def _say_what_is_trained(
         )
 
 
-def _is_finished(final: FinalDirectory) -> bool:
-    if final.card.exists():
+def _is_finished(final: FinalDirectory, against: Path | None) -> bool:
+    """Says whether there is nothing left to do: the card is written, and another model compared where one is given."""
+    finished = final.card.exists()
+    if finished and against is not None:
+        known = json.loads(final.evaluation.read_bytes()) if final.evaluation.exists() else {}
+        finished = known.get("against") == str(against.absolute())
+    if finished:
         console.print(f"{final.path}: this run is finished; nothing to do")
-    return final.card.exists()
+    return finished
 
 
 def _choose(run: RunDirectory, summary: dict[str, Any], trial: str | None, *, anyway: bool) -> dict[str, Any]:
@@ -246,7 +266,27 @@ def _train(
         last = training.train(on_report, stop, lambda line: console.print(f"warning: {line}"))
     followed.finish(0 if last else 1)
     training.close()
-    return last
+    return None if stop.is_set() else last
+
+
+def _evaluate(
+    run: RunDirectory,
+    final: FinalDirectory,
+    task: Task,
+    spec: FinalSpec,
+    trial: dict[str, Any],
+    against: Path | None,
+    last: dict[str, Any],
+    data: Dataset,
+) -> FinalTable | None:
+    """Measures how good the model is, and writes it; None where its task does not measure that."""
+    answers = run.answers(trial["id"], trial["resource"])
+    beside = Beside(trial, run.checkpoint(trial["id"]), answers, against.absolute() if against else None)
+    with console.status("evaluating the encoder"):
+        evaluation = task.evaluate_final(spec, beside, last, data)
+    if evaluation is not None:
+        write_json(final.evaluation, evaluation)
+    return evaluation
 
 
 def _reports_per_epoch(space: SearchSpace) -> int:

@@ -57,6 +57,7 @@ SMALL_SPACE = (
     "fixed.student_depth=1",
     "fixed.batch_size=8",
     "fixed.warmup_steps=2",
+    "evaluation.attentive_steps=1",
     "parameters.predictor_depth.high=2",
     "parameters.predictor_dim.values=[64]",
     "start_from=[]",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainable.evaluate.answers import Value
 
 Goal = Literal["min", "max"]
-When = Literal["report", "probe"]
+When = Literal["report", "probe", "final"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Metric:
     Attributes:
         goal: whether lower or higher is better.
         label: what it is, for people.
-        at: computed for every report, or at probe points only, where it takes a pass over whole clips.
+        at: computed for every report, at probe points only, where it takes a pass over whole clips, or once, at the end
+            of a final run, where it is dearer still.
         compute: "module:function" of a `Judged`, which gives a number, the answers that it is the accuracy of, or None
             where there is none; None: the training reports it by itself.
         interval: it is a mean with a 95% interval, whose ends stand in the fields of `interval_fields`.
         panel: it is computed from frozen features alone, so that baselines have it too.
+        needs_labels: it is None where clips have no two classes that can be told.
         objective: a search may rank by it.
         cost: a search may set it `against` the objective.
         fields: of a report, whose sum it is; empty: the field of its own name.
@@ -51,6 +53,7 @@ class Metric:
     compute: str | None = None
     interval: bool = False
     panel: bool = False
+    needs_labels: bool = False
     objective: bool = False
     cost: bool = False
     fields: tuple[str, ...] = ()
@@ -99,8 +102,19 @@ METRICS: Final[Registry[Metric]] = Registry(
             compute="trainable.evaluate.linear_probe:probe_top1",
             interval=True,
             panel=True,
+            needs_labels=True,
             objective=True,
             keep=3,
+        ),
+        "attentive_top1": Metric(
+            "max",
+            "attentive-probe accuracy",
+            at="final",
+            compute="trainable.evaluate.attentive_probe:attentive_top1",
+            interval=True,
+            panel=True,
+            needs_labels=True,
+            keep=4,
         ),
         "knn_top1": Metric(
             "max",
@@ -109,6 +123,7 @@ METRICS: Final[Registry[Metric]] = Registry(
             compute="trainable.evaluate.nearest_neighbours:knn_top1",
             interval=True,
             panel=True,
+            needs_labels=True,
             objective=True,
         ),
         "order_top1": Metric(

@@ -6,6 +6,7 @@ A V-JEPA student and predictor are trained on the latents of a frozen teacher, w
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from trainable.model.size import ModelSize
 from trainable.registry import LR_SCHEDULES
 from trainable.store_task import StoreTask
 from trainable.task import Card, Quote
-from trainable.worker import Config, Dataset, FinalRun, FinalSpec, Report, RunSpec, Worker
+from trainable.worker import Beside, Config, Dataset, FinalRun, FinalSpec, FinalTable, Report, RunSpec, Worker
 
 FINE: Final = 10**9  # steps, so many that their rounding does not matter
 MOST_BUILT: Final = 48  # students, beside one of each name: a second's worth
@@ -131,6 +132,18 @@ class SaltTask(StoreTask):
         from trainable.trial.final_run import SaltFinal
 
         return SaltFinal(spec, _store_of(data).store)
+
+    def check_against(self, folder: Path, data: Dataset) -> None:
+        """Loads the other encoder, and compares the views; see `Task`."""
+        from trainable.trial.final_table import check_against
+
+        check_against(folder, _store_of(data).store)
+
+    def evaluate_final(self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset) -> FinalTable:
+        """Measures the panel and the attentive probe; see `Task`."""
+        from trainable.trial.final_table import evaluate_final
+
+        return evaluate_final(spec, beside, last, _store_of(data).store)
 
     def card(self, spec: FinalSpec, last: Report, data: Dataset, quote: Quote) -> Card:
         """See `Task`."""

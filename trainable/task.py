@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trainable.budget import Kind
-from trainable.errors import ConfigError
+from trainable.errors import ConfigError, UserError
 from trainable.fields import as_type, check_names
 from trainable.final_trial import FinalTrial
 from trainable.metrics import Metric
 from trainable.registry import TASKS
-from trainable.worker import Config, Dataset, FinalRun, FinalSpec, Report, RunSpec, Worker
+from trainable.worker import Beside, Config, Dataset, FinalRun, FinalSpec, FinalTable, Report, RunSpec, Worker
 
 Quote = Callable[[str], str]  # how Markdown shows a text of any content letter by letter
 
@@ -173,6 +173,32 @@ class Task(ABC):
             origin=f"Data {quote(str(data.path))}: {data.train_size} to train on, {len(data.held_out)} held out.",
             files=f"{spec.checkpoint.name}, config.json",
         )
+
+    def check_against(self, folder: Path, data: Dataset) -> None:  # noqa: ARG002
+        """Checks, before a final training begins, that its model can be compared with another one.
+
+        Args:
+            folder: of the other promoted model.
+            data: on which they are compared.
+
+        Raises:
+            UserError: it cannot.
+        """
+        raise UserError(f"--against = {folder}: the task {self.name} compares no promoted models; leave it out")
+
+    def evaluate_final(self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset) -> FinalTable | None:  # noqa: ARG002
+        """Measures how good a promoted model is, after its training; goes on with what was stopped before.
+
+        Args:
+            spec: of the final training.
+            beside: what the model is compared with.
+            last: the last report of the final training.
+            data: what it was trained on.
+
+        Returns:
+            The rows of a table and what follows from them, see docs/run-directory.md; None: there is no such table.
+        """
+        return None
 
     # --- what workers do
 

@@ -13,6 +13,7 @@ from trainable.budget import Budget
 
 Config = dict[str, Any]  # hyperparameters by name, as plain JSON values
 Report = dict[str, Any]  # docs/run-directory.md has the fields
+FinalTable = dict[str, Any]  # likewise, of evaluation.json
 
 
 class Dataset(Protocol):
@@ -179,6 +180,23 @@ class FinalSpec:
     def checkpoint(self) -> Path:
         """What it goes on from after it was stopped or killed."""
         return self.folder / "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a promoted model is compared with, beside untrained ones and the teacher.
+
+    Attributes:
+        trial: the promoted trial's entry in the search's summary.
+        checkpoint: where the search left it; the file may be gone.
+        answers: what probes answered of it in the search; the file may be gone.
+        against: folder of another promoted model; None: there is none.
+    """
+
+    trial: Report
+    checkpoint: Path
+    answers: Path
+    against: Path | None = None
 
 
 class FinalRun(Protocol):

@@ -16,7 +16,8 @@
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoints, encoder.safetensors, config.json, README.md
+      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoints, encoder.safetensors, config.json,
+                          evaluation.json and its rows in evaluation/, README.md (written last)
 
 Imports the standard library alone: no Ray, no torch.
 """
@@ -104,6 +105,7 @@ class FinalDirectory:
         self.trunk = path / "trunk.safetensors"
         self.encoder = path / "encoder.safetensors"
         self.config = path / "config.json"
+        self.evaluation = path / "evaluation.json"
         self.card = path / "README.md"
 
 

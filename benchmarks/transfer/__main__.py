@@ -53,7 +53,8 @@ def _measure_and_report(asked: argparse.Namespace) -> None:
     name = f"transfer-{store.path.absolute().name}{'-quick' * asked.quick}"
     facts = {fact: value for fact, value in store.facts().items() if fact != "path"}
     evaluation = EvaluationConfig().to_dict()
-    experiment = {**plan.describe(), "store": facts, "evaluation": evaluation, "metrics": sorted(computed())}
+    metrics = sorted({**computed("report"), **computed("probe")})
+    experiment = {**plan.describe(), "store": facts, "evaluation": evaluation, "metrics": metrics}
     asked.out.mkdir(parents=True, exist_ok=True)
     file = asked.out / f"{name}-cpu.jsonl"
     with locked(file.with_suffix(".lock"), BUSY, of=file, remove=True):

@@ -14,6 +14,7 @@ from salt_tune.report.verdict import verdict_lines
 from salt_tune.report.watch_out import warning_lines
 from salt_tune.ui.console import console
 from salt_tune.ui.format import UNITS, exact, heading, number, quantity, shell_command
+from salt_tune.ui.tables import fitting_table
 from trainable.metrics import Metric, computed
 from trainable.task import find_task
 
@@ -79,18 +80,9 @@ def _fitting_table(summary: dict[str, Any]) -> tuple[Table, list[str]]:
     columns = [
         name for name in computed(among=metrics) if any(trial.get(name) is not None for trial in summary["trials"])
     ]
-    left_out: list[str] = []
-    unlimited = console.options.update(max_width=10_000)
-    keep = {name: metrics[name].keep for name in columns}
-    dispensable = [(worth, name) for name, worth in keep.items() if worth is not None]
-    for _, name in sorted(dispensable, key=lambda column: column[0]):
-        table = _table(summary, columns, metrics)
-        if table.__rich_measure__(console, unlimited).maximum <= console.width:
-            return table, left_out
-        if name != summary["objective"]["metric"]:
-            columns.remove(name)
-            left_out.append(_shown(name, metrics))
-    return _table(summary, columns, metrics), left_out
+    keep = {name: metrics[name].keep if name != summary["objective"]["metric"] else None for name in columns}
+    table, left_out = fitting_table(console, lambda names: _table(summary, names, metrics), keep)
+    return table, [_shown(name, metrics) for name in left_out]
 
 
 def _table(summary: dict[str, Any], columns: Sequence[str], metrics: Mapping[str, Metric]) -> Table:

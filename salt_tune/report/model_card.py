@@ -6,12 +6,13 @@ from typing import Any
 
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
+from salt_tune.report.final_table import final_section
 from salt_tune.report.losses import worth
 from salt_tune.ui.format import number
 from trainable.files import atomic_write
 from trainable.metrics import computed
 from trainable.task import Card, Task
-from trainable.worker import Dataset, FinalSpec
+from trainable.worker import Dataset, FinalSpec, FinalTable
 
 CARD = """\
 # {name}: {title}
@@ -24,7 +25,7 @@ hyperparameters found by the search {run}.
 {results}
 
 {measured}
-{baselines}
+{evaluation}{baselines}
 {use}
 
 ## Where it comes from
@@ -54,6 +55,7 @@ def write_card(
     last: dict[str, Any],
     data: Dataset,
     baselines: Mapping[str, float],
+    evaluation: FinalTable | None = None,
 ) -> Card:
     """Writes README.md beside a promoted model.
 
@@ -64,12 +66,14 @@ def write_card(
         last: the last report of the final training.
         data: what it was trained on.
         baselines: what the search was measured against.
+        evaluation: how good the model is; None: its task does not measure that.
 
     Returns:
         What the task says of the model.
     """
     card, config = task.card(spec, last, data, code), spec.config
-    results = [name for name, metric in computed(among=task.metrics).items() if metric.error_of is None]
+    known = computed(among=task.metrics)
+    results = [name for name, metric in known.items() if metric.error_of is None and metric.at != "final"]
     labels, compared = task.baseline_labels, ""
     if baselines:
         errors = "\n".join(f"| {labels.get(name, name)} | {number(error)} |" for name, error in baselines.items())
@@ -88,6 +92,7 @@ def write_card(
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {number(last.get(name))} | {number(searched.get(name))} |" for name in results),
         measured=card.measured,
+        evaluation=final_section(evaluation) if evaluation else "",
         baselines=compared,
         use=card.use,
         origin=card.origin,

@@ -22,8 +22,8 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
 from trainable.evaluate.answers import value_fields
 from trainable.evaluate.config import EvaluationConfig
-from trainable.evaluate.evaluator import Evaluator
-from trainable.evaluate.panel_baselines import baselines_beside
+from trainable.evaluate.evaluator import Evaluator, measure
+from trainable.evaluate.panel_baselines import panel_baselines
 from trainable.metrics import METRICS, computed, costs, fields_of, interval_fields, objectives, value_in
 from trainable.model.flops import measure_model
 from trainable.task import find_task
@@ -53,7 +53,9 @@ def training(store: ClipStore) -> Iterator[Training]:
 @pytest.fixture(scope="module")
 def evaluator(store: ClipStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
     baselines = tmp_path_factory.mktemp("run") / "baselines"
-    made = Evaluator(store, EvaluationConfig(clips=8, panel_clips=32, folds=3, repeats=1), baselines=baselines)
+    made = Evaluator(
+        store, EvaluationConfig(clips=8, panel_clips=32, folds=3, repeats=1, attentive_steps=1), baselines=baselines
+    )
     yield made
     made.close()
 
@@ -68,7 +70,7 @@ def report(training: Training, evaluator: Evaluator) -> dict[str, Any]:
     return report_of(training, evaluator)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].at != "final"])
 def test_it_is_in_a_report_as_a_number(name: str, report: dict[str, Any]) -> None:
     assert all(field in report for field in fields_of(name))
     assert value_in(report, name) is not None
@@ -86,6 +88,18 @@ def test_what_is_known_about_it_holds_together(name: str) -> None:
     assert not (metric.objective and metric.cost)
 
 
+@pytest.mark.parametrize("name", sorted(computed("final")))
+def test_it_is_measured_at_the_end_of_a_final_run_alone(
+    name: str, report: dict[str, Any], training: Training, evaluator: Evaluator
+) -> None:
+    assert name not in report
+    assert not METRICS[name].objective
+    found = measure(evaluator.judge(training), "final")
+    low, value, high = (found[field] for field in (interval_fields(name)[0], name, interval_fields(name)[1]))
+    assert isinstance(low, float) and isinstance(value, float) and isinstance(high, float)
+    assert low <= value <= high
+
+
 @pytest.mark.parametrize("name", sorted(computed("probe")))
 def test_it_is_not_computed_where_nothing_is_probed(name: str, training: Training, evaluator: Evaluator) -> None:
     assert name not in report_of(training, evaluator, probe=False)
@@ -97,7 +111,7 @@ def test_it_is_the_same_when_it_is_computed_again(name: str, training: Training,
     assert first == again
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].interval])
+@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].interval and METRICS[name].at != "final"])
 def test_its_interval_stands_beside_it(name: str, report: dict[str, Any]) -> None:
     low, high = (report[field] for field in interval_fields(name))
     assert low <= report[name] <= high
@@ -105,9 +119,10 @@ def test_its_interval_stands_beside_it(name: str, report: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].panel])
 def test_baselines_have_it_too(name: str, training: Training, evaluator: Evaluator) -> None:
-    beside = baselines_beside(evaluator.judge(training)).fields
+    at, device = METRICS[name].at, training.device
+    beside = panel_baselines(evaluator.on, training.config, device, training.autocast, at).fields
     assert beside["untrained"][name] is not None
-    assert METRICS[name].at == "probe"
+    assert at in ("probe", "final")
 
 
 @pytest.mark.parametrize("name", sorted(computed("report")))

@@ -79,6 +79,20 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(promoted: Ended, store
     assert "{dim}" not in card
 
 
+def test_it_ends_with_how_good_the_encoder_is(promoted: Ended) -> None:
+    table = read_json(promoted.path / "evaluation.json")
+    assert [*table["rows"]] == ["model", "trial", "untrained", "teacher", "pixels", "chance"]
+    last = read_reports(promoted.path / "reports.jsonl")[-1]
+    for name in ("val_loss", "probe_top1", "probe_top1_low", "effective_rank", "lidar", "order_top1"):
+        assert table["rows"]["model"][name] == pytest.approx(last[name]), name
+    assert table["rows"]["model"]["attentive_top1"] is not None
+    assert table["rows"]["trial"]["attentive_top1"] is not None
+    card = (promoted.path / "README.md").read_text(encoding="utf-8")
+    (verdict,) = (line for line in promoted.output.splitlines() if line.startswith("This model is "))
+    assert f"{verdict}." in card and "better than untrained" in verdict and "the search's trial" in verdict
+    assert "| this model |" in card and "| teacher's latents |" in card
+
+
 def test_the_encoder_takes_a_clip(promoted: Ended, store: ClipStore) -> None:
     encoder = trainable.load_encoder(promoted.path)
     clip = store.view.to_frames(store.pixels(store.val, 0))
@@ -122,6 +136,55 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(
     losses = {report["epoch"]: report["val_loss"] for report in read_reports(final / "reports.jsonl")}
     assert losses == {report["epoch"]: report["val_loss"] for report in read_reports(promoted.path / "reports.jsonl")}
     assert len(read_reports(final / "reports.jsonl")) == FINAL_EPOCHS
+
+
+def test_stopped_and_killed_in_its_evaluation_it_goes_on_with_that(promoted: Ended, run: Path, here: Command) -> None:
+    final = run / "final" / promoted.path.name
+    for end, row in ((signal.SIGINT, "model"), (signal.SIGKILL, "trial")):
+        process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
+        wait_for((final / "evaluation" / f"{row}.json").exists, process)
+        process.send_signal(end)
+        output, errors = process.communicate()
+        assert process.returncode == (130 if end is signal.SIGINT else -end)
+        assert "Traceback" not in errors
+        assert ("the same command goes on" in output) == (end is signal.SIGINT)
+        assert not (final / "README.md").exists() and not (final / "evaluation.json").exists()
+        reports = read_reports(final / "reports.jsonl")
+        assert len(reports) == FINAL_EPOCHS
+    done = here("promote", run, "--epochs", FINAL_EPOCHS)
+    assert done.returncode == 0, done.stderr
+    assert read_reports(final / "reports.jsonl") == reports
+    one, other = (read_json(folder / "evaluation.json") for folder in (final, promoted.path))
+    assert one["verdict"].keys() == other["verdict"].keys() and one["rows"].keys() == other["rows"].keys()
+    assert one["rows"]["model"]["probe_top1"] == other["rows"]["model"]["probe_top1"]
+
+
+def test_another_promoted_model_is_compared_with(promoted: Ended, run: Path, here: Command, tmp_path: Path) -> None:
+    refused = here("promote", run, "--epochs", 3, "--against", tmp_path / "none")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith(f"error: --against = {tmp_path / 'none'}: ")
+    assert not (run / "final").exists()
+    assert here("promote", run, "--epochs", 3).returncode == 0
+    (final,) = (run / "final").iterdir()
+    reports = read_reports(final / "reports.jsonl")
+    done = here("promote", run, "--epochs", 3, "--against", promoted.path)
+    assert done.returncode == 0, done.stderr
+    assert "--against" in done.stdout and "in attentive_top1" in done.stdout
+    assert read_json(final / "evaluation.json")["against"] == str(promoted.path)
+    assert read_reports(final / "reports.jsonl") == reports
+    again = here("promote", run, "--epochs", 3, "--against", promoted.path)
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+
+
+def test_a_task_that_measures_no_such_table_is_promoted_without(lasting: Path, here: Command) -> None:
+    refused = here("promote", lasting, "--epochs", 4, "--against", lasting)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "compares no promoted models" in refused.stderr
+    done = here("promote", lasting, "--epochs", 4)
+    assert (done.returncode, done.stderr) == (0, "")
+    (final,) = (lasting / "final").iterdir()
+    assert (final / "README.md").exists() and not (final / "evaluation.json").exists()
+    assert "How good" not in done.stdout
 
 
 def _reported(final: Path, count: int) -> Callable[[], bool]:

@@ -11,7 +11,7 @@ from trainable.config import TrialConfig
 from trainable.errors import ConfigError
 from trainable.fields import as_type, check_names
 
-LEAST = {"clips": 2, "panel_clips": 4, "folds": 2, "repeats": 1}
+LEAST = {"clips": 2, "panel_clips": 4, "folds": 2, "repeats": 1, "attentive_steps": 1}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class EvaluationConfig:
         folds: parts of these clips; each is answered by probes that were fitted to the others.
         repeats: how often they are parted anew (Bouckaert and Frank, 2004, take ten, at twice the cost).
         batch_size: clips a forward pass.
+        attentive_steps: optimiser steps of an attentive probe at least, where 20 epochs of its clips are fewer. Of few
+            clips, 20 epochs leave it short of what it comes to (`python -m benchmarks.attentive`).
 
     Raises:
         ConfigError: a field is of the wrong kind, or out of range.
@@ -41,6 +43,7 @@ class EvaluationConfig:
     folds: int = 5
     repeats: int = 5
     batch_size: int = 64
+    attentive_steps: int = 300
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(EvaluationConfig).items():

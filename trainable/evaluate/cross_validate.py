@@ -1,6 +1,6 @@
 """Fits a probe to the clips outside a fold and asks it about those within, fold by fold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +8,9 @@ import numpy as np
 from trainable import heartbeat
 from trainable.evaluate.answers import Answers, Floats, Ints
 from trainable.evaluate.judged import Probed
+
+Told = tuple[Ints, int, int, Ints]
+"""Rows of a fold, its repeat, its number, and what was predicted of these rows."""
 
 
 class Classifier(Protocol):
@@ -55,7 +58,7 @@ def cross_validate(
     Returns:
         None where no fold can be held out.
     """
-    parts: list[tuple[Ints, int, int, Ints]] = []
+    parts: list[Told] = []
     for repeat, assigned in enumerate(folds):
         of = assigned[clips]
         for fold in np.unique(of):
@@ -63,6 +66,20 @@ def cross_validate(
             heartbeat.beat()
             if len(fitted):
                 parts.append((held, repeat, int(fold), _predict(make, features, labels, fitted, held)))
+    return joined(parts, labels, clips)
+
+
+def joined(parts: Sequence[Told], labels: Ints, clips: Ints) -> Answers | None:
+    """Joins what was answered fold by fold.
+
+    Args:
+        parts: of each fold.
+        labels: of all rows.
+        clips: positions of the rows' clips in the panel.
+
+    Returns:
+        None where no fold was held out.
+    """
     if not parts:
         return None
     rows = np.concatenate([held for held, *_ in parts])

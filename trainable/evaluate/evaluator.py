@@ -78,7 +78,8 @@ def measure(judged: Judged, at: When) -> dict[str, float | str | None]:
 
     Args:
         judged: the model.
-        at: which: those of every report, or those of probe points only, which take a pass over whole clips.
+        at: which: those of every report, those of probe points only, which take a pass over whole clips, or those of
+            the end of a final run.
 
     Returns:
         Of each metric a number, and the ends of its interval where it has one; None where the clips allow none. At
@@ -87,4 +88,4 @@ def measure(judged: Judged, at: When) -> dict[str, float | str | None]:
     fields: dict[str, float | str | None] = {}
     for name in computed(at):
         fields |= value_fields(name, judged.value(name))
-    return fields if at == "report" else {**fields, "verdict": verdict_on(judged)}
+    return fields if at != "probe" else {**fields, "verdict": verdict_on(judged)}

@@ -97,7 +97,7 @@ def _encoded(on: "JudgedOn", slots: Slots, seen: Seen | None = None) -> Features
     view, half = on.store.view, on.store.view.grid[0] // 2
     whole, views = [], []
     stretches: dict[str, list[Floats]] = {}
-    for positions, pixels in _batches(on):
+    for positions, pixels in panel_batches(on):
         whole.append(_plain(slots(pixels, view.grid[0])))
         label_free, viewed = on.panel.label_free[positions], on.panel.viewed[positions]
         if half and label_free.any():
@@ -110,7 +110,7 @@ def _encoded(on: "JudgedOn", slots: Slots, seen: Seen | None = None) -> Features
     return Features(np.concatenate(whole), joined, np.concatenate(views) if views else None)
 
 
-def _batches(on: "JudgedOn") -> Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
+def panel_batches(on: "JudgedOn") -> Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
     """Yields the panel's clips: their positions in it, and pixels, shape (clips, tokens, token values)."""
     done = 0
     for split, chosen in (("val", on.panel.held_out), ("train", on.panel.training)):

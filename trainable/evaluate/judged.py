@@ -18,6 +18,7 @@ from trainable.evaluate.answers import Value
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.features import Features, student_features
 from trainable.evaluate.panel import Panel
+from trainable.evaluate.token_features import student_tokens
 from trainable.masking.masks import Masks
 from trainable.metrics import METRICS
 from trainable.model.predictor import VJepa
@@ -88,19 +89,27 @@ class Probed:
     Args:
         on: what they are judged on.
         encode: gives the features; it is called once, when they are first needed.
+        encode_tokens: gives those of every token, likewise; None: there are none.
 
     Attributes:
         on: as given.
     """
 
-    def __init__(self, on: JudgedOn, encode: Callable[[], Features]) -> None:
-        self.on, self._encode = on, encode
+    def __init__(
+        self, on: JudgedOn, encode: Callable[[], Features], encode_tokens: Callable[[], torch.Tensor] | None = None
+    ) -> None:
+        self.on, self._encode, self._encode_tokens = on, encode, encode_tokens
         self._values: dict[str, Value] = {}
 
     @cached_property
     def features(self) -> Features:
         """Of the panel's clips."""
         return self._encode()
+
+    @cached_property
+    def tokens(self) -> torch.Tensor | None:
+        """Of the panel's clips, see `token_features`; None where nothing gives them."""
+        return None if self._encode_tokens is None else self._encode_tokens()
 
     def value(self, name: str) -> Value:
         """Returns what the metric of this name gives.
@@ -130,7 +139,12 @@ class Judged(Probed):
     """
 
     def __init__(self, model: Judgeable, on: JudgedOn) -> None:
-        super().__init__(on, lambda: student_features(model.model.student, model.autocast, on))
+        student = model.model.student
+        super().__init__(
+            on,
+            lambda: student_features(student, model.autocast, on),
+            lambda: student_tokens(student, model.autocast, on),
+        )
         self.model = model
 
     def finite(self, *, features: bool) -> bool:

@@ -22,10 +22,11 @@ from trainable import heartbeat
 from trainable.config import TrialConfig
 from trainable.errors import UserError
 from trainable.evaluate.answers import Answers, Value, answers_of, read_answers, value_fields, write_answers
-from trainable.evaluate.features import Features, Precision, latent_features, pixel_features, student_features
+from trainable.evaluate.features import Precision, latent_features, pixel_features, student_features
 from trainable.evaluate.judged import Judged, JudgedOn, Probed
+from trainable.evaluate.token_features import latent_tokens, student_tokens
 from trainable.files import write_json
-from trainable.metrics import computed
+from trainable.metrics import When, computed
 from trainable.model.student import Student
 
 SEEDS: Final = (0, 1, 2)  # of the untrained students
@@ -57,7 +58,9 @@ def baselines_beside(judged: Judged) -> PanelBaselines:
     return panel_baselines(judged.on, model.config, model.device, model.autocast)
 
 
-def panel_baselines(on: JudgedOn, config: TrialConfig, device: torch.device, autocast: Precision) -> PanelBaselines:
+def panel_baselines(
+    on: JudgedOn, config: TrialConfig, device: torch.device, autocast: Precision, at: When = "probe"
+) -> PanelBaselines:
     """Returns the baselines of an architecture, from `JudgedOn.folder` or measured anew and kept there.
 
     Args:
@@ -65,6 +68,7 @@ def panel_baselines(on: JudgedOn, config: TrialConfig, device: torch.device, aut
         config: its student is built anew.
         device: where that runs.
         autocast: gives its precision.
+        at: which metrics of the panel; those of "final" lie in a folder of this name.
 
     Raises:
         ValueError: what is judged on has no folder for them.
@@ -74,17 +78,17 @@ def panel_baselines(on: JudgedOn, config: TrialConfig, device: torch.device, aut
         raise ValueError("no folder to keep baselines in")
     facts = _facts(on, config)
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGITS]
-    file = on.folder / f"{name}.json"
+    file = (on.folder if at == "probe" else on.folder / at) / f"{name}.json"
 
     def measure() -> dict[str, dict[str, Value]]:
-        return measure_baselines(on, config, device, autocast)
+        return measure_baselines(on, config, device, autocast, at)
 
     def get() -> PanelBaselines:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _alone(file.with_suffix(".lock")):
             return _read(file, on) or _measure_and_write(file, facts, on, measure)
 
-    found: PanelBaselines = on.once(f"panel baselines {name}", get)
+    found: PanelBaselines = on.once(f"panel baselines {name} {at}", get)
     return found
 
 
@@ -104,7 +108,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def measure_baselines(
-    on: JudgedOn, config: TrialConfig, device: torch.device, autocast: Precision
+    on: JudgedOn, config: TrialConfig, device: torch.device, autocast: Precision, at: When = "probe"
 ) -> dict[str, dict[str, Value]]:
     """Measures the metrics of the baselines of an architecture.
 
@@ -113,20 +117,26 @@ def measure_baselines(
         config: its student is built anew.
         device: where that runs.
         autocast: gives its precision.
+        at: which metrics of the panel.
 
     Returns:
         The value of each metric: of "untrained-0" to "untrained-2", whose weights are of three seeds, of "pixels", and
         of the "teacher".
     """
-    found = {
-        f"untrained-{seed}": _values(on, partial(_untrained_features, on, config, seed, device, autocast))
-        for seed in SEEDS
+    probed: dict[str, Callable[[], Probed]] = {
+        f"untrained-{seed}": partial(_untrained, on, config, seed, device, autocast) for seed in SEEDS
     }
-    return {
-        **found,
-        "pixels": _values(on, lambda: pixel_features(on)),
-        "teacher": _values(on, lambda: latent_features(on)),
+    probed |= {
+        "pixels": lambda: Probed(on, lambda: pixel_features(on)),
+        "teacher": lambda: Probed(on, lambda: latent_features(on), lambda: latent_tokens(on)),
     }
+    return {name: panel_values(make(), at) for name, make in probed.items()}  # one after the other: each takes memory
+
+
+def panel_values(probed: Probed, *points: When) -> dict[str, Value]:
+    """Returns the metrics of the panel of these kinds of points, by name."""
+    names = [name for at in points for name, metric in computed(at).items() if metric.panel]
+    return {name: probed.value(name) for name in names}
 
 
 def summed_up(values: Mapping[str, Mapping[str, Value]]) -> PanelBaselines:
@@ -161,19 +171,12 @@ def mean_value(values: Sequence[Value]) -> Value:
     return float(np.mean(numbers)) if len(numbers) == len(values) else None
 
 
-def _values(on: JudgedOn, encode: Callable[[], Features]) -> dict[str, Value]:
-    probed = Probed(on, encode)
-    return {name: probed.value(name) for name, metric in computed("probe").items() if metric.panel}
-
-
-def _untrained_features(
-    on: JudgedOn, config: TrialConfig, seed: int, device: torch.device, autocast: Precision
-) -> Features:
-    """Encodes with a new student; the random numbers of the training that goes on are left alone."""
+def _untrained(on: JudgedOn, config: TrialConfig, seed: int, device: torch.device, autocast: Precision) -> Probed:
+    """Builds a new student; the random numbers of the training that goes on are left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = Student(config, on.store.view)
-    return student_features(student.to(device), autocast, on)
+        student = Student(config, on.store.view).to(device)
+    return Probed(on, lambda: student_features(student, autocast, on), lambda: student_tokens(student, autocast, on))
 
 
 def _facts(on: JudgedOn, config: TrialConfig) -> dict[str, Any]:

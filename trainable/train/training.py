@@ -149,8 +149,7 @@ class Training:
 
     def autocast(self) -> torch.autocast:
         """Returns the precision that forward passes run in."""
-        bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and self.device.type == "cuda")
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+        return autocast(self.config, self.device)
 
     def targets(self, batch: Batch) -> torch.Tensor:
         """Returns a batch's targets in float32: latents as stored, pixels normalised like the student's input.
@@ -342,6 +341,12 @@ class Training:
         self.step, self.status, self.seconds = step, "running" if prolonged else status, seconds
         self.spiked, self.skipped = False, skipped
         self._batches = None
+
+
+def autocast(config: TrialConfig, device: torch.device) -> torch.autocast:
+    """Returns the precision that forward passes of a configuration run in."""
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 
 def _parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ def test_what_is_judged_on_can_be_written_down() -> None:
         ({"mask_ratio": "half"}, "mask_ratio = 'half': must be a number"),
         (
             {3: 4},
-            "3 = 4: unknown entry; known are clips, mask_ratio, masking, seed, panel_clips, folds, repeats, batch_size",
+            "3 = 4: unknown entry; known are clips, mask_ratio, masking, seed, panel_clips, folds, repeats, "
+            "batch_size, attentive_steps",
         ),
     ],
 )
