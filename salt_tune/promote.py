@@ -78,7 +78,12 @@ def main(
         reports_per_epoch=_reports_per_epoch(space),
         folder=final.path,
         threads=len(os.sched_getaffinity(0)),
-        provenance={"run": run.path.name, "trial": chosen["id"], "store": str(data.path), "begun_at_epoch": trained},
+        provenance={
+            "run": run.path.name,
+            "trial": chosen["id"],
+            "store": data.path.resolve().name,
+            "begun_at_epoch": trained,
+        },
         baselines=run.baselines,
     )
     if _is_finished(final):

@@ -16,7 +16,7 @@
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, encoder.safetensors, config.json, README.md
+      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoint, README.md, model repository
 
 Imports the standard library alone: no Ray, no torch.
 """
@@ -92,7 +92,6 @@ class FinalDirectory:
         self.lock = path / "lock"
         self.reports = path / "reports.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
-        self.encoder = path / "encoder.safetensors"
         self.config = path / "config.json"
         self.card = path / "README.md"
 

@@ -44,8 +44,15 @@ class SaltFinal:
         training.stop = stop
         last = run_to_end(training, self._evaluator, spec.checkpoint, spec.reports_per_epoch, on_report)
         if last is not None:
-            provenance = {**spec.provenance, "val_loss": last["val_loss"], "val_r2": last["val_r2"]}
-            save_encoder(spec.folder, training.outcome.model.student, self._config, training.store.view, provenance)
+            store = training.store
+            provenance = {
+                **spec.provenance,
+                "view_hash": store.view.hash,
+                "teacher": {"name": store.teacher.name, "sha256": store.teacher.sha256},
+                "val_loss": last["val_loss"],
+                "val_r2": last["val_r2"],
+            }
+            save_encoder(spec.folder, training.outcome.model.student, self._config, store.view, provenance)
         return last
 
     def close(self) -> None:
