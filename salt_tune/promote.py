@@ -116,7 +116,7 @@ def main(
         provenance={
             "run": run.path.name,
             "trial": chosen["id"],
-            "store": str(data.path),
+            "store": data.path.resolve().name,
             "begun_at_epoch": trunk.epoch if trunk else 0.0,
         },
         baselines=run.baselines,

@@ -41,15 +41,40 @@ BESIDE: Final = (
 USE: Final = """\
 ## Input and output
 
-uint8 RGB clips of shape (clips, {view[frames]}, {view[size]}, {view[size]}, 3): frames taken by the rule
-`{view[frame_rule]}`, `{view[crop_rule]}`. Out come features of {tokens} tokens a clip, {grid} along time, rows and
-columns.
+RGB clips of shape (clips, {view[frames]}, {view[size]}, {view[size]}, 3), uint8 or floats from 0 to 1: frames taken by
+the rule `{view[frame_rule]}`, `{view[crop_rule]}`. Out come features of {tokens} tokens a clip, {grid} along time,
+rows and columns, and their mean. Frames may be any multiple of {view[tubelet]}, height and width of {view[patch]}.
+
+With transformers alone, `frames` being all frames of a video, (frames, height, width, 3):
+
+```python
+from transformers import AutoModel, AutoVideoProcessor
+folder = {name!r}
+processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True)
+model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+output = model(**processor(frames, return_tensors="pt"))
+output.last_hidden_state, output.pooler_output
+```
+
+With salt_tune, also `salt-tune encode VIDEOS --model FOLDER --out features.parquet`:
 
 ```python
 import trainable
-encoder = trainable.load_encoder({path!r})
+encoder = trainable.load_encoder({name!r})
 features = encoder(clips)
+features.tokens, features.pooled
 ```"""
+
+MODEL_FILES: Final = "model.safetensors, config.json, video_preprocessor_config.json, modeling_salt_video.py"
+
+# The hub has no task of its own for features of videos; transformers gives VideoMAE's model this one.
+HUB: Final = MappingProxyType(
+    {
+        "library_name": "transformers",
+        "pipeline_tag": "feature-extraction",
+        "tags": ["salt_tune", "video", "video-feature-extraction", "self-supervised", "v-jepa"],
+    }
+)
 
 ORIGIN: Final = """\
 Clip store {store}: {train} training and {val} held-out clips, view `{view_hash:.12}`.
@@ -158,18 +183,20 @@ class SaltTask(StoreTask):
                 view=store.view.describe(),
                 tokens=store.view.tokens,
                 grid=" x ".join(map(str, store.view.grid)),
-                path=str(spec.folder),
+                name=spec.folder.name,
             ),
             origin=ORIGIN.format(
-                store=quote(str(store.path)),
+                store=quote(store.path.resolve().name),
                 train=len(store.train),
                 val=len(store.val),
                 view_hash=store.view.hash,
                 teacher=quote(store.teacher.name),
                 teacher_hash=store.teacher.sha256,
             ),
-            files="encoder.safetensors, config.json",
+            files=MODEL_FILES,
             how=f"trainable.load_encoder({str(spec.folder)!r})",
+            dataset=store.videos.name,
+            hub=HUB,
         )
 
 

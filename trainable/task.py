@@ -11,7 +11,7 @@ process to another. Whatever loads torch is imported inside the methods that run
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +52,8 @@ class Card:
         origin: the data and whatever else it was trained with.
         files: that the final training has written beside the card, for people.
         how: how it is loaded, for people; empty where there is no such line.
+        dataset: name of what it was trained on; empty: that of the folder.
+        hub: `library_name`, `pipeline_tag` and `tags`, as the Hugging Face hub reads them at the head of a card.
     """
 
     title: str
@@ -62,6 +64,8 @@ class Card:
     origin: str
     files: str
     how: str = ""
+    dataset: str = ""
+    hub: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -170,7 +174,8 @@ class Task(ABC):
             measured="\n".join(f"{name} is the {metric.label}." for name, metric in self.metrics.items()),
             beside="These learned nothing; the val_loss of this model is",
             use=f"## Files\n\n`{spec.checkpoint.name}`: the checkpoint of its last report, as the task writes it.",
-            origin=f"Data {quote(str(data.path))}: {data.train_size} to train on, {len(data.held_out)} held out.",
+            origin=f"Data {quote(data.path.resolve().name)}: {data.train_size} to train on, "
+            f"{len(data.held_out)} held out.",
             files=f"{spec.checkpoint.name}, config.json",
         )
 

@@ -16,7 +16,7 @@
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoints, encoder.safetensors, config.json,
+      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoints, model repository,
                           evaluation.json and its rows in evaluation/, README.md (written last)
 
 Imports the standard library alone: no Ray, no torch.
@@ -103,7 +103,6 @@ class FinalDirectory:
         self.reports = path / "reports.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.trunk = path / "trunk.safetensors"
-        self.encoder = path / "encoder.safetensors"
         self.config = path / "config.json"
         self.evaluation = path / "evaluation.json"
         self.card = path / "README.md"

@@ -18,7 +18,7 @@ from trainable.data.video.view import View
 from trainable.errors import ConfigError
 from trainable.masking.masks import Masks
 from trainable.metrics import METRICS
-from trainable.model.positions import sincos_positions
+from trainable.model.hub.video_transformer import sincos_positions
 from trainable.store_task import StoreTask
 from trainable.task import Size
 from trainable.trial.point_trial import PointTrial

@@ -1,8 +1,11 @@
 """The model card of a promoted model."""
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+import yaml
 
 from analysis.run_directory.paths import FinalDirectory
 from analysis.text import printable
@@ -15,6 +18,10 @@ from trainable.task import Card, Task
 from trainable.worker import Dataset, FinalSpec, FinalTable
 
 CARD = """\
+---
+# license: name yours before you publish it; https://huggingface.co/docs/hub/repositories-licenses
+{head}---
+
 # {name}: {title}
 
 {about}
@@ -45,6 +52,8 @@ BASELINES = """
 {beside} {worth}.
 """
 
+# What the hub takes for the name of a dataset.
+_HUB_NAME: Final = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]{0,94}[A-Za-z0-9_]")
 _BACKTICKS = re.compile("`+")
 
 
@@ -57,7 +66,7 @@ def write_card(
     baselines: Mapping[str, float],
     evaluation: FinalTable | None = None,
 ) -> Card:
-    """Writes README.md beside a promoted model.
+    """Writes README.md beside a promoted model, with what the Hugging Face hub reads at its head.
 
     Args:
         task: that was trained.
@@ -80,6 +89,7 @@ def write_card(
         beaten = worth(last["val_loss"], baselines, labels)
         compared = BASELINES.format(errors=errors, beside=card.beside, worth=beaten)
     text = CARD.format(
+        head=_head(card, spec, data, {name: last.get(name) for name in results}),
         name=code(spec.folder.name),
         title=card.title,
         about=card.about,
@@ -109,6 +119,30 @@ def code(text: str) -> str:
     fence = "`" * (1 + max((len(run) for run in _BACKTICKS.findall(shown)), default=0))
     room = " " if shown[:1] in ("", "`", " ") or shown[-1:] in ("`", " ") else ""
     return f"{fence}{room}{shown}{room}{fence}"
+
+
+def _head(card: Card, spec: FinalSpec, data: Dataset, measured: Mapping[str, Any]) -> str:
+    """Returns what the hub reads of a card, as YAML: control characters of names become visible, as in its text."""
+    name, dataset = (
+        printable(text)
+        for text in (f"{spec.provenance['run']}-{spec.folder.name}", card.dataset or data.path.resolve().name)
+    )
+    metrics = [
+        {"type": metric, "name": metric, "value": float(value)}
+        for metric, value in measured.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    ]
+    result = {
+        "task": {"type": card.hub.get("pipeline_tag", "other")},
+        "dataset": {"type": dataset, "name": dataset},
+        "metrics": metrics,
+    }
+    described = {
+        **card.hub,
+        **({"datasets": [dataset]} if _HUB_NAME.fullmatch(dataset) else {}),
+        "model-index": [{"name": name, "results": [result] if metrics else []}],
+    }
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def _cell(value: Any) -> str:

@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 import grimp
 import pytest
 
-COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "options", "api", "run_search")
+COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "options", "api", "run_search")
 
 
 @dataclass(frozen=True)

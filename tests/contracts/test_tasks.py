@@ -202,7 +202,7 @@ def test_a_configuration_that_does_not_fit_is_an_error_of_its_first_report(worke
 def test_a_final_training_ends_with_a_model_and_goes_on_after_a_stop(
     task: Task, data: Dataset, config: Config, tmp_path: Path
 ) -> None:
-    provenance = {"run": "run", "trial": "T0", "store": str(data.path)}
+    provenance = {"run": "run", "trial": "T0", "store": data.path.name}
     losses: dict[str, dict[float, float]] = {}
     for name, stops in (("straight", False), ("stopped", True)):
         spec = FinalSpec(config, task.evaluation({"clips": 8}), 1, tmp_path / name, 1, provenance)

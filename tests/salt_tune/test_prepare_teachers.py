@@ -130,7 +130,7 @@ def test_the_pixel_teacher_of_another_store(here: Run, videos: Path, store_path:
     assert_well(here(videos, "--store", "store", *SMALL, *WORKERS, "--teacher-weights", store_path))
     one, other = ClipStore.open(store_path), ClipStore.open(tmp_path / "store")
     assert other.teacher.sha256 == one.teacher.sha256
-    assert (other.path / "teacher" / "encoder.safetensors").exists()
+    assert (other.path / "teacher" / "model.safetensors").exists()
     for number in range(0, len(one.train), 5):
         np.testing.assert_array_equal(other.latents(other.train, number), one.latents(one.train, number))
 

@@ -69,7 +69,7 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(promoted: Ended, store
     for words in (
         f"| val_loss | {number(last['val_loss'])} |",
         "finished",
-        str(store.path),
+        store.path.name,
         store.teacher.sha256[:12],
         "load_encoder",
         "64 tokens",
@@ -96,10 +96,10 @@ def test_it_ends_with_how_good_the_encoder_is(promoted: Ended) -> None:
 def test_the_encoder_takes_a_clip(promoted: Ended, store: ClipStore) -> None:
     encoder = trainable.load_encoder(promoted.path)
     clip = store.view.to_frames(store.pixels(store.val, 0))
-    features = encoder(torch.from_numpy(clip)[None])
+    features = encoder(torch.from_numpy(clip)[None]).tokens
     assert features.shape == (1, store.view.tokens, encoder.dim)
     assert torch.isfinite(features).all()
-    backwards = encoder(torch.from_numpy(clip[::-1].copy())[None])
+    backwards = encoder(torch.from_numpy(clip[::-1].copy())[None]).tokens
     assert not torch.allclose(features, backwards)
 
 
@@ -129,10 +129,10 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(
         assert process.returncode == (-end if killed else 130)
         assert "Traceback" not in errors
         assert ("the same command goes on" in output) != killed
-        assert not (final / "encoder.safetensors").exists()
+        assert not (final / "model.safetensors").exists()
     done = here("promote", run, "--epochs", FINAL_EPOCHS)
     assert done.returncode == 0, done.stderr
-    assert (final / "encoder.safetensors").read_bytes() == (promoted.path / "encoder.safetensors").read_bytes()
+    assert (final / "model.safetensors").read_bytes() == (promoted.path / "model.safetensors").read_bytes()
     losses = {report["epoch"]: report["val_loss"] for report in read_reports(final / "reports.jsonl")}
     assert losses == {report["epoch"]: report["val_loss"] for report in read_reports(promoted.path / "reports.jsonl")}
     assert len(read_reports(final / "reports.jsonl")) == FINAL_EPOCHS
@@ -222,17 +222,17 @@ def trunk_run(run: Path, store: ClipStore) -> Path:
     return run
 
 
-def test_under_wsd_it_goes_on_where_the_search_left_it(trunk_run: Path, here: Command) -> None:
+def test_under_wsd_it_goes_on_where_the_search_left_it(trunk_run: Path, here: Command, store: ClipStore) -> None:
     best, ways = read_json(trunk_run / "summary.json")["recommended"], {}
     for way in ((), ("--from-scratch",)):
         done = here("promote", trunk_run, "--epochs", 3, *way)
         assert (done.returncode, done.stderr) == (0, "")
         folder = trunk_run / "final" / f"{best}-3epochs{'-from-scratch' if way else ''}"
         begins = "from scratch; about 6" if way else "from epoch 1, where the search left it; about 4"
-        assert f"3 epochs on {read_json(folder / 'config.json')['provenance']['store']}, {begins}" in done.stdout
+        assert f"3 epochs on {store.path}, {begins}" in done.stdout
         assert ("whose first 1 epochs are" in (folder / "README.md").read_text(encoding="utf-8")) == (not way)
         assert not (folder / "baselines").exists()  # the search has measured them
-        ways[way] = load_file(folder / "encoder.safetensors"), read_reports(folder / "reports.jsonl")
+        ways[way] = load_file(folder / "model.safetensors"), read_reports(folder / "reports.jsonl")
     (went_on, its_reports), (anew, reports) = ways.values()
     assert [report["epoch"] for report in its_reports] == [report["epoch"] for report in reports] == [1.0, 2.0, 3.0]
     assert its_reports[-1]["val_loss"] == reports[-1]["val_loss"]
@@ -305,7 +305,7 @@ def test_an_encoder_of_no_use_is_promoted_by_force_alone(run: Path, here: Comman
     assert not (run / "final").exists()
     done = here("promote", run, "--epochs", 3, "--anyway")
     assert (done.returncode, done.stderr) == (0, "")
-    assert (run / "final" / f"{summary['recommended']}-3epochs" / "encoder.safetensors").exists()
+    assert (run / "final" / f"{summary['recommended']}-3epochs" / "model.safetensors").exists()
 
 
 def test_a_store_that_was_moved_is_named_by_a_flag(run: Path, store_path: Path, here: Command, tmp_path: Path) -> None:

@@ -1,86 +1,123 @@
-"""An encoder as others use it: `encoder.safetensors` beside `config.json`, and `load_encoder` to get it back."""
+"""An encoder as others use it: a folder that is a Hugging Face model repository, and `load_encoder` to get it back."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from trainable.config import TrialConfig
-from trainable.data.video.view import View
+from trainable.data.video.view import GEOMETRY, View
 from trainable.errors import CheckpointError, ConfigError
 from trainable.files import atomic_write, write_json
+from trainable.hashing import file_sha256
+from trainable.model.architecture import architecture_of
+from trainable.model.hub.video_transformer import Architecture, Features, VideoTransformer
 from trainable.model.student import Student
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 2
+
+# Stores that were made before have a teacher of format 1: the trial's configuration and weights alone.
+WEIGHTS: Final = {1: "encoder.safetensors", FORMAT_VERSION: "model.safetensors"}
+
+HUB: Final = Path(__file__).parent / "hub"
+SOURCES: Final = (
+    "video_transformer.py",
+    "configuration_salt_video.py",
+    "modeling_salt_video.py",
+    "video_processing_salt_video.py",
+)
+PROCESSOR: Final = "video_preprocessor_config.json"
+FILES: Final = (WEIGHTS[FORMAT_VERSION], "config.json", PROCESSOR, *SOURCES)
 
 
-class Encoder(nn.Module):
+class Encoder(VideoTransformer):
     """A trained student for whole clips.
 
     Attributes:
-        view: geometry of the clips it takes.
+        architecture: its sizes.
+        view: geometry of the clips that it was trained on; it takes others too.
         dim: width of its features.
         config: hyperparameters it was trained with.
         provenance: where it came from, as plain JSON.
+        sha256: of the file of its weights.
     """
 
-    def __init__(self, config: TrialConfig, view: View, provenance: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        view: View,
+        config: TrialConfig,
+        provenance: dict[str, Any],
+        sha256: str,
+    ) -> None:
         super().__init__()
-        self.config, self.view, self.provenance = config, view, provenance
-        self.student = Student(config, view)
-        self.dim = self.student.dim
+        self.build(architecture)
+        self.view, self.config, self.provenance, self.sha256 = view, config, provenance, sha256
+        self.dim = architecture.hidden_size
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Encodes clips.
+    def forward(self, clips: torch.Tensor, index: torch.Tensor | None = None) -> Features:
+        """Encodes clips, of the size that it was trained at or of another one.
+
+        Frames must be a multiple of the tubelet, height and width of the patch. The positions of another grid are those
+        that a student of that grid would be trained with; see `VideoTransformer.encode`, which this is.
 
         Args:
-            clips: uint8 RGB frames, shape (clips, frames, size, size, 3).
+            clips: RGB frames, shape (clips, frames, height, width, 3): uint8, or floats from 0 to 1. Both are
+                normalised here.
+            index: the visible tokens, shape (clips, n), of an integer type; None: all.
 
         Returns:
-            Features of every token, shape (clips, tokens, dim), ordered time, row, column.
+            `tokens`, shape (clips, tokens, dim), ordered time, row, column, and `pooled`, their mean, (clips, dim).
 
         Raises:
-            ValueError: another shape or type.
+            ValueError: a shape, a type or a value that does not fit; says what would be right.
         """
-        view = self.view
-        expected = (view.frames, view.size, view.size, 3)
-        if tuple(clips.shape[1:]) != expected or clips.dtype != torch.uint8:
-            sizes = ", ".join(map(str, expected))
-            raise ValueError(
-                f"clips are {clips.dtype} of shape {tuple(clips.shape)}; "
-                f"must be a torch.uint8 tensor of (clips, {sizes})"
-            )
-        slots, rows, columns = view.grid
-        cut = clips.reshape(-1, slots, view.tubelet, rows, view.patch, columns, view.patch, 3)
-        return cast(
-            torch.Tensor, self.student(cut.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, view.tokens, view.token_values))
-        )
+        return self.encode(clips, index)
 
 
 def save_encoder(folder: Path, student: Student, config: TrialConfig, view: View, provenance: dict[str, Any]) -> None:
-    """Writes `encoder.safetensors` and `config.json` into `folder`, each atomically.
+    """Writes a Hugging Face model repository into `folder`: weights, source files, configurations; each atomically.
+
+    config.json is written last. `AutoModel` and `AutoVideoProcessor` of transformers read the folder without this
+    package.
 
     Args:
         folder: an existing folder.
         student: the trained student.
         config: its hyperparameters.
         view: geometry of its clips.
-        provenance: plain JSON that says where it came from.
+        provenance: plain JSON that says where it came from; it goes wherever the folder goes.
     """
+    weights = folder / WEIGHTS[FORMAT_VERSION]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
-    with atomic_write(folder / "encoder.safetensors") as temporary:
-        save_file(tensors, temporary)
+    with atomic_write(weights) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    for name in SOURCES:
+        with atomic_write(folder / name) as temporary:
+            temporary.write_bytes((HUB / name).read_bytes())
+    write_json(folder / PROCESSOR, _processor(view))
+    described = view.describe()
     write_json(
         folder / "config.json",
         {
             "format_version": FORMAT_VERSION,
-            "view": view.describe(),
+            "model_type": "salt_video",
+            "architectures": ["SaltVideoModel"],
+            "auto_map": {
+                "AutoConfig": "configuration_salt_video.SaltVideoConfig",
+                "AutoModel": "modeling_salt_video.SaltVideoModel",
+            },
+            "dtype": "float32",
+            **asdict(architecture_of(student.blocks, view)),
+            "view": {name: value for name, value in described.items() if name not in GEOMETRY},
             "config": config.to_dict(),
             "provenance": provenance,
+            "weights_sha256": file_sha256(weights),
         },
     )
 
@@ -89,11 +126,11 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Encode
     """Loads an encoder that `promote` (or a store's teacher) wrote.
 
     Args:
-        path: the folder with `encoder.safetensors` and `config.json`.
+        path: the folder with `model.safetensors` and `config.json`.
         device: where the encoder goes.
 
     Returns:
-        The encoder in evaluation mode; feed it uint8 clips.
+        The encoder in evaluation mode and float32; `encoder(clips)` gives `tokens` and `pooled`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the two do not fit each other.
@@ -101,12 +138,62 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Encode
     folder = Path(path)
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if saved["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format_version = {saved['format_version']!r}: this version reads {FORMAT_VERSION}")
-        view = View.from_description(saved["view"])
-        encoder = Encoder(TrialConfig.from_dict(dict(saved["config"])), view, dict(saved["provenance"]))
-        encoder.student.load_state_dict(load_file(folder / "encoder.safetensors"))
+        version = saved["format_version"]
+        if version not in WEIGHTS:
+            raise ValueError(f"format_version = {version!r}: this version reads {' and '.join(map(str, WEIGHTS))}")
+        weights = folder / WEIGHTS[version]
+        sha256, expected = file_sha256(weights), saved.get("weights_sha256")
+        if expected not in (None, sha256):
+            raise ValueError(f"{weights.name} is not the file that config.json was written for: its SHA-256 differs")
+        with torch.device("meta"):
+            encoder = _described(saved, sha256)
+        tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
+        _check_fit(encoder, tensors)
+        encoder.load_state_dict(tensors, assign=True)
     except (OSError, ValueError, KeyError, TypeError, ConfigError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder}: no encoder that can be loaded ({reason})") from error
+        raise CheckpointError(f"{folder}: no encoder that can be loaded ({_reason(error)})") from error
     return encoder.to(device).eval()
+
+
+def _processor(view: View) -> dict[str, Any]:
+    """Returns the configuration of a `SaltVideoProcessor`."""
+    return {
+        "video_processor_type": "SaltVideoProcessor",
+        "auto_map": {"AutoVideoProcessor": "video_processing_salt_video.SaltVideoProcessor"},
+        "num_frames": view.frames,
+        "crop_size": {"height": view.size, "width": view.size},
+    }
+
+
+def _described(saved: Mapping[str, Any], sha256: str) -> Encoder:
+    """Builds the encoder that a config.json describes, with random weights."""
+    config, provenance = TrialConfig.from_dict(dict(saved["config"])), dict(saved["provenance"])
+    if saved["format_version"] == 1:
+        view = View.from_description(saved["view"])
+        architecture = architecture_of(Student(config, view).blocks, view)
+    else:
+        architecture = Architecture(**{field.name: saved[field.name] for field in fields(Architecture)})
+        a = architecture
+        geometry = {"frames": a.num_frames, "size": a.image_size, "patch": a.patch_size, "tubelet": a.tubelet_size}
+        view = View.from_description({**saved["view"], **geometry})
+    return Encoder(architecture, view, config, provenance, sha256)
+
+
+def _check_fit(encoder: Encoder, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Checks names and shapes of the weights against the layers.
+
+    Raises:
+        ValueError: names the first that differs.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            asked, has = wanted.get(name, "none"), found.get(name, "none")
+            raise ValueError(f"{name}: the weights have {has}, and config.json asks for {asked}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError) and not isinstance(error, ConfigError):
+        return f"config.json: {error.args[0]} is missing"
+    return (str(error).splitlines() or [type(error).__name__])[0]

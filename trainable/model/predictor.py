@@ -9,7 +9,8 @@ from torch import nn
 
 from trainable.config import TrialConfig
 from trainable.data.video.view import View
-from trainable.model.positions import init_linear, init_transformer, sincos_positions
+from trainable.model.hub.video_transformer import sincos_positions
+from trainable.model.initialisation import init_linear, init_transformer
 from trainable.model.student import Student, run_blocks
 
 

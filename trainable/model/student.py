@@ -15,10 +15,10 @@ from trainable.config import HEAD_WIDTH, TrialConfig
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
 from trainable.memory import is_out_of_memory
-from trainable.model.positions import init_linear, init_transformer, sincos_positions
+from trainable.model.architecture import architecture_of
+from trainable.model.hub.video_transformer import IMAGENET_MEAN, IMAGENET_STD, sincos_positions
+from trainable.model.initialisation import init_linear, init_transformer
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 PLAIN = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224")
 
 
@@ -124,10 +124,14 @@ def _sizes(name: str) -> tuple[int, int]:
             model = _create(name)
     except (TypeError, ValueError, RuntimeError, AssertionError):
         model = None
-    attention = getattr(model.blocks[0], "attn", None) if type(model) is VisionTransformer else None
-    if attention is None:
-        raise ConfigError("student", name, f"must be a plain Vision Transformer, such as {PLAIN[-1]}")
-    return model.embed_dim, attention.num_heads
+    plain = f"must be a plain Vision Transformer, such as {PLAIN[-1]}"
+    if type(model) is not VisionTransformer:
+        raise ConfigError("student", name, plain)
+    try:
+        architecture_of(model.blocks)  # what a promoted encoder is built by, without timm
+    except ValueError as error:
+        raise ConfigError("student", name, f"{plain}; {error}") from error
+    return model.embed_dim, model.blocks[0].attn.num_heads
 
 
 def _create(name: str, **sizes: int) -> Any:

@@ -7,7 +7,7 @@ then frozen.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,7 +19,6 @@ from trainable.errors import ConfigError, UserError
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
 from trainable.files import atomic_write
-from trainable.hashing import file_sha256
 from trainable.metrics import computed
 from trainable.model.encoder import load_encoder, save_encoder
 from trainable.train.checkpoints import Checkpoints
@@ -66,15 +65,14 @@ class PixelTeacher(FrozenTeacher):
     def __init__(self, folder: Path, device: torch.device | str) -> None:
         encoder = load_encoder(folder, device)
         self.folder = folder
-        self._student, self.view = encoder.student, encoder.view
+        self._encoder, self.view = encoder, encoder.view
         self._device = torch.device(device)
-        self.dim = self._student.dim
-        self.sha256 = file_sha256(folder / "encoder.safetensors")
+        self.dim, self.sha256 = encoder.dim, encoder.sha256
 
     @torch.no_grad()
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """See `FrozenTeacher.latents`."""
-        return cast(torch.Tensor, self._student(pixels.to(self._device)).float())
+        return self._encoder.encode_tokens(pixels.to(self._device), self.view.grid)
 
     @classmethod
     def load(

@@ -23,7 +23,7 @@ from trainable.data.build.latent_source import FrozenTeacher
 from trainable.data.video.view import View
 from trainable.errors import CheckpointError
 from trainable.hashing import file_sha256
-from trainable.model.student import IMAGENET_MEAN, IMAGENET_STD
+from trainable.model.hub.video_transformer import IMAGENET_MEAN, IMAGENET_STD
 from trainable.teachers.videomae_layout import (
     AS_THEY_ARE,
     QKV,

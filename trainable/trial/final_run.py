@@ -40,8 +40,15 @@ class SaltFinal:
         checkpoints = Checkpoints(spec.folder, spec.checkpoint_minutes)
         last = run_to_end(training, self._evaluator, checkpoints, spec.reports_per_epoch, on_report, tell=tell)
         if last:
-            provenance = {**spec.provenance, "val_loss": last["val_loss"], "val_r2": last["val_r2"]}
-            save_encoder(spec.folder, training.outcome.model.student, self._config, training.store.view, provenance)
+            store = training.store
+            provenance = {
+                **spec.provenance,
+                "view_hash": store.view.hash,
+                "teacher": {"name": store.teacher.name, "sha256": store.teacher.sha256},
+                "val_loss": last["val_loss"],
+                "val_r2": last["val_r2"],
+            }
+            save_encoder(spec.folder, training.outcome.model.student, self._config, store.view, provenance)
         return last
 
     def close(self) -> None:

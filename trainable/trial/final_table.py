@@ -132,8 +132,10 @@ class _Rows:
         Raises:
             CheckpointError: it cannot be loaded.
         """
-        encoder = load_encoder(folder, self._on.masked.device)
-        return self._measured(name, folder / "encoder.safetensors", encoder.student, encoder.config)
+        encoder = load_encoder(folder)
+        student = Student(encoder.config, self._on.store.view)
+        student.load_state_dict(encoder.state_dict())
+        return self._measured(name, encoder.sha256, student, encoder.config)
 
     def checkpoint(self, name: str, path: Path, values: Mapping[str, Any]) -> tuple[Fields, dict[str, Answers]]:
         """Measures the student in a checkpoint, with averaged weights where it has any.
@@ -151,21 +153,22 @@ class _Rows:
             student.load_state_dict(weights)
         except (OSError, SafetensorError, StopIteration, RuntimeError) as error:
             raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
-        return self._measured(name, path, student.to(self._on.masked.device), config)
+        return self._measured(name, file_sha256(path), student, config)
 
     def _measured(
-        self, name: str, weights: Path, student: Student, config: TrialConfig
+        self, name: str, sha256: str, student: Student, config: TrialConfig
     ) -> tuple[Fields, dict[str, Answers]]:
         on = self._on
         file, kept = self._folder / f"{name}.json", self._folder / f"{name}.parquet"
         of = {
-            "weights_sha256": file_sha256(weights),
+            "weights_sha256": sha256,
             "evaluation": on.evaluation.to_dict(),
             "store": on.store.manifest["fingerprint"],
             "metrics": _panel(),
         }
         if (known := self._kept(file, kept, of)) is not None:
             return known
+        student.to(on.masked.device)
         precision = partial(autocast, config, on.masked.device)
         probed = Probed(
             on, lambda: student_features(student, precision, on), lambda: student_tokens(student, precision, on)

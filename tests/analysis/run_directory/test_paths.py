@@ -24,7 +24,7 @@ def test_paths_are_absolute_and_within_the_run(tmp_path: Path, monkeypatch: pyte
         run.baselines,
         run.checkpoint("T3"),
         run.final("T3", 10).card,
-        run.final("T3", 10).encoder,
+        run.final("T3", 10).config,
     ]
     for path in paths:
         assert path.is_relative_to(tmp_path / "runs" / "r")

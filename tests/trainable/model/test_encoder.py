@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import trainable
 from tests.trainable.conftest import MakeTraining
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.reader import read_clip
-from trainable.data.video.view import View
 from trainable.errors import CheckpointError
-from trainable.model.encoder import load_encoder, save_encoder
+from trainable.hashing import file_sha256
+from trainable.model.encoder import FILES, load_encoder, save_encoder
+from trainable.teachers.pixel import PixelTeacher
 from trainable.train.training import Training
 
 
@@ -33,7 +35,7 @@ def folder(training: Training, store: ClipStore, tmp_path: Path) -> Path:
 
 def test_an_encoder_comes_back_as_it_was(folder: Path, training: Training, store: ClipStore) -> None:
     encoder = load_encoder(folder)
-    saved, loaded = training.model.student.state_dict(), encoder.student.state_dict()
+    saved, loaded = training.model.student.state_dict(), encoder.state_dict()
     assert saved.keys() == loaded.keys()
     assert all(torch.equal(saved[name], loaded[name]) for name in saved)
     assert (encoder.config, encoder.view, encoder.dim) == (training.config, store.view, 64)
@@ -48,37 +50,42 @@ def test_it_encodes_a_video_as_the_student_does(
     (tokens,), _ = read_clip(videos / "1.webm", store.view)
     clip = torch.from_numpy(store.view.to_frames(tokens))
     with torch.no_grad():
-        features = encoder(torch.stack([clip, clip.flip(0)]))
+        features, pooled = encoder(torch.stack([clip, clip.flip(0)]))
         expected = training.model.student.eval()(torch.from_numpy(tokens)[None])
     assert features.shape == (2, store.view.tokens, 64)
     torch.testing.assert_close(features[:1], expected)
+    torch.testing.assert_close(pooled, features.mean(dim=1))
     assert (features[0] - features[1]).abs().max() > 1e-3
 
 
-def test_clips_of_another_shape_or_type_are_refused(folder: Path) -> None:
+def test_clips_of_another_shape_are_refused_and_of_another_size_are_not(folder: Path) -> None:
     encoder = load_encoder(folder)
-    good = torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8)
-    assert encoder(good).shape == (2, 64, 64)
-    for clips in (good[:, :4], good.float(), good.permute(0, 4, 1, 2, 3), good[0]):
-        with pytest.raises(ValueError, match=r"must be a torch.uint8 tensor of \(clips, 8, 32, 32, 3\)"):
-            encoder(clips)
+    clips = torch.zeros(2, 4, 48, 32, 3, dtype=torch.uint8)
+    assert encoder(clips).tokens.shape == (2, 2 * 6 * 4, 64)
+    with pytest.raises(ValueError, match=r"must be \(clips, frames, .*, such as \(clips, 8, 32, 32, 3\)"):
+        encoder(clips[0])
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no config": lambda folder: (folder / "config.json").unlink(),
-    "no weights": lambda folder: (folder / "encoder.safetensors").unlink(),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
     "empty config": lambda folder: (folder / "config.json").write_text(""),
     "another config": lambda folder: (folder / "config.json").write_text("[]"),
     "no view": lambda folder: rewrite(folder, view=None),
     "hyperparameters as a list": lambda folder: rewrite(folder, config=[1]),
     "unknown hyperparameter": lambda folder: rewrite(folder, config={"depth": 3}),
     "hyperparameter out of range": lambda folder: rewrite(folder, config={"lr": -1}),
-    "another format": lambda folder: rewrite(folder, format_version=2),
-    "weights of another model": lambda folder: rewrite(
-        folder, config={"student": "vit_tiny_patch16_224", "student_depth": 2}
-    ),
-    "weights of another view": lambda folder: rewrite(folder, view=View(8, 32, 16).describe()),
-    "truncated weights": lambda folder: truncate(folder / "encoder.safetensors"),
+    "another format": lambda folder: rewrite(folder, format_version=3),
+    "a layer too much": lambda folder: rewrite(folder, num_hidden_layers=2),
+    "a layer too much, weights unknown": lambda folder: rewrite(folder, num_hidden_layers=2, weights_sha256=None),
+    "layers without end": lambda folder: rewrite(folder, num_hidden_layers=10**9),
+    "another width": lambda folder: rewrite(folder, hidden_size=128, weights_sha256=None),
+    "no width": lambda folder: rewrite(folder, hidden_size=None),
+    "patches of another size": lambda folder: rewrite(folder, patch_size=16, weights_sha256=None),
+    "truncated weights": lambda folder: truncate(folder / "model.safetensors"),
+    "truncated weights, hash unknown": lambda folder: truncate(folder / "model.safetensors", known=False),
+    "one bit of the weights": lambda folder: flip_a_bit(folder / "model.safetensors"),
+    "weights that are a folder": lambda folder: replace_by_a_folder(folder / "model.safetensors"),
 }
 
 
@@ -87,8 +94,21 @@ def rewrite(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def truncate(path: Path) -> None:
+def truncate(path: Path, *, known: bool = True) -> None:
     path.write_bytes(path.read_bytes()[:-100])
+    if not known:
+        rewrite(path.parent, weights_sha256=None)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+
+
+def replace_by_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -107,4 +127,27 @@ def test_the_stores_teacher_is_such_an_encoder(store: ClipStore) -> None:
     pixels = torch.from_numpy(np.array(store.pixels(store.train, 0)))
     clip = torch.from_numpy(store.view.to_frames(pixels.numpy()))
     with torch.no_grad():
-        torch.testing.assert_close(encoder(clip[None]), encoder.student(pixels[None]))
+        expected = encoder.encode_tokens(pixels[None], store.view.grid)
+        torch.testing.assert_close(encoder(clip[None]).tokens, expected)
+
+
+def test_a_teacher_of_a_store_made_before_still_opens(folder: Path, tmp_path: Path, store: ClipStore) -> None:
+    new, old = load_encoder(folder), tmp_path / "store" / "teacher"
+    old.mkdir(parents=True)
+    described = {"format_version": 1, "view": store.view.describe(), "config": new.config.to_dict(), "provenance": {}}
+    (old / "config.json").write_text(json.dumps(described))
+    save_file(load_file(folder / "model.safetensors"), old / "encoder.safetensors")
+    encoder = load_encoder(old)
+    assert (encoder.architecture, encoder.view) == (new.architecture, new.view)
+    clips = torch.randint(0, 256, (1, 8, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(encoder(clips).tokens, new(clips).tokens)
+    teacher = PixelTeacher.load("pixel", old.parent, store.view, "cpu")
+    assert teacher.sha256 == file_sha256(old / "encoder.safetensors")
+
+
+def test_the_folder_names_no_place_of_this_machine(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} >= set(FILES)
+    for path in folder.iterdir():
+        assert str(folder).encode() not in path.read_bytes()
+        assert str(Path.home()).encode() not in path.read_bytes()

@@ -10,8 +10,9 @@ from torch import nn
 from tests.trainable.small import SMALL
 from trainable.data.video.view import View
 from trainable.errors import ConfigError
+from trainable.model.hub.video_transformer import IMAGENET_MEAN, IMAGENET_STD
 from trainable.model.predictor import VJepa
-from trainable.model.student import IMAGENET_MEAN, IMAGENET_STD, Student, check_student
+from trainable.model.student import Student, check_student
 
 VIEW = View(frames=4, size=32, patch=8)  # 2 x 4 x 4 tokens
 CONFIG = SMALL.replace(student_depth=2)

@@ -31,7 +31,7 @@ def test_latents_are_one_a_token_and_frozen(store: ClipStore, tmp_path: Path) ->
     assert latents.dtype == torch.float32
     assert not latents.requires_grad
     torch.testing.assert_close(teacher.latents(pixels[1:2]), latents[1:2], atol=1e-5, rtol=1e-4)
-    assert teacher.sha256 == file_sha256(tmp_path / "teacher" / "encoder.safetensors")
+    assert teacher.sha256 == file_sha256(tmp_path / "teacher" / "model.safetensors")
 
 
 def test_a_teacher_that_was_stopped_is_the_same_teacher(store: ClipStore, tmp_path: Path) -> None:

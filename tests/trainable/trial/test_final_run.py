@@ -21,5 +21,5 @@ def test_the_encoder_has_the_weights_that_were_judged(store: ClipStore, tmp_path
     final = SaltFinal(spec, store)
     assert final.train(lambda _: None, Event(), lambda _: None) is not None
     final.close()
-    weights, encoder = load_file(spec.checkpoint), load_encoder(tmp_path).student.state_dict()
+    weights, encoder = load_file(spec.checkpoint), load_encoder(tmp_path).state_dict()
     assert_equal_tensors(encoder, {name: weights[f"{saved}.student.{name}"] for name in encoder})

@@ -22,6 +22,7 @@ _ENDINGS: Final = (
     "av1 obu vc1 mjpg mjpeg amv nsv roq smk bik"
 )
 VIDEO_SUFFIXES: Final = frozenset(f".{ending}" for ending in _ENDINGS.split())
+_NUMBERS: Final = {1: "one is", 2: "two are"}
 _SSV2_PREFIXES: Final = ("", "something-something-v2-")
 _SSV2_VIDEOS: Final = "20bn-something-something-v2"
 _SSV2_SPLITS: Final[dict[str, Split]] = {"train": "train", "validation": "val"}
@@ -67,6 +68,39 @@ class Source:
     unlisted: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True)
+class Video:
+    """A video, whatever it is for.
+
+    Attributes:
+        id: as that of a `SourceClip`.
+        path: the video file.
+        label: its class; None where the folder gives it none.
+    """
+
+    id: str
+    path: Path
+    label: str | None
+
+
+def find_videos(folder: Path) -> tuple[Video, ...]:
+    """Finds all videos of a folder, at least one, sorted by id, with the labels that `find_source` gives them.
+
+    Videos that the lists of Something-Something v2 do not name have none.
+
+    Raises:
+        VideoError: see `find_source`; no split is asked for.
+    """
+    annotations = _annotations(folder)
+    if any(annotations.values()):
+        source = _read_ssv2(folder, annotations)
+        found = [Video(clip.id, clip.path, clip.label) for clip in source.clips]
+        found += [Video(path.stem, path, None) for path in source.unlisted]
+        return tuple(sorted(found, key=lambda video: video.id))
+    videos, _ = _read_class_folders(folder, least=1)
+    return tuple(Video(id_, videos[id_], _class_of(id_, folder)) for id_ in sorted(videos))
+
+
 def find_source(
     folder: Path,
     *,
@@ -104,16 +138,13 @@ def find_source(
     """
     if not 0 < val_fraction < 1:
         raise ConfigError("val_fraction", val_fraction, "must be above 0 and below 1")
-    if not folder.is_dir():
-        raise VideoError(f"{folder}: " + ("is not a folder" if folder.exists() else "there is no such folder"))
-    _checked_name(folder.absolute())  # which stands in the manifest
-    annotations = {name: _find_annotation(folder, name) for name in ("labels", *_SSV2_SPLITS)}
+    annotations = _annotations(folder)
     if any(annotations.values()):
         if grouping is not None:
             raise grouping.refused(f"{folder} has a split of its own, which is kept as it is; leave it out")
         return _read_ssv2(folder, annotations)
     videos, others = _read_class_folders(folder)
-    classes = {id_: id_.rpartition("/")[0] or folder.resolve().name for id_ in videos}
+    classes = {id_: _class_of(id_, folder) for id_ in videos}
     groups = {id_: id_ for id_ in videos}
     if grouping is not None:
         groups = grouping.groups({id_: path.relative_to(folder) for id_, path in videos.items()})
@@ -127,6 +158,22 @@ def find_source(
     )
     labels = tuple(sorted(set(classes.values())))
     return Source(folder, clips, labels, grouping.rule if grouping else None, others)
+
+
+def _annotations(folder: Path) -> dict[str, Path | None]:
+    """Finds the lists of Something-Something v2 in a folder of videos.
+
+    Raises:
+        VideoError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise VideoError(f"{folder}: " + ("is not a folder" if folder.exists() else "there is no such folder"))
+    checked_name(folder.absolute())  # which stands in the manifest
+    return {name: _find_annotation(folder, name) for name in ("labels", *_SSV2_SPLITS)}
+
+
+def _class_of(id_: str, folder: Path) -> str:
+    return id_.rpartition("/")[0] or folder.resolve().name
 
 
 def _find_annotation(folder: Path, name: str) -> Path | None:
@@ -235,7 +282,7 @@ def _read_json(path: Path) -> Any:
         raise VideoError(f"{path}: is not readable JSON: {error}") from error
 
 
-def _read_class_folders(folder: Path) -> tuple[dict[str, Path], tuple[Path, ...]]:
+def _read_class_folders(folder: Path, least: int = 2) -> tuple[dict[str, Path], tuple[Path, ...]]:
     """Finds the videos at any depth, by their ids, and the files that are none."""
     videos: dict[str, Path] = {}
     found = _list_files(folder, deep=True)
@@ -246,10 +293,10 @@ def _read_class_folders(folder: Path) -> tuple[dict[str, Path], tuple[Path, ...]
                 f"{path}: has the same name as {videos[id_].name}; names must differ without the extension"
             )
         videos[id_] = path
-    if len(videos) < 2:
+    if len(videos) < least:
         raise VideoError(
-            f"{folder}: holds {len(videos) or 'no'} video{'s' * (not videos)}: at least two are needed, as .webm, "
-            ".mp4 or the like in a folder per class, or SSv2's labels.json, train.json and validation.json"
+            f"{folder}: holds {len(videos) or 'no'} video{'s' * (not videos)}: at least {_NUMBERS[least]} needed, as "
+            ".webm, .mp4 or the like in a folder per class, or SSv2's labels.json, train.json and validation.json"
         )
     return videos, tuple(found.others)
 
@@ -275,14 +322,18 @@ def _list_files(folder: Path, *, deep: bool) -> _Listing:
                 raise VideoError(f"{link}: is a link to a folder that it lies in; remove it")
         for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
             if path.suffix.lower() in VIDEO_SUFFIXES:
-                found.videos.append(_checked_name(path))
+                found.videos.append(checked_name(path))
             else:
                 found.others.append(path)
     return found
 
 
-def _checked_name(path: Path) -> Path:
-    """Refuses a path that is no text: it could stand neither in the index nor in the manifest."""
+def checked_name(path: Path) -> Path:
+    """Refuses a path that is no text: it could stand neither in the index nor in the manifest.
+
+    Raises:
+        VideoError: its name is not UTF-8.
+    """
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

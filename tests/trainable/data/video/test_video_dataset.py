@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trainable.data.video.video_dataset import Source, find_source
+from trainable.data.video.video_dataset import Source, find_source, find_videos
 from trainable.errors import ConfigError, VideoError
 
 LABELS = {"Holding something": "1", "Moving something up": "0", "Dropping something": "2"}
@@ -179,3 +179,17 @@ def test_videos_that_no_list_names_are_kept_apart(tmp_path: Path) -> None:
     assert [path.name for path in source.unlisted] == ["8.webm"]
     assert [path.name for path in source.others] == ["README.txt"]
     assert len(source.clips) == 2
+
+
+def test_what_needs_no_split_takes_every_video(tmp_path: Path) -> None:
+    folder = put(put_ssv2(tmp_path / "ssv2"), "11.webm")
+    found = [(video.id, video.label, video.path.name) for video in find_videos(folder)]
+    assert found == [
+        ("10", "Moving something up", "10.webm"),
+        ("11", None, "11.webm"),
+        ("7", "Holding something", "7.webm"),
+    ]
+    one = put(tmp_path / "one", "jump/high/a.mp4", "jump/high/notes.txt")
+    assert [(video.id, video.label) for video in find_videos(one)] == [("jump/high/a", "jump/high")]
+    with pytest.raises(VideoError, match="holds no videos: at least one is needed, as"):
+        find_videos(put(tmp_path / "none", "notes.txt"))

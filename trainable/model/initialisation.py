@@ -1,30 +1,9 @@
-"""Fixed 3-D sin-cos position embeddings, and the initialisation of V-JEPA's transformers."""
+"""The initialisation of V-JEPA's transformers."""
 
 import math
 
 import torch
 from torch import nn
-
-
-def sincos_positions(dim: int, grid: tuple[int, int, int]) -> torch.Tensor:
-    """Computes the position embedding of each token: a third of the width for time, row and column each.
-
-    The mean over the grid is taken out. On a grid of few tokens most cosines stay near 1, a constant that drowns the
-    content of narrow features.
-
-    Args:
-        dim: width of the embedding; any whole number (the last third is cut to fit, as in V-JEPA).
-        grid: tokens along time, rows and columns.
-
-    Returns:
-        Shape (tokens, dim), float32, ordered time, row, column.
-    """
-    width = 2 * math.ceil(dim / 6)
-    frequencies = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
-    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
-    angles = [axis.reshape(-1, 1) * frequencies for axis in axes]
-    embedding = torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)[:, :dim]
-    return (embedding - embedding.mean(dim=0)).float()
 
 
 def init_transformer(blocks: nn.ModuleList) -> None:
