@@ -5,7 +5,7 @@ A V-JEPA student and predictor are trained on the latents of a frozen teacher, w
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -138,11 +138,13 @@ class SaltTask(StoreTask):
 
         check_against(folder, _store_of(data).store)
 
-    def evaluate_final(self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset) -> FinalTable:
+    def evaluate_final(
+        self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset, tell: Callable[[str], None]
+    ) -> FinalTable:
         """Measures the panel and the attentive probe; see `Task`."""
         from trainable.trial.final_table import evaluate_final
 
-        return evaluate_final(spec, beside, last, _store_of(data).store)
+        return evaluate_final(spec, beside, last, _store_of(data).store, tell)
 
     def card(self, spec: FinalSpec, last: Report, data: Dataset, quote: Quote) -> Card:
         """See `Task`."""

@@ -182,7 +182,14 @@ class Task(ABC):
         """
         raise UserError(f"--against = {folder}: the task {self.name} compares no promoted models; leave it out")
 
-    def evaluate_final(self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset) -> FinalTable | None:  # noqa: ARG002
+    def evaluate_final(
+        self,
+        spec: FinalSpec,  # noqa: ARG002
+        beside: Beside,  # noqa: ARG002
+        last: Report,  # noqa: ARG002
+        data: Dataset,  # noqa: ARG002
+        tell: Callable[[str], None],  # noqa: ARG002
+    ) -> FinalTable | None:
         """Measures how good a promoted model is, after its training; goes on with what was stopped before.
 
         Args:
@@ -190,6 +197,7 @@ class Task(ABC):
             beside: what the model is compared with.
             last: the last report of the final training.
             data: what it was trained on.
+            tell: called with what is being measured, for people.
 
         Returns:
             The rows of a table and what follows from them, see docs/run-directory.md; None: there is no such table.

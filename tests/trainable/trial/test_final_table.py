@@ -51,7 +51,7 @@ def beside(make_training: MakeTraining, tmp_path: Path) -> Beside:
 
 def evaluate(spec: FinalSpec, beside: Beside, store: ClipStore) -> FinalTable:
     """The table, as a file has it."""
-    table = find_task("salt").evaluate_final(spec, beside, LAST, StoreDataset(store))
+    table = find_task("salt").evaluate_final(spec, beside, LAST, StoreDataset(store), lambda _: None)
     assert table is not None
     return dict(json.loads(json.dumps(table, allow_nan=False)))
 
