@@ -194,8 +194,9 @@ def _is_finished(final: FinalDirectory, against: Path | None) -> bool:
     """Says whether there is nothing left to do: the card is written, and another model compared where one is given."""
     finished = final.card.exists()
     if finished and against is not None:
-        known = json.loads(final.evaluation.read_bytes()) if final.evaluation.exists() else {}
-        finished = known.get("against") == str(against.absolute())
+        finished = False
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is measured then
+            finished = json.loads(final.evaluation.read_bytes()).get("against") == str(against.absolute())
     if finished:
         console.print(f"{final.path}: this run is finished; nothing to do")
     return finished
@@ -282,8 +283,7 @@ def _evaluate(
     """Measures how good the model is, and writes it; None where its task does not measure that."""
     answers = run.answers(trial["id"], trial["resource"])
     beside = Beside(trial, run.checkpoint(trial["id"]), answers, against.absolute() if against else None)
-    with console.status("evaluating the encoder"):
-        evaluation = task.evaluate_final(spec, beside, last, data)
+    evaluation = task.evaluate_final(spec, beside, last, data, console.print)
     if evaluation is not None:
         write_json(final.evaluation, evaluation)
     return evaluation

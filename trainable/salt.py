@@ -5,7 +5,7 @@ A V-JEPA student and predictor are trained on the latents of a frozen teacher, w
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -146,6 +146,12 @@ class SaltTask(StoreTask):
         trunk = LR_SCHEDULES[config["lr_schedule"]].trunk_steps
         return 0.0 if trunk is None else trunk(TrialConfig.from_dict(config), FINE) / FINE * config["epochs"]
 
+    def trained_epochs(self, trunk: Path) -> float:
+        """See `Task`."""
+        from trainable.train.checkpoint import read_note
+
+        return float(read_note(trunk)["epoch"])
+
     def open_worker(self, run: RunSpec) -> Worker:
         """See `Task`; the held-out clips are chosen once for all trials."""
         from trainable.trial.salt_worker import SaltWorker
@@ -164,11 +170,13 @@ class SaltTask(StoreTask):
 
         check_against(folder, _store_of(data).store)
 
-    def evaluate_final(self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset) -> FinalTable:
+    def evaluate_final(
+        self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset, tell: Callable[[str], None]
+    ) -> FinalTable:
         """Measures the panel and the attentive probe; see `Task`."""
         from trainable.trial.final_table import evaluate_final
 
-        return evaluate_final(spec, beside, last, _store_of(data).store)
+        return evaluate_final(spec, beside, last, _store_of(data).store, tell)
 
     def card(self, spec: FinalSpec, last: Report, data: Dataset, quote: Quote) -> Card:
         """See `Task`."""

@@ -191,7 +191,14 @@ class Task(ABC):
         """
         raise UserError(f"--against = {folder}: the task {self.name} compares no promoted models; leave it out")
 
-    def evaluate_final(self, spec: FinalSpec, beside: Beside, last: Report, data: Dataset) -> FinalTable | None:  # noqa: ARG002
+    def evaluate_final(
+        self,
+        spec: FinalSpec,  # noqa: ARG002
+        beside: Beside,  # noqa: ARG002
+        last: Report,  # noqa: ARG002
+        data: Dataset,  # noqa: ARG002
+        tell: Callable[[str], None],  # noqa: ARG002
+    ) -> FinalTable | None:
         """Measures how good a promoted model is, after its training; goes on with what was stopped before.
 
         Args:
@@ -199,6 +206,7 @@ class Task(ABC):
             beside: what the model is compared with.
             last: the last report of the final training.
             data: what it was trained on.
+            tell: called with what is being measured, for people.
 
         Returns:
             The rows of a table and what follows from them, see docs/run-directory.md; None: there is no such table.
@@ -239,6 +247,14 @@ class Task(ABC):
         """Returns the first epochs of a final training on which its length has no influence; 0 where it has on all.
 
         A trial is then the beginning of any final training with as long a trunk, which goes on from its checkpoint.
+        """
+        return 0.0
+
+    def trained_epochs(self, trunk: Path) -> float:  # noqa: ARG002
+        """Returns the epochs of the trunk that a final training has kept, where `trunk_epochs` are above 0.
+
+        Raises:
+            UserError: the file is damaged.
         """
         return 0.0
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.table import Table
+from rich.text import Text
 
 from analysis.verdict import BESIDE
 from salt_tune.ui.console import console
@@ -98,12 +99,13 @@ def _table(evaluation: FinalTable, columns: Sequence[str]) -> Table:
     for name in columns:
         table.add_column(heading(name), justify="right", no_wrap=True)
     for label, row in _rows(evaluation):
-        table.add_row(label, *(_cell(row, name, "\n") for name in columns))
+        table.add_row(label, *(Text(_cell(row, name, "\n")) for name in columns))
     return table
 
 
 def _cell(row: Mapping[str, Any], name: str, between: str) -> str:
     """Returns a value, and its interval behind or below it."""
-    low, high = (row.get(end) for end in interval_fields(name))
-    interval = "" if low is None or high is None else f"{between}[{number(low, 2)}, {number(high, 2)}]"
-    return f"{number(row.get(name))}{interval}"
+    value, low, high = (row.get(field) for field in (name, *interval_fields(name)))
+    if value is None or low is None or high is None:
+        return number(value)
+    return f"{value:.3f}{between}[{low:.2f}, {high:.2f}]"

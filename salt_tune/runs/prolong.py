@@ -53,7 +53,7 @@ def longest_trunk(run: RunDirectory, task: Task, trial: dict[str, Any], config: 
         UserError: the search alone has trained it for longer than the final run may go on from.
     """
     most = task.trunk_epochs(config) * (1 + SLACK)
-    known = [*_trunks(run, trial)] if most else []
+    known = [*_trunks(run, task, trial)] if most else []
     fitting = [trunk for trunk in known if trunk.epoch <= most and trunk.epoch < config["epochs"]]
     if known and not fitting:
         searched = min(trunk.epoch for trunk in known)
@@ -64,14 +64,12 @@ def longest_trunk(run: RunDirectory, task: Task, trial: dict[str, Any], config: 
     return max(fitting, key=lambda trunk: trunk.epoch, default=None)
 
 
-def _trunks(run: RunDirectory, trial: dict[str, Any]) -> Iterator[Trunk]:
-    from trainable.train.checkpoint import read_note  # with torch
-
+def _trunks(run: RunDirectory, task: Task, trial: dict[str, Any]) -> Iterator[Trunk]:
     if (checkpoint := run.checkpoint(trial["id"])).exists():
         yield Trunk(float(trial["epochs"]), checkpoint)
     for final in run.finals(trial["id"]).values():
         if final.trunk.exists():
-            yield Trunk(read_note(final.trunk)["epoch"], final.trunk, final)
+            yield Trunk(task.trained_epochs(final.trunk), final.trunk, final)
 
 
 def go_on_from(run: RunDirectory, trial: str, trunk: Trunk, final: FinalDirectory) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def is_as_alone(final: Path, promoted: Ended) -> None:
     for name in ("val_loss", "train_loss", "grad_norm"):
         expected = pytest.approx([report[name] for report in ones], rel=CLOSE)
         assert [report[name] for report in others] == expected, name
-    assert (final / "encoder.safetensors").stat().st_size == (promoted.path / "encoder.safetensors").stat().st_size
+    assert (final / "model.safetensors").stat().st_size == (promoted.path / "model.safetensors").stat().st_size
 
 
 def test_two_train_as_one_and_one_goes_on_after_ctrl_c(promoted: Ended, run: Path, final: Path, here: Command) -> None:
@@ -85,7 +85,7 @@ def test_two_train_as_one_and_one_goes_on_after_ctrl_c(promoted: Ended, run: Pat
         f"python -m salt_tune.promote {run} --trial {final.name.split('-')[0]} --epochs {FINAL_EPOCHS} --workers 2\n"
     )
     assert output.endswith(f"Interrupted; the same command goes on from here: {words}")
-    assert reported(final) < FINAL_EPOCHS and not (final / "encoder.safetensors").exists()
+    assert reported(final) < FINAL_EPOCHS and not (final / "model.safetensors").exists()
     done = here("promote", run, "--epochs", FINAL_EPOCHS)
     assert (done.returncode, done.stderr) == (0, "")
     is_as_alone(final, promoted)

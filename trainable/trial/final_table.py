@@ -4,7 +4,7 @@ Each row is written as soon as it is measured, so that an evaluation that was st
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,9 @@ def check_against(folder: Path, store: ClipStore) -> None:
             raise UserError(f"--against = {folder}: {here}; give a model of the same view")
 
 
-def evaluate_final(spec: FinalSpec, beside: Beside, last: Report, store: ClipStore) -> FinalTable:
+def evaluate_final(
+    spec: FinalSpec, beside: Beside, last: Report, store: ClipStore, tell: Callable[[str], None]
+) -> FinalTable:
     """Measures a promoted encoder and what stands beside it; docs/run-directory.md has the fields.
 
     Args:
@@ -62,6 +64,7 @@ def evaluate_final(spec: FinalSpec, beside: Beside, last: Report, store: ClipSto
         beside: what it is compared with.
         last: the last report of the final training.
         store: the clip store.
+        tell: called with what is being measured, for people.
 
     Raises:
         UserError: an encoder cannot be loaded, or the disk is full.
@@ -70,6 +73,8 @@ def evaluate_final(spec: FinalSpec, beside: Beside, last: Report, store: ClipSto
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     baselines, evaluation = spec.baselines or spec.folder / "baselines", EvaluationConfig(**spec.evaluation)
     evaluator = Evaluator(store, evaluation, device=device, baselines=baselines)
+    clips = len(evaluator.on.panel.ids)
+    tell(f"evaluating the encoder and what stands beside it: the panel and an attentive probe, on {clips} clips")
     try:
         return _table(spec, beside, last, evaluator.on)
     finally:
@@ -147,8 +152,8 @@ class _Rows:
         student = Student(config, self._on.store.view)
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
-                names = list(file.keys())
-                prefix = next(each for each in STUDENTS if any(name.startswith(each) for name in names))
+                keys = list(file.keys())
+                prefix = next(each for each in STUDENTS if any(key.startswith(each) for key in keys))
                 weights = {name: file.get_tensor(prefix + name) for name in student.state_dict()}
             student.load_state_dict(weights)
         except (OSError, SafetensorError, StopIteration, RuntimeError) as error:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from salt_tune.report import final_table
 from salt_tune.report.final_table import final_section, print_final_table
+from salt_tune.ui.console import PlainConsole
 from trainable.metrics import METRICS
 
 
@@ -34,7 +35,7 @@ def made(**verdict: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def console(monkeypatch: pytest.MonkeyPatch) -> Console:
-    wide = Console(width=200, record=True)
+    wide = PlainConsole(width=200, record=True)
     monkeypatch.setattr(final_table, "console", wide)
     return wide
 
@@ -50,7 +51,7 @@ def test_it_says_what_it_is_then_the_table_then_the_verdict(console: Console) ->
     starts = [line.split("  ")[0] for line in lines if line[0] != " "]
     assert starts[1:5] == ["this model", "the search's trial", "untrained", "chance"]
     (model,) = (line for line in lines if line.startswith("this model"))
-    assert model.split() == ["this", "model", "0.5", "0.5", "0.5", "0.5", "0.5"]
+    assert model.split() == ["this", "model", "0.500", "0.500", "0.500", "0.500", "0.5"]
     assert lines[lines.index(model) + 1].split() == ["[0.45,", "0.55]"] * 4
     assert lines[-2] == "Without speed_top1, retrieval_top1: clips have one time slot"
     assert lines[-1] == (
@@ -68,7 +69,7 @@ def test_worse_and_not_compared_are_said(console: Console) -> None:
 
 
 def test_a_narrow_terminal_has_the_columns_that_say_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = Console(width=60, record=True)
+    narrow = PlainConsole(width=60, record=True)
     monkeypatch.setattr(final_table, "console", narrow)
     lines = printed(narrow, made(untrained=0.1))
     assert max(map(len, lines[: lines.index("(too narrow for order_top1, lidar)")])) <= 72
@@ -80,5 +81,5 @@ def test_the_card_has_a_table_of_markdown(console: Console) -> None:
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     assert sum(token.type == "table_open" for token in tokens) == 1
     assert sum(token.type == "tr_open" for token in tokens) == 5
-    assert "| this model | 0.5 [0.45, 0.55] |" in text
+    assert "| this model | 0.500 [0.45, 0.55] |" in text
     assert "better than untrained by 0.100 [0.050, 0.150]" in text

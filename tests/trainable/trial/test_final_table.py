@@ -15,6 +15,7 @@ from trainable.data.store.dataset import StoreDataset
 from trainable.data.video.view import View
 from trainable.errors import UserError
 from trainable.evaluate import attentive_probe
+from trainable.evaluate.attentive_heads import fit_and_tell
 from trainable.evaluate.config import EvaluationConfig
 from trainable.metrics import METRICS, interval_fields
 from trainable.model.encoder import save_encoder
@@ -51,7 +52,7 @@ def beside(make_training: MakeTraining, tmp_path: Path) -> Beside:
 
 def evaluate(spec: FinalSpec, beside: Beside, store: ClipStore) -> FinalTable:
     """The table, as a file has it."""
-    table = find_task("salt").evaluate_final(spec, beside, LAST, StoreDataset(store))
+    table = find_task("salt").evaluate_final(spec, beside, LAST, StoreDataset(store), lambda _: None)
     assert table is not None
     return dict(json.loads(json.dumps(table, allow_nan=False)))
 
@@ -109,7 +110,7 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(
     straight = evaluate(spec, beside, store)
     shutil.rmtree(spec.folder / "evaluation")
     shutil.rmtree(spec.baselines or "")
-    passes, fit = [0], attentive_probe.fit_and_tell
+    passes, fit = [0], fit_and_tell
 
     def interrupted(*given: Any, **named: Any) -> Any:
         passes[0] += 1

@@ -98,7 +98,7 @@ def test_jobs_are_asked_for_only_as_they_are_needed(paths: list[Path]) -> None:
     for taken in range(1, 6):
         next(decoding)
         assert asked == taken + AHEAD - 1
-    decoding.close()  # type: ignore[attr-defined]
+    decoding.close()
 
 
 def test_an_error_stands_in_the_place_of_its_clip(paths: list[Path], tmp_path: Path) -> None:
@@ -137,5 +137,5 @@ def test_decoding_that_is_given_up_leaves_no_process(paths: list[Path]) -> None:
     decoding = decode_all(jobs(paths), VIEW, Decoders(1))
     next(decoding)
     assert workers()
-    decoding.close()  # type: ignore[attr-defined]
+    decoding.close()
     assert workers() == []
