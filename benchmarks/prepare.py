@@ -16,11 +16,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("videos", type=Path, nargs="?")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     from benchmarks.stages import measure
     from trainable.data.build.decoding import Decoders
 
-    measure(arguments.videos, Decoders(arguments.workers))
+    measure(arguments.videos, Decoders(arguments.workers), arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,12 @@ from trainable.teachers.videomae_layout import tensor_shapes
 
 TEACHER = "videomaev2_small"
 SOME_CLIPS = 128  # that are kept in memory
-ROUNDS = 5
 LONG_CLIPS = 384  # so that the first clips and the last writes weigh little
 SLOW_CLIPS = 48  # enough for the slow teacher
 
 
-def measure(videos: Path | None, decoders: Decoders) -> None:
-    """Measures and writes results/prepare-*.json."""
+def measure(videos: Path | None, decoders: Decoders, count: int) -> None:
+    """Measures in so many rounds and writes results/prepare-*.json."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures: dict[str, object] = {"videos": "footage" if videos else "VP9, 48 frames of 240 x 240"}
@@ -45,7 +44,7 @@ def measure(videos: Path | None, decoders: Decoders) -> None:
         # In turn, as the machine's own speed drifts.
         rounds = [
             (_decoding_rate(long, decoders), *_pipeline(long, None, folder / f"pixels-{number}", decoders))
-            for number in range(ROUNDS)
+            for number in range(count)
         ]
         decoding = statistics.median(alone for alone, _, _ in rounds)
         figures |= {

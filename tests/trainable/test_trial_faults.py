@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import torch
 
 from tests.conftest import ROOT
 from tests.trainable.conftest import Start
-from tests.trainable.trials import Fragile, checkpoint_of, to_the_end, told
+from tests.trainable.trials import Fragile, checkpoint_of, make_run, make_trial, to_the_end, told
+from trainable.data.store.clip_store import ClipStore
 from trainable.errors import CheckpointError, ConfigError
+from trainable.evaluate.config import EvaluationConfig
+from trainable.evaluate.evaluator import Evaluator
 from trainable.memory import is_out_of_memory
+from trainable.trial.trial_run import SaltTrial
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,34 @@ def test_memory_that_runs_out_ends_the_trial_at_the_point_it_had_reached(
     assert [lost[name] for name in ("step", "tflop")] == [reached[name] for name in ("step", "tflop")]
     assert trial.next_report() is lost
     assert [told(report) for report in to_the_end(start(known=0.5))] == [told(report) for report in straight[1:]]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_trial_that_the_gpu_has_no_memory_for_says_so_and_goes_on_where_it_has(
+    store: ClipStore, tmp_path: Path
+) -> None:
+    run = replace(make_run(tmp_path, store), device="cuda")
+    evaluator = Evaluator(store, EvaluationConfig(clips=8, panel_clips=16), device="cuda")
+
+    def begin(known: float) -> SaltTrial:
+        trial = make_trial(known=known, predictor_dim=512, predictor_depth=4)  # more than what the allocator has left
+        return SaltTrial(trial, run, store, lambda: evaluator)
+
+    first = begin(0.0)
+    reached = first.next_report()
+    first.close()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        lost = begin(0.5).next_report()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert (lost["status"], lost["resource"], str(lost["val_loss"])) == ("out_of_memory", 0.5, "nan")
+    assert lost["step"] == reached["step"]
+    last = begin(0.5)
+    assert [report["status"] for report in to_the_end(last)] == ["running", "running", "complete"]
+    last.close()
+    evaluator.close()
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(start: Start, judge: Fragile) -> None:

@@ -100,7 +100,9 @@ class Training:
         self.averaged = AveragedWeights(self, config.ema) if config.ema else None
         self._loss, self._rates = LOSSES[config.loss], LR_SCHEDULES[config.lr_schedule]
         joined = self.ranks.joined(self.model)
-        self._forward: Any = torch.compile(joined) if config.compile else joined
+        # Static shapes: as masks have fixed counts, one graph serves the whole run. With `dynamic=None`, a later trial
+        # of this process would get kernels of any shape, and other numbers than in a process of its own.
+        self._forward: Any = torch.compile(joined, dynamic=False) if config.compile else joined
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed, config.predict_share)
         self._context = config.context_weight > 0  # whether visible tokens are predicted too
         self._loader = Loader(
@@ -143,9 +145,11 @@ class Training:
         return self if self.averaged is None else self.averaged
 
     def close(self) -> None:
-        """Ends the loader's threads and lets go of the batches on the device."""
+        """Ends the loader's threads and lets go of the batches on the device, and of compiled code."""
         self._batches = None
         self._loader.close()
+        if self.config.compile:  # a process compiles only so many graphs; then its trials would run uncompiled
+            torch.compiler.reset()
 
     def autocast(self) -> torch.autocast:
         """Returns the precision that forward passes run in."""

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.trainable.conftest import MakeTraining
 from tests.trainable.small import SMALL
@@ -64,6 +66,17 @@ def test_a_step_computes_what_the_formulas_say(config: TrialConfig) -> None:
     width, depth = config.student_dim or 768, config.student_depth or 12
     size = measure_model(config, VIEW, TARGET_DIM)
     assert size.tflop_per_step == pytest.approx(step_by_hand(config, width, depth) / 1e12, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"student_depth": 2, "predictor_depth": 3, "mask_ratio": 0.5, "batch_size": 5}]
+)
+def test_a_real_step_is_counted_as_announced(make_training: MakeTraining, changes: dict[str, Any]) -> None:
+    training = make_training(**changes)
+    size = measure_model(training.config, training.store.view, training.target_dim)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        training.train_to(1)
+    assert counter.get_total_flops() / 1e12 == pytest.approx(size.tflop_per_step, rel=1e-12)
 
 
 @pytest.mark.parametrize("context_weight", [0.0, 0.5])

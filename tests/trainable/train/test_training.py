@@ -1,12 +1,14 @@
 """A training is the same training wherever it was stopped, and says truthfully how it goes."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from tests.trainable.conftest import MakeTraining, StoreOf
 from tests.trainable.small import SMALL, assert_equal_tensors, rows, tensors_of
@@ -410,6 +412,21 @@ def test_a_compiled_training_is_close_to_the_plain_one(make_training: MakeTraini
     compiled, plain = make_training(options=cuda, compile=True), make_training(options=cuda)
     assert train(compiled)["train_loss"] == pytest.approx(train(plain)["train_loss"], rel=1e-2)
     assert tensors_of(compiled).keys() == tensors_of(plain).keys()
+
+
+def test_each_training_of_a_process_is_compiled_once_for_its_own_shapes(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are more of them than a function may have graphs; beyond that it would run uncompiled."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # what is traced is the same
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
+    counters.clear()
+    for number, mask_ratio in enumerate((0.75, 0.5, 0.6, 0.8), start=1):
+        training = make_training(compile=True, mask_ratio=mask_ratio, epochs=1)
+        training.train_to(4)
+        training.close()
+        assert counters["stats"]["unique_graphs"] == number
+    assert not counters["recompile_limit"] and not counters["graph_break"]
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(0.01, 1), (0.5, 2), (1.3, 5), (2, 8), (3 / 4, 3)])

@@ -49,6 +49,11 @@ def kept(batches: Iterator[Batch]) -> list[Batch]:
     return [Batch(batch.clips.copy(), *(tensor.cpu().clone() for tensor in batch.tensors())) for batch in batches]
 
 
+def on_the_device(batch: Batch) -> Batch:
+    """The batch, copied where it lies, without waiting for the device."""
+    return Batch(batch.clips.copy(), *(tensor.clone() for tensor in batch.tensors()))
+
+
 def assert_same(one: list[Batch], other: list[Batch]) -> None:
     assert [batch.clips.tolist() for batch in one] == [batch.clips.tolist() for batch in other]
     for batch, twin in zip(one, other, strict=True):
@@ -220,8 +225,28 @@ def test_batches_on_cuda_are_those_on_the_cpu(make_loader: MakeLoader, threads: 
         for batch in loader.training_epoch(0, epoch):
             assert batch.pixels.device.type == "cuda"
             torch.cuda._sleep(100_000)  # type: ignore[no-untyped-call]  # the consumer lags behind the transfers
-            batches.append(Batch(batch.clips, *(tensor.clone() for tensor in batch.tensors())))
+            batches.append(on_the_device(batch))
         assert_same(kept(iter(batches)), kept(make_loader(2).training_epoch(0, epoch)))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_transfers_from_pinned_memory_go_on_while_the_device_computes(make_loader: MakeLoader) -> None:
+    loader = make_loader(2, device="cuda")
+    buffer = loader._free.get()
+    assert all(tensor.is_pinned() for tensor in buffer.batch.tensors() if tensor.numel())
+    loader._free.put(buffer)
+    batches = loader.training_epoch(0, 0)
+    next(batches)
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000_000)  # type: ignore[no-untyped-call]  # about a second
+    computed = torch.cuda.current_stream().record_event()
+    taken = [on_the_device(batch) for batch in islice(batches, 2 * PREFETCH)]
+    assert loader._stream is not None
+    loader._stream.synchronize()
+    assert not computed.query()
+    expected = kept(islice(make_loader(2).training_epoch(0, 0), 1, 1 + 2 * PREFETCH))
+    assert_same(kept(iter(taken)), expected)
 
 
 def test_a_second_iterator_is_refused_while_the_first_is_open(make_loader: MakeLoader) -> None:
