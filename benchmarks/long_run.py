@@ -40,8 +40,8 @@ from trainable.model.size import ModelSize
 from trainable.registry import LR_SCHEDULES
 from trainable.train.checkpoint import load_checkpoint, save_checkpoint
 from trainable.train.training import Training
-from trainable.trial.final_run import report_steps
 from trainable.trial.report import memory
+from trainable.trial.run_to_end import report_steps
 
 CLIPS = 168_903  # to train on, in Something-Something v2
 EPOCHS = 20
