@@ -28,8 +28,8 @@ class EvaluationConfig:
         folds: parts of these clips; each is answered by probes that were fitted to the others.
         repeats: how often they are parted anew (Bouckaert and Frank, 2004, take ten, at twice the cost).
         batch_size: clips a forward pass.
-        attentive_steps: optimiser steps of an attentive probe at least, where 20 epochs of its clips are fewer. Of few
-            clips, 20 epochs leave it short of what it comes to (`python -m benchmarks.attentive`).
+        attentive_steps: optimiser steps of an attentive probe at least, where 20 epochs of its clips are fewer.
+            `python -m benchmarks.attentive --steps` says what it comes to after more or fewer.
 
     Raises:
         ConfigError: a field is of the wrong kind, or out of range.
