@@ -21,7 +21,7 @@ from analysis.run_directory.events import (
 )
 from analysis.run_directory.lines import damaged_line, read_lines
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import TrialState
+from analysis.run_directory.trials import TrialState, ends_lost
 
 _NAMES: dict[type[Event], str] = {
     TrialAdded: "start",
@@ -123,6 +123,19 @@ def read_events(run: RunDirectory, *, live: bool = False) -> Iterator[Event]:
                 )
             event = replace(event, report=found)
         yield event
+
+
+def read_losses(run: RunDirectory) -> dict[str, dict[float, float]]:
+    """Returns `val_loss` of each trial by epoch, of the reports that count; without those that ended it as lost.
+
+    Raises:
+        RunError: a line is damaged.
+    """
+    losses: dict[str, dict[float, float]] = {}
+    for event in read_events(run, live=True):
+        if isinstance(event, ResultReported) and event.report is not None and not ends_lost(event.status):
+            losses.setdefault(event.trial, {})[event.report["epoch"]] = event.report["val_loss"]
+    return losses
 
 
 def read_trials(run: RunDirectory, *, live: bool = False) -> Trials:

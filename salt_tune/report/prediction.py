@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.run_directory.events import ResultReported
-from analysis.run_directory.journal import read_events
+from analysis.run_directory.journal import read_losses
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import ends_lost
 from salt_tune.schedulers.learning_curves import Array, CurveModel
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.format import exact
@@ -44,10 +42,7 @@ def predict_loss(run: RunDirectory, space: SearchSpace, trial: str, epochs: floa
     rungs = [rung for rung in space.schedule.rung_points() if rung < epochs]
     if space.schedule.resource != "epoch" or not rungs:
         return None
-    rows: dict[str, dict[float, float]] = {}
-    for event in read_events(run, live=True):
-        if isinstance(event, ResultReported) and event.report is not None and not ends_lost(event.status):
-            rows.setdefault(event.trial, {})[event.resource] = event.report["val_loss"]
+    rows = read_losses(run)
     values = np.array([[row.get(rung, np.nan) for rung in rungs] for row in rows.values()])
     values[np.isnan(values).cumsum(axis=1) > 0] = np.nan  # a curve is known up to its first gap
     names = [name for name, row in zip(rows, values, strict=True) if np.isfinite(row[0])]

@@ -1,0 +1,334 @@
+"""Runs a promotion: from what was asked for to the model, its card, and what is said of it."""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.run_directory.journal import read_losses
+from analysis.run_directory.lines import read_lines
+from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
+from analysis.run_directory.reports import plain_report
+from analysis.verdict import UNFIT
+from salt_tune.callbacks.wandb_logger import Mode, WandbFollower, check_wandb
+from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
+from salt_tune.report.final_table import print_final_table
+from salt_tune.report.model_card import write_card
+from salt_tune.report.prediction import predict_loss
+from salt_tune.report.promoted import beginning_lines, report_line, result_lines
+from salt_tune.runs.continued_race import Reached, milestones, winner_of
+from salt_tune.runs.journal import Journal
+from salt_tune.runs.lock import locked
+from salt_tune.runs.prolong import Trunk, go_on_from, longest_final, longest_trunk
+from salt_tune.runs.promotable import choose, finalists
+from salt_tune.runs.same_store import reopen_data
+from salt_tune.space.search_space import SearchSpace
+from salt_tune.space.space_file import reload_space
+from salt_tune.ui.console import INTERRUPTED, Deserted, console
+from salt_tune.ui.format import shell_command
+from salt_tune.ui.full_disk import RUN_AGAIN
+from salt_tune.ui.signals import asked_to_stop
+from trainable.errors import UserError
+from trainable.files import write_json
+from trainable.worker import Beside, FinalRun, FinalSpec, FinalTable, Report
+
+BUSY = "process {holder} trains this model; wait for it, or stop it"
+CHECKPOINT_MINUTES = 10.0
+REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
+CLOSE = 1e-9  # epochs that differ by less are the same
+
+Summary = dict[str, Any]
+Row = dict[str, Any]  # of a trial in a summary
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a promotion; `salt_tune.promote` says what each means."""
+
+    epochs: int | None = None
+    more: int | None = None
+    trial: str | None = None
+    top: int | None = None
+    from_scratch: bool = False
+    anyway: bool = False
+    against: Path | None = None
+    store: Path | None = None
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    workers: int = 1
+    wandb: Mode = "off"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A final run that can be trained.
+
+    Attributes:
+        trial: the trial's entry in the summary.
+        final: where the results go.
+        spec: how it is trained.
+        trunk: that it goes on from; None: from scratch.
+    """
+
+    trial: Row
+    final: FinalDirectory
+    spec: FinalSpec
+    trunk: Trunk | None
+
+    @property
+    def name(self) -> str:
+        """The trial's name."""
+        return str(self.trial["id"])
+
+    @property
+    def epochs(self) -> float:
+        """Of the whole run."""
+        return float(self.spec.config["epochs"])
+
+    @property
+    def ahead(self) -> float:
+        """Epochs that are still to be trained when it begins."""
+        return self.epochs - (self.trunk.epoch if self.trunk else 0.0)
+
+    @property
+    def beginning(self) -> str:
+        """Where it begins, for people."""
+        return f"from epoch {self.trunk.epoch:g}, {self.trunk.origin}" if self.trunk else "from scratch"
+
+
+def promote(run_path: Path, asked: Asked) -> int:
+    """Trains what is asked for to its end, or until it is told to stop; returns the exit code.
+
+    Raises:
+        UserError: something that is asked for cannot be, or a disk is full.
+    """
+    promotion = Promotion(RunDirectory(run_path), asked)
+    plans = promotion.plans()
+    if len(plans) == 1 and promotion.is_finished(plans[0]):
+        return 0
+    check_wandb(asked.wandb)
+    with ExitStack() as locks:
+        for plan in plans:
+            plan.final.path.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(locked(plan.final.lock, BUSY))
+        return promotion.run(plans)
+
+
+class Promotion:
+    """A promotion of one trial, or of the best of several.
+
+    Args:
+        run: of the search.
+        asked: what is wanted of it.
+
+    Raises:
+        UserError: the search has not ended, or its store is not what it was.
+    """
+
+    def __init__(self, run: RunDirectory, asked: Asked) -> None:
+        self._run, self._asked, self._summary = run, asked, read_summary(run)
+        self._space = reload_space(run.space)
+        self._task = self._space.task
+        self._data = reopen_data(run, self._task, self._summary["store"], asked.store)
+        if asked.against is not None:
+            self._task.check_against(asked.against, self._data)
+
+    def plans(self) -> list[Planned]:
+        """Returns the final runs that are asked for, the best trial's first: one, or several to choose from.
+
+        Raises:
+            UserError: there is no such trial, it is of no use, or it has been trained for longer already.
+        """
+        if self._asked.top is None:
+            return [self._plan(choose(self._run, self._summary, self._asked.trial, anyway=self._asked.anyway))]
+        plans = [self._plan(row) for row in finalists(self._run, self._summary, self._asked.top)]
+        if self._space.schedule.resource != "epoch" or not all(self._trunk_epochs(plan) for plan in plans):
+            raise UserError(
+                f"--top = {self._asked.top}: finalists are compared on their trunks, epoch by epoch; that takes "
+                "lr_schedule = wsd, and a search that counts in epochs"
+            )
+        return plans
+
+    def is_finished(self, plan: Planned) -> bool:
+        """Says whether nothing is left to do: the card is written, and the other model compared where one is given."""
+        final, against = plan.final, self._asked.against
+        finished = final.card.exists()
+        if finished and against is not None:
+            finished = False
+            with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is measured then
+                finished = json.loads(final.evaluation.read_bytes()).get("against") == str(against.absolute())
+        if finished:
+            console.print(f"{final.path}: this run is finished; nothing to do")
+        return finished
+
+    def run(self, plans: list[Planned]) -> int:
+        """Trains the plan, or the best of several, and says how good the model is; returns the exit code."""
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
+            plan = plans[0] if len(plans) == 1 else self._race(plans)
+            if plan is not None:
+                # Also after a process that held the lock before, or a race that was over.
+                return 0 if self.is_finished(plan) else self._run_one(plan)
+        return self._interrupted(plans[0])
+
+    def _run_one(self, plan: Planned) -> int:
+        predicted = predict_loss(self._run, self._space, plan.name, plan.epochs) if plan.trunk else None
+        shared = f", shared by {self._asked.workers} workers" if self._asked.workers > 1 else ""
+        what = f"{plan.epochs:g} epochs on {self._data.path}"
+        for line in beginning_lines(
+            self._summary, plan.trial, what, plan.ahead, f"{plan.beginning}{shared}", predicted
+        ):
+            console.print(line)
+        last = self._train(plan)
+        if last is None:
+            return self._interrupted(plan)
+        evaluation = self._evaluate(plan, last)
+        card = write_card(self._task, plan.spec, plan.trial, last, self._data, self._summary["baselines"], evaluation)
+        if evaluation is not None:
+            print_final_table(evaluation, self._task.metrics)
+        for line in result_lines(plan.trial, plan.epochs, last, self._task.metrics, predicted):
+            console.print(line)
+        console.print(f"{plan.final.path}: {card.files}, README.md (model card), reports.jsonl")
+        if card.how:
+            console.print(f"Use it: {card.how}")
+        return 0
+
+    # --- what is trained
+
+    def _plan(self, trial: Row) -> Planned:
+        asked, run, task = self._asked, self._run, self._task
+        epochs = asked.epochs or self._space.promotion.epochs
+        if asked.more is not None:
+            epochs = round(longest_final(run, trial["id"]) + asked.more)
+        config = task.config({**trial["config"], "epochs": epochs})
+        check_workers(task, config, asked.workers)
+        final = run.final(trial["id"], epochs, from_scratch=asked.from_scratch and task.trunk_epochs(config) > 0)
+        finished = final.card.exists()
+        trunk = None if asked.from_scratch or finished else longest_trunk(run, task, trial, config)
+        spec = FinalSpec(
+            config=config,
+            evaluation=self._space.evaluation,
+            reports_per_epoch=_reports_per_epoch(self._space),
+            folder=final.path,
+            threads=len(os.sched_getaffinity(0)),
+            provenance={
+                "run": run.path.name,
+                "trial": trial["id"],
+                "store": self._data.path.resolve().name,
+                "begun_at_epoch": trunk.epoch if trunk else 0.0,
+            },
+            baselines=run.baselines,
+            checkpoint_minutes=asked.checkpoint_minutes,
+        )
+        return Planned(trial, final, spec, trunk)
+
+    def _trunk_epochs(self, plan: Planned) -> float:
+        return self._task.trunk_epochs(plan.spec.config)
+
+    def _race(self, plans: list[Planned]) -> Planned | None:
+        """Trains the trunks of finalists in turn; returns the winner, None where it was interrupted."""
+        by_name = {plan.name: plan for plan in plans}
+        per_epoch = plans[0].spec.reports_per_epoch
+        end = min(map(self._trunk_epochs, plans))
+        points = milestones(self._space.schedule.rung_points(), end, per_epoch)
+        losses = read_losses(self._run)
+        for plan in plans:
+            losses.setdefault(plan.name, {}).update(_losses(read_lines(plan.final.reports)))
+        names = ", ".join(by_name)
+        console.print(f"{names} of {self._run.path.name}: their trunks go on in turn, to epoch {points[-1]:g} at most")
+
+        def train(trial: str, milestone: float) -> Reached | None:
+            plan = by_name[trial]
+            self._train(plan, until=milestone)
+            reports = {report["epoch"]: report for report in read_lines(plan.final.reports)}
+            if (report := reports.get(milestone)) is None:
+                return None
+            return Reached(_losses([report])[milestone], report.get("verdict") in UNFIT)
+
+        winner = winner_of([*by_name], losses, points, train, console.print)
+        return None if winner is None else by_name[winner]
+
+    def _train(self, plan: Planned, until: float | None = None) -> Report | None:
+        """Trains to the end and writes the model, or pauses at the report of the epoch `until`.
+
+        Returns:
+            The last report; None where it was paused or interrupted.
+        """
+        before = go_on_from(self._run, plan.name, plan.trunk, plan.final) if plan.trunk else []
+        if self._asked.workers > 1:
+            training: FinalRun = SharedFinal(self._task, plan.spec, self._data, self._asked.workers)
+        else:
+            training = self._task.open_final(plan.spec, self._data)
+        stop, reports = threading.Event(), Journal(plan.final.reports, RUN_AGAIN)
+        logged = {report["epoch"] for report in read_lines(plan.final.reports)}
+        provenance = plan.spec.provenance
+        followed = WandbFollower(
+            self._asked.wandb, plan.final.path, provenance["run"], plan.final.path.name, plan.spec.config
+        )
+        for report in before:
+            followed.log(report)
+
+        def on_report(report: Report) -> None:
+            if until is not None and report["epoch"] >= until - CLOSE:
+                stop.set()
+            if report["epoch"] in logged:  # the process died between this line and its checkpoint
+                return
+            reports.append(plain_report(plan.name, report))
+            followed.log(report)
+            try:
+                console.print(report_line(report, self._task.metrics))
+            except Deserted:  # the step ends and is saved, as after Ctrl-C
+                stop.set()
+
+        with asked_to_stop(stop.set, stop.is_set):
+            last = training.train(on_report, stop, lambda line: console.print(f"warning: {line}"))
+        followed.finish(0 if last else 1)
+        training.close()
+        return None if stop.is_set() else last
+
+    def _evaluate(self, plan: Planned, last: Report) -> FinalTable | None:
+        """Measures how good the model is, and writes it; None where its task does not measure that."""
+        trial, against = plan.trial, self._asked.against
+        answers = self._run.answers(trial["id"], trial["resource"])
+        beside = Beside(trial, self._run.checkpoint(trial["id"]), answers, against.absolute() if against else None)
+        evaluation = self._task.evaluate_final(plan.spec, beside, last, self._data, console.print)
+        if evaluation is not None:
+            write_json(plan.final.evaluation, evaluation)
+        return evaluation
+
+    def _interrupted(self, plan: Planned) -> int:
+        command = shell_command("salt_tune.promote", self._run.path, *self._goes_on(plan))
+        console.last_words(f"Interrupted; the same command goes on from here: {command}")
+        return INTERRUPTED
+
+    def _goes_on(self, plan: Planned) -> tuple[object, ...]:
+        """Returns the flags of the command that goes on."""
+        asked = self._asked
+        which = ("--trial", plan.name) if asked.top is None else ("--top", asked.top)
+        given: Iterable[tuple[bool, tuple[object, ...]]] = (
+            (asked.from_scratch, ("--from-scratch",)),
+            (asked.anyway, ("--anyway",)),
+            (asked.workers > 1, ("--workers", asked.workers)),
+            (asked.against is not None, ("--against", asked.against)),
+            (asked.store is not None, ("--store", self._data.path)),
+            (asked.wandb != "off", ("--wandb", asked.wandb)),
+        )
+        return (
+            *which,
+            "--epochs",
+            f"{plan.epochs:g}",
+            *(word for is_given, words in given if is_given for word in words),
+        )
+
+
+def _reports_per_epoch(space: SearchSpace) -> int:
+    """Returns as many as in the search, where that counted in epochs."""
+    schedule = space.schedule
+    return max(1, round(schedule.reports / schedule.epochs)) if schedule.epochs else REPORTS_PER_EPOCH
+
+
+def _losses(reports: Iterable[Report]) -> dict[float, float]:
+    return {report["epoch"]: report["val_loss"] for report in reports}
