@@ -265,7 +265,24 @@ def test_a_finished_run_is_prolonged_from_before_its_cooldown(trunk_run: Path, h
     for others in (("--epochs", 9), ("--from-scratch",)):
         refused = here("promote", trunk_run, "--more", 2, *others)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-        assert "give neither --epochs nor --from-scratch" in refused.stderr
+        assert "give one of the two" in refused.stderr
+
+
+def test_finalists_go_on_in_turn_and_one_is_trained_to_the_end(run: Path, here: Command) -> None:
+    refused = here("promote", run, "--top", 50)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--top = 50: " in refused.stderr and "trials that finished and are of use" in refused.stderr
+    done = here("promote", run, "--top", 2, "--epochs", 5)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "their trunks go on in turn, to epoch 4 at most" in done.stdout
+    finals = {folder.name.partition("-")[0]: folder for folder in (run / "final").iterdir()}
+    (winner,) = (trial for trial, folder in finals.items() if (folder / "README.md").exists())
+    assert len(finals) == 2 and f"{winner} goes on to epoch" in done.stdout
+    reports = {trial: read_reports(folder / "reports.jsonl") for trial, folder in finals.items()}
+    assert [report["epoch"] for report in reports[winner]] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert all(report["epoch"] <= 4 for trial in reports if trial != winner for report in reports[trial])
+    again = here("promote", run, "--top", 2, "--epochs", 5)
+    assert again.returncode == 0 and "this run is finished; nothing to do" in again.stdout
 
 
 def test_it_says_what_the_search_predicted(promoted: Ended) -> None:
