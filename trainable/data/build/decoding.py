@@ -5,7 +5,7 @@ Workers share nothing with the parent but file names, going in, and uint8 clips,
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,7 @@ def decode_all(
     *,
     pixels: PixelFormat = "raw",
     keep_pixels: bool = True,
-) -> Iterator[Decoded | VideoError]:
+) -> Generator[Decoded | VideoError, None, None]:
     """Decodes each of `jobs`, in order.
 
     Args:

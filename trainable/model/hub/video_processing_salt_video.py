@@ -38,7 +38,8 @@ class SaltVideoProcessor(BaseVideoProcessor):
         """
         count, length = num_frames or self.num_frames, metadata.total_num_frames
         centres = (np.arange(count) + 0.5) * length / count
-        return np.minimum(centres.astype(np.int64), length - 1)
+        indices: npt.NDArray[np.int64] = np.minimum(centres.astype(np.int64), length - 1)
+        return indices
 
     def _preprocess(
         self, videos: list[torch.Tensor], crop_size: Any, return_tensors: Any = None, **_: Any

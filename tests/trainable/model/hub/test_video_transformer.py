@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_named(mistake: str) -> None:
         encoder_of(student_of()).encode(clips, index)
 
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "image_size": 32,
     "num_frames": 4,
     "patch_size": 8,
@@ -171,7 +171,8 @@ def test_it_learns_after_it_was_used_in_inference_mode() -> None:
     encoder, clips = encoder_of(student_of()), clips_of(VIEW)
     with torch.inference_mode():
         encoder.encode(clips)
-    encoder.encode(clips).pooled.square().sum().backward()
+    loss: Any = encoder.encode(clips).pooled.square().sum()
+    loss.backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
