@@ -15,6 +15,7 @@ from trainable.data.store.dataset import StoreDataset
 from trainable.data.video.view import View
 from trainable.errors import UserError
 from trainable.evaluate import attentive_probe
+from trainable.evaluate.attentive_heads import fit_and_tell
 from trainable.evaluate.config import EvaluationConfig
 from trainable.metrics import METRICS, interval_fields
 from trainable.model.encoder import save_encoder
@@ -109,13 +110,13 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(
     straight = evaluate(spec, beside, store)
     shutil.rmtree(spec.folder / "evaluation")
     shutil.rmtree(spec.baselines or "")
-    passes, fit = [0], attentive_probe.fit_and_tell
+    passes = [0]
 
     def interrupted(*given: Any, **named: Any) -> Any:
         passes[0] += 1
         if passes[0] == 2:
             raise KeyboardInterrupt
-        return fit(*given, **named)
+        return fit_and_tell(*given, **named)
 
     monkeypatch.setattr(attentive_probe, "fit_and_tell", interrupted)
     with pytest.raises(KeyboardInterrupt):
