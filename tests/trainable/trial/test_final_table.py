@@ -110,13 +110,13 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(
     straight = evaluate(spec, beside, store)
     shutil.rmtree(spec.folder / "evaluation")
     shutil.rmtree(spec.baselines or "")
-    passes, fit = [0], fit_and_tell
+    passes = [0]
 
     def interrupted(*given: Any, **named: Any) -> Any:
         passes[0] += 1
         if passes[0] == 2:
             raise KeyboardInterrupt
-        return fit(*given, **named)
+        return fit_and_tell(*given, **named)
 
     monkeypatch.setattr(attentive_probe, "fit_and_tell", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -157,19 +157,32 @@ def test_its_answers_in_the_search_are_compared_instead(spec: FinalSpec, beside:
     assert evaluate(spec, beside, store)["differences"] == measured["differences"]
 
 
+NO_CLASSES, NO_FOLDS = "it needs two classes, each with clips of two groups", "the clips allow no fold"
+
+
 @pytest.mark.parametrize(
-    "labels", [[0] * 48, [0, 0, *[1] * 46], [*range(48)]], ids=["no class", "a class of two clips", "a class a clip"]
+    ("labels", "left_out", "decides"),
+    [
+        ([0] * 48, dict.fromkeys(LABELLED, NO_CLASSES), ["order_top1", "speed_top1"]),
+        ([0, 0, *[1] * 46], {}, ["attentive_top1"]),
+        ([*range(48)], {**dict.fromkeys(ACCURACIES, NO_FOLDS), **dict.fromkeys(LABELLED, NO_CLASSES)}, None),
+    ],
+    ids=["no classes", "a class of two clips", "a class a clip"],
 )
-def test_without_classes_that_can_be_told_columns_are_left_out_and_why_is_said(
-    spec: FinalSpec, beside: Beside, store: ClipStore, labels: list[int]
+def test_columns_that_cannot_be_measured_are_left_out_and_why_is_said(
+    spec: FinalSpec,
+    beside: Beside,
+    store: ClipStore,
+    labels: list[int],
+    left_out: dict[str, str],
+    decides: list[str] | None,
 ) -> None:
-    table = evaluate(spec, beside, labelled(store, labels[:32], labels[32:]))
-    if len({*labels}) == 2:
-        assert {*table["left_out"]} <= LABELLED
-        return
-    assert table["left_out"] == dict.fromkeys(table["left_out"], "it needs two classes, each with clips of two groups")
-    assert {*table["left_out"]} == LABELLED and not {*table["columns"]} & LABELLED
-    assert table["verdict"]["untrained"]["metrics"] == ["order_top1", "speed_top1"]
+    both = [labels[16:], labels[:16]]  # the two clips of a class are held out, and so of the panel
+    table = evaluate(spec, beside, labelled(store, *both))
+    assert table["left_out"] == left_out
+    assert not {*table["columns"]} & left_out.keys()
+    verdict = table["verdict"]["untrained"]
+    assert (verdict and verdict["metrics"]) == decides
 
 
 def test_a_model_that_cannot_be_compared_is_refused(spec: FinalSpec, store: ClipStore, tmp_path: Path) -> None:
