@@ -21,9 +21,14 @@ def describe() -> str:
 
 def write(name: str, figures: dict[str, Any]) -> None:
     """Prints the figures and writes them to results/NAME-MACHINE.json."""
-    figures = {"machine": describe(), "date": date.today().isoformat(), "torch": torch.__version__, **figures}
-    for key, value in figures.items():
+    for key, value in save(name, figures).items():
         print(f"{key:<64} {value}")
+
+
+def save(name: str, figures: dict[str, Any]) -> dict[str, Any]:
+    """Writes the figures, as far as there are any yet, and returns them with the machine, the date and torch."""
+    figures = {"machine": describe(), "date": date.today().isoformat(), "torch": torch.__version__, **figures}
     RESULTS.mkdir(exist_ok=True)
     kind = "gpu" if torch.cuda.is_available() else "cpu"
     (RESULTS / f"{name}-{kind}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return figures
