@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from trainable.masking.masks import Masks
-from trainable.model.student import IMAGENET_MEAN, IMAGENET_STD
+from trainable.model.hub.video_transformer import IMAGENET_MEAN, IMAGENET_STD
 from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.training import Training
 

@@ -24,11 +24,11 @@ def plain(w: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
     keys = x @ w["k"].flatten(0, 1).T
     values = x @ w["v"].movedim(0, 1).flatten(1) + w["v_bias"]
     asked = w["query"] @ w["q"] + w["q_bias"]
-    split = [
+    asking, known, told = (
         part.reshape(len(x), -1, heads, WIDTH // heads).transpose(1, 2)
         for part in (asked.expand(len(x), 1, -1), keys, values)
-    ]
-    attended = F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)[:, 0]
+    )
+    attended = F.scaled_dot_product_attention(asking, known, told).transpose(1, 2).flatten(2)[:, 0]
     query = w["query"] + attended @ w["proj"] + w["proj_bias"]
     hidden = F.layer_norm(query, (WIDTH,)) * w["norm2"] + w["norm2_bias"]
     query = query + F.gelu(hidden @ w["fc1"] + w["fc1_bias"]) @ w["fc2"] + w["fc2_bias"]
