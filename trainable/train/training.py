@@ -28,10 +28,9 @@ from trainable.model.predictor import VJepa
 from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
 from trainable.train.ranks import Alone, Ranks
+from trainable.train.step_sums import StepSums
 
 CHECK_EVERY = 50
-SPIKE = 3.0  # a loss so many times the recent mean is one
-RECENT = 0.02  # weight of a step in that mean
 
 Status = Literal["running", "complete", "diverged"]
 
@@ -71,8 +70,6 @@ class Training:
     Raises:
         ConfigError: the configuration does not fit the store.
     """
-
-    _device_sums: torch.Tensor
 
     def __init__(
         self,
@@ -126,8 +123,7 @@ class Training:
         self.spiked, self.careful_to, self.skipped = False, 0, list[int]()
         self.stop = threading.Event()
         self.seconds = 0.0  # of training, over the whole run
-        self._recent = torch.full((), math.nan, device=self.device)  # mean of the latest losses
-        self._reset_sums()
+        self._sums = StepSums(self.device)
 
     @property
     def epoch(self) -> float:
@@ -179,8 +175,7 @@ class Training:
                 self._check_finite()
         if self.step > begun:
             self._check_finite()  # reads from the device, so the clock below counts finished work
-        self._sums["seconds"] += time.perf_counter() - started
-        self._sums["waited"] += waited
+        self._sums.add_seconds(time.perf_counter() - started, waited)
         self.seconds += time.perf_counter() - started
         if self.status == "running" and self.step == self.total_steps:
             self.status = "complete"
@@ -205,9 +200,8 @@ class Training:
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         loss = loss.detach()
-        spike = (loss > SPIKE * self._recent).float()
         self.step += 1
-        if self.step <= self.careful_to and self.ranks.any(bool(spike) or not math.isfinite(loss + norm)):
+        if self.step <= self.careful_to and self._is_bad(loss, norm):
             self.optimizer.zero_grad(set_to_none=True)
             self.skipped.append(self.step)
             return
@@ -215,9 +209,11 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self.averaged.update(self.step)
-        self._recent = torch.where(self._recent.isnan(), loss, self._recent.lerp(loss, RECENT))
-        clipped, one = (norm > limit).float(), torch.ones_like(norm)
-        self._device_sums += torch.stack([loss, context_loss.detach(), norm, clipped, one, spike])
+        self._sums.add(loss, context_loss.detach(), norm, norm > limit)
+
+    def _is_bad(self, loss: torch.Tensor, norm: torch.Tensor) -> bool:
+        """Says whether the batch of this step is to be left out, on all ranks alike; waits for the device."""
+        return self.ranks.any(bool(self._sums.is_spike(loss)) or not math.isfinite(loss + norm))
 
     def _losses(self, prediction: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the loss on the masked tokens, and that on the visible ones; 0 where they are not predicted."""
@@ -234,17 +230,9 @@ class Training:
         return self.config.context_weight * min(max(risen, 0.0), 1.0)
 
     def _check_finite(self) -> None:
-        means = self.ranks.mean(torch.cat([self._device_sums, self._recent[None]]))
-        self._device_sums, self._recent = means[:-1], means[-1]
-        sums = self._device_sums.tolist()
-        self.spiked = sums[-1] > 0
-        if not all(map(math.isfinite, sums)):
+        finite, self.spiked = self._sums.read(self.ranks)
+        if not finite:
             self.status = "diverged"
-
-    def _reset_sums(self) -> None:
-        self._sums = {"seconds": 0.0, "waited": 0.0}
-        # both losses, gradient norm, clipped steps, steps, spikes
-        self._device_sums = torch.zeros(6, device=self.device)
 
     def collect(self) -> dict[str, float]:
         """Returns the means since the last call, and starts new ones.
@@ -254,15 +242,13 @@ class Training:
             too, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last step),
             `clips_per_second`, and the seconds spent `training` and, of these, `waiting` for data.
         """
-        loss, context_loss, norm, clipped, steps, _ = self._device_sums.tolist()
-        seconds, waited = self._sums["seconds"], self._sums["waited"]
-        self._reset_sums()
+        means = self._sums.take()
+        steps, seconds, waited = (means.pop(name) for name in ("steps", "seconds", "waited"))
+        if not self._context:
+            del means["context_loss"]
         lr, decay = self._rates(self.config, self.step, self.total_steps)
         return {
-            "train_loss": loss / steps if steps else math.nan,
-            **({"context_loss": context_loss / steps if steps else math.nan} if self._context else {}),
-            "grad_norm": norm / steps if steps else math.nan,
-            "clipped_share": clipped / steps if steps else math.nan,
+            **means,
             "lr": lr,
             "weight_decay": decay,
             "clips_per_second": steps * self.config.batch_size / seconds if seconds else 0.0,
@@ -278,7 +264,8 @@ class Training:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
-        tensors |= {"sums": self._device_sums, "recent": self._recent}
+        sums, seconds = self._sums.state_dict()
+        tensors |= sums
         tensors["rng.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -287,7 +274,7 @@ class Training:
             "status": self.status,
             "seconds": self.seconds,
             "skipped": self.skipped,
-            "sums": self._sums,
+            "sums": seconds,
             "run": self._identity(on_trunk=0 < self.step <= self.trunk_steps),
         }
         return {"tensors": tensors, "numbers": numbers}
@@ -327,8 +314,8 @@ class Training:
                 for name, parameter in self.model.named_parameters()
                 if numbers["step"]
             }
-            device_sums, sums, rng = tensors["sums"].to(self.device), dict(numbers["sums"]), tensors["rng.cpu"]
-            recent, skipped = tensors["recent"].to(self.device), [*numbers["skipped"]]
+            sums, rng = self._sums.restored(tensors, numbers["sums"]), tensors["rng.cpu"]
+            skipped = [*numbers["skipped"]]
             step, status, seconds = numbers["step"], cast(Status, numbers["status"]), numbers["seconds"]
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint lacks something: {error}") from error
@@ -337,7 +324,7 @@ class Training:
             self.averaged.model.load_state_dict(averaged)
         self.optimizer.state.clear()
         self.optimizer.state.update(adam)
-        self._device_sums, self._sums, self._recent = device_sums, sums, recent
+        self._sums = sums
         torch.set_rng_state(rng)
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
