@@ -183,7 +183,7 @@ def test_the_loss_on_visible_tokens_is_reported_where_it_is_on(make_training: Ma
 
 
 @pytest.mark.parametrize(
-    "schedule", [{"warmup": 0.25}, {"warmup_steps": 2}, {"lr_schedule": "constant", "warmup_steps": 2}], ids=str
+    "schedule", [{"warmup": 0.25}, {"warmup_steps": 2}, {"lr_schedule": "wsd", "warmup_steps": 2}], ids=str
 )
 def test_the_loss_on_visible_tokens_comes_in_after_the_learning_rate(
     make_training: MakeTraining, schedule: dict[str, Any]
