@@ -13,7 +13,7 @@ from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summ
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import MODES, Mode, WandbFollower, check_wandb
-from salt_tune.options import RUN, Folder, flag, wandb_flag
+from salt_tune.options import RUN, Folder, detach_flag, flag, wandb_flag
 from salt_tune.report.model_card import write_card
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
@@ -23,6 +23,7 @@ from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.commands import Command
 from salt_tune.ui.console import INTERRUPTED, Deserted, console
+from salt_tune.ui.detached import Settled
 from salt_tune.ui.format import duration, number, progress, shell_command
 from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
@@ -45,6 +46,7 @@ REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 @flag(RUN, "--from-scratch", is_flag=True, help="Train anew a trial that could go on from where the search left it.")
 @flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
 @flag(RUN, "--store", "store_path", type=Folder(), help="Where the clip store lies now, if it was moved.")
+@detach_flag("salt_tune.promote")
 @wandb_flag(MODES)
 def main(
     run_path: Path,
@@ -55,6 +57,7 @@ def main(
     *,
     from_scratch: bool,
     anyway: bool,
+    settled: Settled,
 ) -> int:
     """Train the winner of the search in RUN for longer.
 
@@ -85,22 +88,21 @@ def main(
         return 0
     check_wandb(wandb_mode)
     final.path.mkdir(parents=True, exist_ok=True)
-    with locked(final.lock, BUSY):
+    moved = ("--store", str(data.path.absolute())) if store_path else ()
+    logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
+    forced = tuple(name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given)
+    goes_on = ("--trial", chosen["id"], "--epochs", length, *forced, *moved, *logged)
+    with locked(final.lock, BUSY, goes_on=goes_on):
         if _is_finished(final):  # by the process that held the lock before
             return 0
         last = None
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
             console.print(_what_is_trained(run, chosen, config["epochs"], trained, data))
+            settled(final.path, final.log)
             before = go_on_from(run, chosen["id"], final) if trained else []
             last = _train(final, task, spec, data, wandb_mode, before)
         if last is None:
-            moved = ("--store", data.path) if store_path else ()
-            logged = ("--wandb", wandb_mode) if wandb_mode != "off" else ()
-            which = ("--trial", chosen["id"], "--epochs", length)
-            forced = tuple(
-                name for name, is_given in (("--from-scratch", from_scratch), ("--anyway", anyway)) if is_given
-            )
-            command = shell_command("salt_tune.promote", run.path, *which, *forced, *moved, *logged)
+            command = shell_command("salt_tune.promote", run.path, *goes_on)
             console.last_words(f"Interrupted; the same command goes on from here: {command}")
             return INTERRUPTED
         card = write_card(task, spec, chosen, last, data, summary["baselines"])
