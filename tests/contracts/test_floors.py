@@ -11,7 +11,8 @@ from graphlib import TopologicalSorter
 import grimp
 import pytest
 
-COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "options", "api", "run_search")
+COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "status", "logs", "stop", "options", "api",
+            "run_search")  # fmt: skip
 
 
 @dataclass(frozen=True)
