@@ -181,7 +181,7 @@ def detach_flag(module: str) -> Callable[[Callable[..., Any]], Callable[..., Any
         )  # fmt: skip
         @click.pass_context
         @functools.wraps(body)
-        def command(context: click.Context, *args: Any, detached: bool, **flags: Any) -> Any:
+        def command(context: click.Context, /, *args: Any, detached: bool, **flags: Any) -> Any:
             if detached and not is_detached():
                 return detach(module, context.meta[WORDS])
             return body(*args, settled=settling() if detached else stay, **flags)

@@ -69,10 +69,13 @@ def _tell(watched: Watched, number: signal.Signals) -> Holder:
 
 
 def _wait(watched: Watched, holder: Holder, *, now: bool) -> None:
-    """Waits until a process has left its run; says once what to do where that takes long."""
+    """Waits until a process has given its run back; says once what to do where that takes long.
+
+    A process of many threads that was killed may be gone by its name, and hold its files for a moment more.
+    """
     run, lock, said = watched.directory.path, watched.directory.lock, now
     began = time.monotonic()
-    while is_held(lock) and holder.alive and Holder.read(lock) == holder:
+    while is_held(lock) and Holder.read(lock) == holder:  # not another that has taken it since
         time.sleep(LOOKS_UP)
         if not said and time.monotonic() - began > PATIENCE:
             said = True

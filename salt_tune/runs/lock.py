@@ -72,7 +72,7 @@ def is_held(path: Path) -> bool:
         found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file())
     finally:
         os.close(descriptor)
-    return struct.unpack(FLOCK, found)[0] != fcntl.F_UNLCK
+    return bool(struct.unpack(FLOCK, found)[0] != fcntl.F_UNLCK)
 
 
 def find_holder(path: Path) -> Holder | None:

@@ -19,7 +19,7 @@ from tests.salt_tune.conftest import Ended, read_json, read_reports, start, wait
 from tests.toy_task import SPACE, ToyTask, report_of
 
 SCHEDULE = {"scheduler": "none", "epochs": 4, "reports": 16}
-TOY = {**SPACE, "name": "toy", "fixed": {"seconds": 8.0}, "schedule": SCHEDULE, "trials": 4}
+TOY = {**SPACE, "name": "toy", "fixed": {"seconds": 6.0}, "schedule": SCHEDULE, "trials": 4}
 
 
 @pytest.fixture
