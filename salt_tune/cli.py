@@ -1,12 +1,11 @@
 """The `salt-tune` entry point: the same commands as `python -m salt_tune.NAME`."""
 
+from typing import Final
+
 import click
 
-from salt_tune.encode import main as encode
-from salt_tune.prepare import main as prepare
-from salt_tune.promote import main as promote
-from salt_tune.search import main as search
 from salt_tune.ui.commands import Group
+from trainable.registry import Registry
 
 EXAMPLE = """\
 salt-tune prepare /data/ssv2 --store stores/ssv2
@@ -14,14 +13,12 @@ salt-tune search --space vit_base --store stores/ssv2 --name first
 salt-tune promote runs/first
 salt-tune encode /data/ssv2 --model runs/first/final/T3-20epochs --out ssv2.parquet"""
 
+# Loaded when they are used: who only looks at a run does not wait for what a search needs.
+NAMES = ("prepare", "search", "promote", "encode", "status", "logs", "stop")
+COMMANDS: Final[Registry[click.Command]] = Registry("command", {name: f"salt_tune.{name}:main" for name in NAMES})
 
-@click.group(cls=Group, example=EXAMPLE)
+
+@click.group(cls=Group, commands=COMMANDS, example=EXAMPLE)
 @click.version_option(package_name="salt_tune")
 def main() -> None:
     """Hyperparameter search for video self-supervision: prepare, search, promote, encode."""
-
-
-main.add_command(prepare, "prepare")
-main.add_command(search, "search")
-main.add_command(promote, "promote")
-main.add_command(encode, "encode")

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import click
 
-from salt_tune.ui.commands import Choice, Flag
+from salt_tune.ui.commands import WORDS, Choice, Flag
+from salt_tune.ui.detached import detach, is_detached, settling, stay
 from trainable.errors import UnknownNameError
 from trainable.registry import Registry
 
@@ -168,6 +169,26 @@ def decoding_flags(body: Callable[..., Any]) -> Callable[..., Any]:
         return body(*args, decoders=Decoders(workers, clip_timeout, round(clip_memory * 1e9)), **flags)
 
     return command
+
+
+def detach_flag(module: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds --detach to the command of `module`; hands over as `settled` what it calls when it has begun."""
+
+    def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
+        @flag(
+            MACHINE, "--detach", "detached", is_flag=True,
+            help="Go on without this terminal, also after logging out; output goes to log.txt in the run.",
+        )  # fmt: skip
+        @click.pass_context
+        @functools.wraps(body)
+        def command(context: click.Context, /, *args: Any, detached: bool, **flags: Any) -> Any:
+            if detached and not is_detached():
+                return detach(module, context.meta[WORDS])
+            return body(*args, settled=settling() if detached else stay, **flags)
+
+        return command
+
+    return decorate
 
 
 weights_flag = flag(

@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from salt_tune.callbacks.wandb_logger import MODES
-from salt_tune.options import MACHINE, RUN, Finite, Folder, flag, wandb_flag
+from salt_tune.options import MACHINE, RUN, Finite, Folder, detach_flag, flag, wandb_flag
 from salt_tune.run_promotion import CHECKPOINT_MINUTES, Asked, promote
 from salt_tune.ui.commands import Command
+from salt_tune.ui.detached import Settled
 
 # Flags of which at most one may be given: each says by itself which run is meant.
 APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", "trial"), ("top", "from_scratch"))
@@ -41,8 +42,9 @@ APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", 
     MACHINE, "--workers", type=click.IntRange(min=1), default=1, show_default=True,
     help="Processes that share the training, a GPU or a core each.",
 )  # fmt: skip
+@detach_flag("salt_tune.promote")
 @wandb_flag(MODES)
-def main(run_path: Path, wandb_mode: Any, **flags: Any) -> int:
+def main(run_path: Path, wandb_mode: Any, settled: Settled, **flags: Any) -> int:
     """Train the winner of the search in RUN for longer.
 
     Under the schedule wsd it goes on from where the search left it, and cools down at the end; --more prolongs it from
@@ -53,7 +55,7 @@ def main(run_path: Path, wandb_mode: Any, **flags: Any) -> int:
     for one, other in APART:
         if flags[one] and flags[other]:
             raise click.UsageError(f"--{one} and --{other.replace('_', '-')}: give one of the two")
-    return promote(run_path, Asked(wandb=wandb_mode, **flags))
+    return promote(run_path, Asked(wandb=wandb_mode, **flags), settled)
 
 
 if __name__ == "__main__":

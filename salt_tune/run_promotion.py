@@ -30,6 +30,7 @@ from salt_tune.runs.same_store import reopen_data
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.console import INTERRUPTED, Deserted, console
+from salt_tune.ui.detached import Settled, stay
 from salt_tune.ui.format import shell_command
 from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
@@ -100,8 +101,13 @@ class Planned:
         return f"from epoch {self.trunk.epoch:g}, {self.trunk.origin}" if self.trunk else "from scratch"
 
 
-def promote(run_path: Path, asked: Asked) -> int:
+def promote(run_path: Path, asked: Asked, settled: Settled = stay) -> int:
     """Trains what is asked for to its end, or until it is told to stop; returns the exit code.
+
+    Args:
+        run_path: of the search.
+        asked: what is wanted of it.
+        settled: called when the final run is this process's, and all that was asked for can be.
 
     Raises:
         UserError: something that is asked for cannot be, or a disk is full.
@@ -114,8 +120,8 @@ def promote(run_path: Path, asked: Asked) -> int:
     with ExitStack() as locks:
         for plan in plans:
             plan.final.path.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(locked(plan.final.lock, BUSY))
-        return promotion.run(plans)
+            locks.enter_context(locked(plan.final.lock, BUSY, goes_on=promotion.goes_on(plan)))
+        return promotion.run(plans, settled)
 
 
 class Promotion:
@@ -165,9 +171,11 @@ class Promotion:
             console.print(f"{final.path}: this run is finished; nothing to do")
         return finished
 
-    def run(self, plans: list[Planned]) -> int:
+    def run(self, plans: list[Planned], settled: Settled) -> int:
         """Trains the plan, or the best of several, and says how good the model is; returns the exit code."""
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, or before the training has begun
+            if len(plans) > 1 or not plans[0].final.card.exists():
+                settled(plans[0].final.path, plans[0].final.log)
             plan = plans[0] if len(plans) == 1 else self._race(plans)
             if plan is not None:
                 # Also after a process that held the lock before, or a race that was over.
@@ -300,11 +308,11 @@ class Promotion:
         return evaluation
 
     def _interrupted(self, plan: Planned) -> int:
-        command = shell_command("salt_tune.promote", self._run.path, *self._goes_on(plan))
+        command = shell_command("salt_tune.promote", self._run.path, *self.goes_on(plan))
         console.last_words(f"Interrupted; the same command goes on from here: {command}")
         return INTERRUPTED
 
-    def _goes_on(self, plan: Planned) -> tuple[object, ...]:
+    def goes_on(self, plan: Planned) -> tuple[str, ...]:
         """Returns the flags of the command that goes on."""
         asked = self._asked
         which = ("--trial", plan.name) if asked.top is None else ("--top", asked.top)
@@ -312,16 +320,12 @@ class Promotion:
             (asked.from_scratch, ("--from-scratch",)),
             (asked.anyway, ("--anyway",)),
             (asked.workers > 1, ("--workers", asked.workers)),
-            (asked.against is not None, ("--against", asked.against)),
-            (asked.store is not None, ("--store", self._data.path)),
+            (asked.against is not None, ("--against", asked.against and asked.against.absolute())),
+            (asked.store is not None, ("--store", self._data.path.absolute())),
             (asked.wandb != "off", ("--wandb", asked.wandb)),
         )
-        return (
-            *which,
-            "--epochs",
-            f"{plan.epochs:g}",
-            *(word for is_given, words in given if is_given for word in words),
-        )
+        more = (word for is_given, words in given if is_given for word in words)
+        return tuple(map(str, (*which, "--epochs", f"{plan.epochs:g}", *more)))
 
 
 def _reports_per_epoch(space: SearchSpace) -> int:

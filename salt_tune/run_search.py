@@ -35,7 +35,8 @@ from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import find_space, load_space
 from salt_tune.stores.demo import find_store
 from salt_tune.ui.console import Deserted, console
-from salt_tune.ui.format import amount, counted, shell_command
+from salt_tune.ui.detached import Settled, stay
+from salt_tune.ui.format import amount, counted, resume_command
 from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
 from trainable.errors import UserError
 from trainable.worker import Dataset
@@ -100,6 +101,7 @@ def begin(
     warm_start: tuple[Path, ...],
     how: Settings,
     machine: Machine,
+    settled: Settled = stay,
 ) -> Outcome:
     """Begins a search and runs it to its end, or until it is told to stop.
 
@@ -112,6 +114,7 @@ def begin(
         warm_start: earlier runs that suggestions learn from.
         how: the search is run.
         machine: what it may take.
+        settled: called when the run is this process's, and all that was asked for can be.
 
     Raises:
         UserError: something that is asked for cannot be, or a disk is full; see `resume`.
@@ -137,10 +140,19 @@ def begin(
             resources = _settle(run, space, data, how, [how.replicates], shared, machine, space.trials)
             with created(run, space, data, asdict(how), baselines, earlier, asdict(resources)) as manifest:
                 starting.close()
-                return _search(run, manifest, open_controller(run, manifest, space), data, resources, machine)
+                controller = open_controller(run, manifest, space)
+                return _search(run, manifest, controller, data, resources, machine, settled)
 
 
-def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Path | None, machine: Machine) -> Outcome:
+def resume(
+    run: RunDirectory,
+    *,
+    extend: int,
+    replicates: Request = 0,
+    store: Path | None,
+    machine: Machine,
+    settled: Settled = stay,
+) -> Outcome:
     """Goes on with a search that was stopped or killed, to its end or until it is told to stop.
 
     Args:
@@ -149,6 +161,7 @@ def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Pa
         replicates: further seeds of the finalists, beside those that were asked for; see `Settings`.
         store: where the clip store lies now, if it was moved.
         machine: what the search may take.
+        settled: see `begin`; not called where nothing is left to do.
 
     Raises:
         UserError: the run, its space or its store is not what it was, another process runs it, or a disk is full.
@@ -169,7 +182,7 @@ def resume(run: RunDirectory, *, extend: int, replicates: Request = 0, store: Pa
             controller.ask_replicates(replicates)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
-            return _search(run, manifest, controller, data, resources, machine, resume=True)
+            return _search(run, manifest, controller, data, resources, machine, settled, resume=True)
 
 
 def _settle(
@@ -208,6 +221,7 @@ def _search(
     data: Dataset,
     resources: Resources,
     machine: Machine,
+    settled: Settled,
     *,
     resume: bool = False,
 ) -> Outcome:
@@ -220,6 +234,8 @@ def _search(
     with contextlib.ExitStack() as leaving:
         try:
             _say_beginning(run, manifest, controller, data, resources, resume=resume)
+            if not controller.over:
+                settled(run.path, run.log)
             for callback in controller.callbacks:
                 leaving.callback(lambda told: _say_end(told, controller, ended), callback)
             controller.begin()
@@ -238,7 +254,7 @@ def _search(
         with contextlib.suppress(*known):
             best = _sum_up(run, manifest, controller, None if failure else resources, over=ended)
     if not ended:
-        console.last_words(f"Not finished. To go on: {shell_command('salt_tune.search', '--resume', run.path)}")
+        console.last_words(f"Not finished. To go on: {resume_command(run.path)}")
     elif console.deserted:
         console.last_words(f"All of it: {run.path}")
     elif not (over or controller.searcher.left(1)):

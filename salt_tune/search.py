@@ -22,6 +22,7 @@ from salt_tune.options import (
     CountOrAuto,
     Finite,
     Folder,
+    detach_flag,
     flag,
     parse_settings,
     seed_flag,
@@ -31,6 +32,7 @@ from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
 from salt_tune.run_search import Machine, Outcome, begin, resume
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
+from salt_tune.ui.detached import Settled
 
 SEARCH: Final = "What is searched"
 
@@ -107,6 +109,7 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
     MACHINE, "--heartbeat", type=Finite(min=1), default=SILENT_SECONDS, show_default=True, metavar="SECONDS",
     help="Kill a worker without a sign of life for so long; its trial goes on in another.",
 )  # fmt: skip
+@detach_flag("salt_tune.search")
 @wandb_flag(MODES)
 @flag(LOGGING, "--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN/tensorboard.")
 @click.pass_context
@@ -133,7 +136,14 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
             raise click.UsageError(f"{given}: is settled by the run that --resume names; leave it out")
     store = flags["store"]
     return _exit_code(
-        resume(RunDirectory(run), extend=extend or 0, replicates=replicates, store=store, machine=machine)
+        resume(
+            RunDirectory(run),
+            extend=extend or 0,
+            replicates=replicates,
+            store=store,
+            machine=machine,
+            settled=flags["settled"],
+        )
     )
 
 
@@ -153,6 +163,7 @@ def _begin(
     oom_retries: int,
     keep_checkpoints: int | None,
     settings: tuple[str, ...],
+    settled: Settled,
     **_of_the_machine: Any,
 ) -> Outcome:
     replicates = default_replicates(store) if replicates is None else replicates
@@ -166,6 +177,7 @@ def _begin(
         warm_start=warm_start,
         how=Settings(seed, seeds == "vary", replicates, oom_retries, keep_checkpoints),
         machine=machine,
+        settled=settled,
     )
 
 

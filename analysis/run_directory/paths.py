@@ -3,7 +3,8 @@
     RUN/
       run.json            what was asked: command, store, seed, versions (written first)
       space.yaml          the search space as resolved from the file and the flags
-      lock                held by the process that runs the search
+      lock                held by the process that runs the search, which it names
+      log.txt             what the search printed, where it goes on without a terminal
       reports.jsonl       one line a report of any trial, appended as it comes
       decisions.jsonl     one line a decision, appended before it is acted on; a resume replays it
       study.db            Optuna's study: what was suggested, and what it was told of it
@@ -16,7 +17,7 @@
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: lock, reports.jsonl, checkpoints, model repository,
+      final/T0-10epochs/  a promoted run: lock, log.txt, reports.jsonl, checkpoints, model repository,
                           evaluation.json and its rows in evaluation/, README.md (written last)
 
 Imports the standard library alone: no Ray, no torch.
@@ -28,8 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import RunError
+from analysis.run_directory.reports import natural
 
 FORMAT_VERSION = 5
+_FINAL = re.compile(r"(?P<trial>.+)-(?P<epochs>\d+(\.\d+)?(e\+\d+)?)epochs(?P<anew>-from-scratch)?")
 
 
 class RunDirectory:
@@ -44,6 +47,7 @@ class RunDirectory:
         self.manifest = self.path / "run.json"
         self.space = self.path / "space.yaml"
         self.lock = self.path / "lock"
+        self.log = self.path / "log.txt"
         self.reports = self.path / "reports.jsonl"
         self.decisions = self.path / "decisions.jsonl"
         self.study = self.path / "study.db"
@@ -80,13 +84,11 @@ class RunDirectory:
         """Returns the promoted run of `trial` over `epochs` epochs; one that could go on, but begins anew, apart."""
         return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs{'-from-scratch' * from_scratch}")
 
-    def finals(self, trial: str) -> "dict[float, FinalDirectory]":
-        """Returns the promoted runs of `trial` by their epochs, without those that began anew by force."""
-        named = {path: re.fullmatch(rf"{re.escape(trial)}-([\d.e+]+)epochs", path.name) for path in self._final_paths()}
-        return {float(name[1]): FinalDirectory(path) for path, name in named.items() if name}
-
-    def _final_paths(self) -> list[Path]:
-        return sorted(self.final_root.iterdir()) if self.final_root.is_dir() else []
+    def finals(self) -> "list[FinalDirectory]":
+        """Returns the promoted runs that have been begun, T2 before T10."""
+        folders = self.final_root.iterdir() if self.final_root.is_dir() else ()
+        found = [folder for folder in folders if folder.is_dir() and _FINAL.fullmatch(folder.name)]
+        return [FinalDirectory(folder) for folder in sorted(found, key=lambda folder: natural(folder.name))]
 
 
 def _pattern(root: Path) -> str:
@@ -95,17 +97,46 @@ def _pattern(root: Path) -> str:
 
 
 class FinalDirectory:
-    """The paths of one promoted run."""
+    """The paths of one promoted run.
+
+    Attributes:
+        path: its directory.
+        trial: that is trained on; "" where its name is not that of a promoted run.
+        epochs: that it trains in all.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        named = _FINAL.fullmatch(path.name)
+        self.trial, self.epochs = (named["trial"], float(named["epochs"])) if named else ("", 0.0)
+        self.from_scratch = bool(named and named["anew"])
         self.lock = path / "lock"
+        self.log = path / "log.txt"
         self.reports = path / "reports.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.trunk = path / "trunk.safetensors"
         self.config = path / "config.json"
         self.evaluation = path / "evaluation.json"
         self.card = path / "README.md"
+
+
+def find_directory(path: str | Path) -> RunDirectory | FinalDirectory:
+    """Returns the run directory at `path`, of a search or of a promoted run.
+
+    Raises:
+        RunError: there is none, or one of another format.
+    """
+    run = RunDirectory(path)
+    if not run.path.is_dir():
+        raise RunError(f"{run.path}: no such run")
+    if run.path.parent.name == run.final_root.name:
+        search, final = RunDirectory(run.path.parents[1]), FinalDirectory(run.path)
+        if final.trial and search.manifest.is_file():
+            return final
+    if not run.manifest.is_file():
+        raise RunError(f"{run.path}: has no {run.manifest.name}, and must be the folder of a search, or RUN/final/NAME")
+    read_manifest(run)
+    return run
 
 
 def read_manifest(run: RunDirectory) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def summary_so_far(run: RunDirectory, events: Iterable[Event]) -> dict[str, Any]
     return {
         "format_version": manifest["format_version"],
         "name": run.path.name,
+        "over": False,
         **{name: manifest[name] for name in DESCRIPTION},
         "trials": [trial_row(trial, trial.state, ranks.get(trial.id), measures) for trial in trials.values()],
         "best": best_first[0].id if best_first else None,

@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.errors import RunError
 from analysis.run_directory.events import SessionEnded
 from analysis.run_directory.journal import read_events
-from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_manifest
-from analysis.run_directory.reports import RESOURCE_DECIMALS, natural
+from analysis.run_directory.paths import RunDirectory, read_manifest
+from analysis.run_directory.reports import RESOURCE_DECIMALS
 from analysis.run_directory.so_far import summary_so_far
 from analysis.tables.clip_losses import read_clip_losses
 from analysis.tables.events import event_table
@@ -173,9 +173,7 @@ def _reports(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
 
 
 def _final(directory: RunDirectory) -> pd.DataFrame:
-    root = directory.final_root
-    folders = sorted(root.iterdir(), key=lambda folder: natural(folder.name)) if root.is_dir() else []
-    tables = {path.name: FinalDirectory(path).reports for path in folders}
+    tables = {final.path.name: final.reports for final in directory.finals()}
     empty = as_table([]).assign(promotion=pd.Series(dtype="str"))
     read = [read_reports(path, point="epoch").assign(promotion=name) for name, path in tables.items() if path.is_file()]
     table = pd.concat([empty, *read], ignore_index=True)

@@ -69,6 +69,7 @@ def write_summary(
         "baselines": dict(baselines),
         "panel_baselines": _panel_baselines(run),
         "seed": seed,
+        "over": over,
         **description,
         "trials": rows,
         "best": best,

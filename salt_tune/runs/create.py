@@ -19,7 +19,7 @@ from salt_tune.runs.warm_start import remember_trial
 from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import dump_space
-from salt_tune.ui.format import shell_command
+from salt_tune.ui.format import resume_command
 from trainable.errors import UserError
 from trainable.files import atomic_write, sync_folder, write_json
 from trainable.worker import Dataset
@@ -54,8 +54,9 @@ def new_run(runs: Path, name: str | None, space: SearchSpace) -> RunDirectory:
 
 def _refuse_existing(run: RunDirectory) -> None:
     if os.path.lexists(run.path):
-        again = shell_command("salt_tune.search", "--resume", run.path)
-        raise UserError(f"{run.path}: this run exists; give another --name, or go on with it: {again}")
+        raise UserError(
+            f"{run.path}: this run exists; give another --name, or go on with it: {resume_command(run.path)}"
+        )
 
 
 @contextmanager
@@ -109,6 +110,7 @@ def created(
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": [os.fsencode(word).decode(errors="backslashreplace") for word in sys.argv],
         "store": data.facts(),
+        "asked": space.trials,
         **describe(space),
         "space_hash": space_hash(space),
         "baselines": dict(baselines),

@@ -1,66 +1,112 @@
-"""Locks that the system itself gives back when their holder dies, however it dies."""
+"""Locks that the system itself gives back when their holder dies, however it dies.
+
+They are Linux's locks of open files, see "open file description locks" in fcntl(2). A process can ask about one without
+taking it, so that a look at a run never stands in the way of a search.
+"""
 
 import contextlib
 import fcntl
 import os
 import shutil
+import struct
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from salt_tune.runs.holder import Holder
 from trainable.errors import UserError
 
 SEARCHES = "process {holder} runs this search; wait for it, or stop it"
 LOCK = "lock"  # the file in a folder of `locked_folder`
+FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length (0: the whole file), pid
+LOOKS, LOOK_SECONDS = 10, 0.02  # until a process that has just taken a lock has written who it is
 
 
 @contextmanager
-def locked(path: Path, busy: str = SEARCHES, *, of: Path | None = None, remove: bool = False) -> Iterator[None]:
+def locked(
+    path: Path,
+    busy: str = SEARCHES,
+    *,
+    of: Path | None = None,
+    remove: bool = False,
+    goes_on: tuple[str, ...] = (),
+) -> Iterator[None]:
     """Holds a lock.
 
-    The file has the process id of its holder, or of the last one: a file without a holder is no lock.
+    The file says which process holds it, or was the last to: a file without a holder is no lock.
 
     Args:
         path: the lock's file.
         busy: what is said where another process, the `{holder}`, has it.
         of: what is locked; None: the folder of the file.
         remove: take the file away at the end.
+        goes_on: see `Holder`.
 
     Raises:
         UserError: another process holds it.
     """
-    descriptor = _take(path)
+    holder = Holder.this_process(goes_on)
+    descriptor = _take(path, holder)
     if descriptor is None:
-        raise UserError(f"{of or path.parent}: {busy.format(holder=_holder(path))}")
+        raise UserError(f"{of or path.parent}: {busy.format(holder=find_holder(path) or '?')}")
     try:
         yield
     finally:
         if remove:
             path.unlink(missing_ok=True)
+        else:
+            with contextlib.suppress(OSError):  # the disk is full; nothing but the time would follow from it
+                _write(descriptor, holder.leaving())
         os.close(descriptor)
 
 
-def _holder(path: Path) -> str:
-    """Returns what the file says of the process that holds it; "?" where that has just left."""
+def is_held(path: Path) -> bool:
+    """Tells whether a process holds a lock, here or on another machine that shares the disk."""
     try:
-        return path.read_bytes()[:20].decode(errors="replace").strip() or "?"
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return "?"
+        return False
+    try:
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file())
+    finally:
+        os.close(descriptor)
+    return bool(struct.unpack(FLOCK, found)[0] != fcntl.F_UNLCK)
 
 
-def _take(path: Path) -> int | None:
+def find_holder(path: Path) -> Holder | None:
+    """Returns the process that holds a lock; None where its file does not say. See also `is_held`."""
+    holder = Holder.read(path)
+    for _ in range(LOOKS):
+        if holder is not None and ((holder.alive and holder.until is None) or not is_held(path)):
+            break
+        time.sleep(LOOK_SECONDS)
+        holder = Holder.read(path)
+    return holder
+
+
+def _whole_file() -> bytes:
+    return struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+def _write(descriptor: int, holder: Holder) -> None:
+    line = holder.line()
+    os.pwrite(descriptor, line, 0)
+    os.ftruncate(descriptor, len(line))
+
+
+def _take(path: Path, holder: Holder | None = None) -> int | None:
     """Returns a descriptor that holds the lock for as long as it is open; None where another process has it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file())
         except BlockingIOError:
             os.close(descriptor)
             return None
         if os.fstat(descriptor).st_nlink:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            _write(descriptor, holder or Holder.this_process())
             return descriptor
         os.close(descriptor)  # its holder took the file away as it was opened here
 

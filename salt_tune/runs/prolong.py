@@ -67,8 +67,8 @@ def longest_trunk(run: RunDirectory, task: Task, trial: dict[str, Any], config: 
 def _trunks(run: RunDirectory, task: Task, trial: dict[str, Any]) -> Iterator[Trunk]:
     if (checkpoint := run.checkpoint(trial["id"])).exists():
         yield Trunk(float(trial["epochs"]), checkpoint)
-    for final in run.finals(trial["id"]).values():
-        if final.trunk.exists():
+    for final in run.finals():
+        if final.trial == trial["id"] and not final.from_scratch and final.trunk.exists():
             yield Trunk(task.trained_epochs(final.trunk), final.trunk, final)
 
 
@@ -112,7 +112,8 @@ def longest_final(run: RunDirectory, trial: str) -> float:
     Raises:
         UserError: there is none.
     """
-    finished = [epochs for epochs, final in run.finals(trial).items() if final.card.exists()]
+    own = [final for final in run.finals() if final.trial == trial and not final.from_scratch]
+    finished = [final.epochs for final in own if final.card.exists()]
     if not finished:
         raise UserError(f"{run.path}: no final run of {trial} is finished that --more could prolong; promote it first")
     return max(finished)

@@ -10,6 +10,7 @@ from trainable.registry import nearest
 
 HELP_WIDTH = 100  # columns
 FLAGS = "Options"
+WORDS = "words"  # in `click.Context.meta`: what stands behind the command
 METAVARS = {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}  # shorter than click's
 
 
@@ -52,6 +53,11 @@ class Command(OneLineErrors):
         settings["context_settings"] = {"max_content_width": HELP_WIDTH, **settings.get("context_settings", {})}
         super().__init__(*args, **settings)
         self.example = example
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Command`."""
+        ctx.meta[WORDS] = (*args,)
+        return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See `click.Command`."""

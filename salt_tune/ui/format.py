@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from rich.text import Text
@@ -94,3 +95,8 @@ def heading(name: str) -> Text:
 def shell_command(module: str, *arguments: object) -> str:
     """Formats `python -m MODULE ARGUMENTS...` as a POSIX shell takes it: a space or a quote in a path stays one."""
     return shlex.join(["python", "-m", module, *map(str, arguments)])
+
+
+def resume_command(run: Path) -> str:
+    """Formats the command that goes on with a search."""
+    return shell_command("salt_tune.search", "--resume", run)

@@ -11,7 +11,8 @@ from graphlib import TopologicalSorter
 import grimp
 import pytest
 
-COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "options", "api", "run_search")
+COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "status", "logs", "stop", "options", "api",
+            "run_search")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from salt_tune.cli import main
 from tests.conftest import ROOT, Command
 
-COMMANDS = ("prepare", "search", "promote", "encode")
+COMMANDS = ("prepare", "search", "promote", "encode", "status", "logs", "stop")
 
 
 def salt_tune(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,8 @@ import pytest
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import STAGING, claimed, created, new_run
+from salt_tune.runs.holder import Holder
+from salt_tune.runs.lock import is_held
 from tests.conftest import ROOT
 from tests.salt_tune.made_trials import BASELINES, make_space
 from trainable.data.store.dataset import StoreDataset
@@ -105,7 +107,8 @@ def test_a_run_is_open_to_those_whom_the_umask_lets_in(tmp_path: Path, dataset: 
 def test_this_process_has_the_lock_from_before_there_is_a_run(tmp_path: Path, dataset: StoreDataset) -> None:
     run = new_run(tmp_path, "first", make_space())
     with claimed(run), created(run, make_space(), dataset, asdict(Settings()), BASELINES, [], {}):
-        assert run.lock.read_text() == f"{os.getpid()}\n"
+        holder = Holder.read(run.lock)
+        assert is_held(run.lock) and holder is not None and holder.pid == os.getpid()
         assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["first"]
 
 

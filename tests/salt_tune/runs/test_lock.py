@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from salt_tune.runs.lock import locked, locked_folder, sweep
+from salt_tune.runs.holder import Holder
+from salt_tune.runs.lock import find_holder, is_held, locked, locked_folder, sweep
 from tests.conftest import ROOT
 from trainable.errors import UserError
 
@@ -40,6 +44,12 @@ def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+def pid_in(path: Path) -> int:
+    holder = Holder.read(path)
+    assert holder is not None
+    return holder.pid
+
+
 def assert_refused(path: Path, pid: int) -> None:
     with pytest.raises(UserError) as caught, locked(path):
         pass
@@ -54,7 +64,7 @@ def test_a_second_process_is_refused_until_the_first_leaves(tmp_path: Path) -> N
         assert_refused(path, holder.pid)  # who was refused has taken nothing
         holder.communicate("")
         with locked(path):
-            assert path.read_text() == f"{os.getpid()}\n"
+            assert pid_in(path) == os.getpid()
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
@@ -62,7 +72,9 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     with another_process(path) as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert path.read_text() == f"{holder.pid}\n"
+        assert not is_held(path)
+        found = find_holder(path)
+        assert found is not None and (found.pid, found.alive, found.until) == (holder.pid, False, None)
         with locked(path):
             pass
 
@@ -79,8 +91,57 @@ def test_what_the_file_said_before_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("123456789012345678901234567890\n" * 3)
     with locked(path):
-        assert path.read_text() == f"{os.getpid()}\n"
+        assert pid_in(path) == os.getpid()
         with locked(tmp_path / "another"):
+            pass
+
+
+def test_a_look_takes_nothing_and_says_who_and_since_when(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_held(path) and find_holder(path) is None
+    with another_process(path) as holder:
+        with ThreadPoolExecutor() as lookers:
+            looks = [lookers.submit(is_held, path) for _ in range(100)]
+        assert all(look.result() for look in looks)
+        found = find_holder(path)
+        assert found is not None and (found.pid, found.alive, found.until) == (holder.pid, True, None)
+        assert str(found) == str(holder.pid)
+        assert abs(datetime.now().astimezone() - datetime.fromisoformat(found.since)) < timedelta(minutes=5)
+    with locked(path, goes_on=("--trial", "T1")):
+        pass
+    left = find_holder(path)
+    assert left is not None and left.goes_on == ("--trial", "T1") and left.until is not None
+    assert not is_held(path) and left.alive  # this process, which has given it back
+
+
+def test_a_later_process_of_the_same_number_is_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locked(path):
+        own = Holder.read(path)
+        assert own is not None and own.alive
+        assert not replace(own, started=own.started - 1).alive
+        assert not replace(own, boot="another").alive
+        assert str(replace(own, boot="another", host="node7")) == f"{own.pid} on host node7"
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    stat = Path(f"/proc/{child.pid}/stat").read_text()
+    there = replace(own, pid=child.pid, started=int(stat.rpartition(")")[2].split()[19]))
+    assert there.alive
+    child.kill()
+    while "Z" not in Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2]:
+        pass
+    assert not there.alive  # it has ended, and its parent has not asked how
+    child.communicate()
+    assert not there.alive
+
+
+@pytest.mark.parametrize("content", [b"", b"4711\n", b"{}\n", b'{"pid": "x"}', b"\xff\n", b"[]\n", b'{"goes_on": 3}\n'])
+def test_a_file_that_says_nothing_names_nobody(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lock"
+    path.write_bytes(content)
+    assert Holder.read(path) is None and find_holder(path) is None
+    with locked(path):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"process \? runs this search"), locked(path):
             pass
 
 

@@ -1,0 +1,96 @@
+"""How far a search or a promoted run is, in lines; `analysis.run_directory.progress` has the facts."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from salt_tune.ui.format import amount, counted, duration, exact, number, quantity
+
+LOST: Final = ("failed", "diverged", "out_of_memory")
+
+Facts = Mapping[str, Any]
+
+
+def search_lines(facts: Facts) -> Iterator[str]:
+    """Says how far a search is.
+
+    Args:
+        facts: what `salt_tune.status` shows of it, see docs/run-directory.md.
+    """
+    yield f"{facts['run']}: {_who(facts)}"
+    yield f"trials  {_trials(facts['trials'], running=facts['running'])}"
+    if best := facts["best"]:
+        yield f"best    {_best(best, facts['spent']['resource'])}"
+    yield f"spent   {_spent(facts['spent'])}"
+    if last := facts["last_report"]:
+        yield f"report  {last['trial']}, {duration(last['age_seconds'])} ago"
+    for final in facts["finals"]:
+        yield f"final   {final['name']}: {_who(final)}; {_final(final)}"
+    if facts["goes_on"]:
+        yield f"go on   {facts['goes_on']}"
+
+
+def final_lines(facts: Facts) -> Iterator[str]:
+    """Says how far a promoted run is; see `search_lines`."""
+    yield f"{facts['run']}: {_who(facts)}"
+    yield f"at      {_final(facts)}"
+    if last := facts["last_report"]:
+        yield f"report  {duration(last['age_seconds'])} ago"
+    if facts["goes_on"]:
+        yield f"go on   {facts['goes_on']}"
+
+
+def _who(facts: Facts) -> str:
+    """Says whether it runs, in which process and since when."""
+    holder = facts["holder"]
+    if holder is None:
+        return str(facts["state"])
+    since = datetime.fromisoformat(holder["since"]).astimezone()
+    process = f"process {holder['pid']}"
+    if not facts["running"]:
+        left = holder["until"] and datetime.fromisoformat(holder["until"]).astimezone()
+        until = f" until {left:%Y-%m-%d %H:%M}" if left else ""
+        return f"{facts['state']}; {process} ran it from {since:%Y-%m-%d %H:%M}{until}"
+    where = "" if holder["alive"] else f" on host {holder['host']}, which cannot be seen from here"
+    lasts = duration((datetime.now().astimezone() - since).total_seconds())
+    return f"running for {lasts}, since {since:%Y-%m-%d %H:%M}, as {process}{where}"
+
+
+def _trials(trials: Facts, *, running: bool) -> str:
+    asked = f" of {trials['asked']}" if trials["asked"] is not None else ""
+    more = f", and {counted(trials['replicates'], 'replicate')}" if trials["replicates"] else ""
+    counts = {
+        "running" if running else "interrupted": trials["running"] + trials["waiting"],
+        "paused": trials["paused"],
+        "complete": trials["complete"],
+        "pruned": trials["pruned"],
+        "lost": sum(trials[state] for state in LOST),
+    }
+    shown = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{trials['begun']}{asked} begun{more}: {shown}"
+
+
+def _best(best: Facts, resource: str) -> str:
+    ended = "" if best["state"] == "complete" else f" ({best['state']})"
+    verdict = f"; {best['verdict']}" if best["verdict"] else ""
+    value, reached = exact(best["value"]), amount(best["resource"], resource)
+    return f"{best['trial']}  {best['metric']} {value} after {reached}{ended}{verdict}"
+
+
+def _spent(spent: Facts) -> str:
+    trained, without = spent["trained"], spent["without_pruning"]
+    share = f" ({trained / without:.0%} of {quantity(without)} without pruning)" if without else ""
+    times = f"{duration(spent['wall_seconds'])}, with {duration(spent['training_seconds'])} of training"
+    return f"{amount(trained, spent['resource'])}{share}; {times}"
+
+
+def _final(final: Facts) -> str:
+    """Says how far a training is, how good, how fast, and how long it will take."""
+    parts = [f"epoch {final['epoch']:g} of {final['epochs']:g}"]
+    if final["val_loss"] is not None:
+        parts.append(f"val_loss {exact(final['val_loss'])}")
+    if final["clips_per_second"] is not None:
+        parts.append(f"{number(final['clips_per_second'])} clips/s")
+    if final["seconds_left"]:
+        parts.append(f"about {duration(final['seconds_left'])} of training left")
+    return ", ".join(parts)
