@@ -12,7 +12,8 @@ from salt_tune.ui.commands import Command
 from salt_tune.ui.detached import Settled
 
 # Flags of which at most one may be given: each says by itself which run is meant.
-APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", "trial"), ("top", "from_scratch"))
+APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", "trial"), ("top", "from_scratch"),
+         ("init", "more"), ("init", "top"), ("init", "from_scratch"))  # fmt: skip
 
 
 @click.command(cls=Command, example="python -m salt_tune.promote runs/first --epochs 100")
@@ -28,6 +29,7 @@ APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", 
 )  # fmt: skip
 @flag(RUN, "--from-scratch", is_flag=True, help="Train anew a trial that could go on from where the search left it.")
 @flag(RUN, "--anyway", is_flag=True, help="Promote a trial that is of no more use than an untrained encoder.")
+@flag(RUN, "--init", type=Folder(), help="Folder of another promoted model, with whose weights the student begins.")
 @flag(RUN, "--against", type=Folder(), help="Folder of another promoted model, with which this one is compared.")
 @flag(RUN, "--store", type=Folder(), help="Where the clip store lies now, if it was moved.")
 @flag(

@@ -57,6 +57,7 @@ class Asked:
     top: int | None = None
     from_scratch: bool = False
     anyway: bool = False
+    init: Path | None = None
     against: Path | None = None
     store: Path | None = None
     checkpoint_minutes: float = CHECKPOINT_MINUTES
@@ -98,7 +99,9 @@ class Planned:
     @property
     def beginning(self) -> str:
         """Where it begins, for people."""
-        return f"from epoch {self.trunk.epoch:g}, {self.trunk.origin}" if self.trunk else "from scratch"
+        if self.trunk:
+            return f"from epoch {self.trunk.epoch:g}, {self.trunk.origin}"
+        return f"with the weights of {self.spec.init.name}" if self.spec.init else "from scratch"
 
 
 def promote(run_path: Path, asked: Asked, settled: Settled = stay) -> int:
@@ -213,9 +216,11 @@ class Promotion:
             epochs = round(longest_final(run, trial["id"]) + asked.more)
         config = task.config({**trial["config"], "epochs": epochs})
         check_workers(task, config, asked.workers)
-        final = run.final(trial["id"], epochs, from_scratch=asked.from_scratch and task.trunk_epochs(config) > 0)
-        finished = final.card.exists()
-        trunk = None if asked.from_scratch or finished else longest_trunk(run, task, trial, config)
+        init = task.check_init(asked.init, config, self._data) if asked.init else None
+        anew = asked.from_scratch and task.trunk_epochs(config) > 0
+        final = run.final(trial["id"], epochs, from_scratch=anew, init=init)
+        begins_anew = asked.from_scratch or init is not None or final.card.exists()
+        trunk = None if begins_anew else longest_trunk(run, task, trial, config)
         spec = FinalSpec(
             config=config,
             evaluation=self._space.evaluation,
@@ -227,9 +232,11 @@ class Promotion:
                 "trial": trial["id"],
                 "store": self._data.path.resolve().name,
                 "begun_at_epoch": trunk.epoch if trunk else 0.0,
+                "init": {"name": asked.init.resolve().name, "sha256": init} if asked.init else None,
             },
             baselines=run.baselines,
             checkpoint_minutes=asked.checkpoint_minutes,
+            init=asked.init.absolute() if asked.init else None,
         )
         return Planned(trial, final, spec, trunk)
 
@@ -319,6 +326,7 @@ class Promotion:
         given: Iterable[tuple[bool, tuple[object, ...]]] = (
             (asked.from_scratch, ("--from-scratch",)),
             (asked.anyway, ("--anyway",)),
+            (asked.init is not None, ("--init", asked.init and asked.init.absolute())),
             (asked.workers > 1, ("--workers", asked.workers)),
             (asked.against is not None, ("--against", asked.against and asked.against.absolute())),
             (asked.store is not None, ("--store", self._data.path.absolute())),

@@ -164,6 +164,12 @@ class SaltTask(StoreTask):
 
         return SaltFinal(spec, _store_of(data).store)
 
+    def check_init(self, init: Path, config: Config, data: Dataset) -> str:
+        """Loads the other encoder, and compares its weights with those of the student; see `Task`."""
+        from trainable.model.encoder import check_init
+
+        return check_init(init, TrialConfig.from_dict(config), _store_of(data).store.view)
+
     def check_against(self, folder: Path, data: Dataset) -> None:
         """Loads the other encoder, and compares the views; see `Task`."""
         from trainable.trial.final_table import check_against

@@ -179,6 +179,22 @@ class Task(ABC):
             files=f"{spec.checkpoint.name}, config.json",
         )
 
+    def check_init(self, init: Path, config: Config, data: Dataset) -> str:  # noqa: ARG002
+        """Checks, before a final training begins, that it can begin with the weights of another promoted model.
+
+        Args:
+            init: folder of the other model.
+            config: hyperparameters of the training.
+            data: on which it trains.
+
+        Returns:
+            SHA-256 of the weights.
+
+        Raises:
+            UserError: it cannot.
+        """
+        raise UserError(f"--init = {init}: the task {self.name} begins from no other model; leave it out")
+
     def check_against(self, folder: Path, data: Dataset) -> None:  # noqa: ARG002
         """Checks, before a final training begins, that its model can be compared with another one.
 

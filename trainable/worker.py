@@ -161,6 +161,7 @@ class FinalSpec:
         provenance: run, trial and data that it comes from, as JSON values.
         baselines: folder of what baselines get that the search measured; None: they are measured anew.
         checkpoint_minutes: between two checkpoints at most, where the task can stop between reports.
+        init: folder of another model whose weights it begins with; None: it has its own beginning.
         workers: processes that share it, by torch.distributed; see `trainable.task.Task.data_parallel`.
         rank: which of them this one is; 0 judges, reports and writes.
     """
@@ -173,6 +174,7 @@ class FinalSpec:
     provenance: dict[str, Any]
     baselines: Path | None = None
     checkpoint_minutes: float = 10.0
+    init: Path | None = None
     workers: int = 1
     rank: int = 0
 

@@ -32,7 +32,7 @@ from analysis.errors import RunError
 from analysis.run_directory.reports import natural
 
 FORMAT_VERSION = 5
-_FINAL = re.compile(r"(?P<trial>.+)-(?P<epochs>\d+(\.\d+)?(e\+\d+)?)epochs(?P<anew>-from-scratch)?")
+_FINAL = re.compile(r"(?P<trial>.+)-(?P<epochs>\d+(\.\d+)?(e\+\d+)?)epochs(?P<anew>-from-scratch|-init-[0-9a-f]{8})?")
 
 
 class RunDirectory:
@@ -80,9 +80,19 @@ class RunDirectory:
         """Returns the file of the traceback of the last error that `trial` met."""
         return self.errors / f"{trial}.txt"
 
-    def final(self, trial: str, epochs: float, *, from_scratch: bool = False) -> "FinalDirectory":
-        """Returns the promoted run of `trial` over `epochs` epochs; one that could go on, but begins anew, apart."""
-        return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs{'-from-scratch' * from_scratch}")
+    def final(
+        self, trial: str, epochs: float, *, from_scratch: bool = False, init: str | None = None
+    ) -> "FinalDirectory":
+        """Returns the promoted run of `trial` over `epochs` epochs; one that begins elsewhere than it could, apart.
+
+        Args:
+            trial: its name.
+            epochs: of the whole run.
+            from_scratch: it could go on from the search, but begins anew.
+            init: SHA-256 of the weights of another model that it begins with.
+        """
+        beginning = f"-init-{init[:8]}" if init else "-from-scratch" * from_scratch
+        return FinalDirectory(self.final_root / f"{trial}-{epochs:.12g}epochs{beginning}")
 
     def finals(self) -> "list[FinalDirectory]":
         """Returns the promoted runs that have been begun, T2 before T10."""
@@ -103,13 +113,14 @@ class FinalDirectory:
         path: its directory.
         trial: that is trained on; "" where its name is not that of a promoted run.
         epochs: that it trains in all.
+        anew: whether it begins elsewhere than where the search left the trial, though it need not.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         named = _FINAL.fullmatch(path.name)
         self.trial, self.epochs = (named["trial"], float(named["epochs"])) if named else ("", 0.0)
-        self.from_scratch = bool(named and named["anew"])
+        self.anew = bool(named and named["anew"])
         self.lock = path / "lock"
         self.log = path / "log.txt"
         self.reports = path / "reports.jsonl"

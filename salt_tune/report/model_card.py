@@ -96,9 +96,7 @@ def write_card(
         epochs=config["epochs"],
         run=code(spec.provenance["run"]),
         trial=code(searched["id"]),
-        begun=f", whose first {begun:g} epochs are this model's"
-        if (begun := spec.provenance["begun_at_epoch"])
-        else "",
+        begun=_beginning(spec.provenance),
         searched_epochs=searched["epochs"],
         results="\n".join(f"| {name} | {number(last.get(name))} | {number(searched.get(name))} |" for name in results),
         measured=card.measured,
@@ -111,6 +109,15 @@ def write_card(
     with atomic_write(FinalDirectory(spec.folder).card) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return card
+
+
+def _beginning(provenance: Mapping[str, Any]) -> str:
+    """Says where the training began, where that is not its own first step."""
+    if begun := provenance["begun_at_epoch"]:
+        return f", whose first {begun:g} epochs are this model's"
+    if init := provenance.get("init"):
+        return f", begun with the weights of {code(init['name'])} (SHA-256 {init['sha256'][:12]})"
+    return ""
 
 
 def code(text: str) -> str:

@@ -68,7 +68,7 @@ def _trunks(run: RunDirectory, task: Task, trial: dict[str, Any]) -> Iterator[Tr
     if (checkpoint := run.checkpoint(trial["id"])).exists():
         yield Trunk(float(trial["epochs"]), checkpoint)
     for final in run.finals():
-        if final.trial == trial["id"] and not final.from_scratch and final.trunk.exists():
+        if final.trial == trial["id"] and not final.anew and final.trunk.exists():
             yield Trunk(task.trained_epochs(final.trunk), final.trunk, final)
 
 
@@ -112,7 +112,7 @@ def longest_final(run: RunDirectory, trial: str) -> float:
     Raises:
         UserError: there is none.
     """
-    own = [final for final in run.finals() if final.trial == trial and not final.from_scratch]
+    own = [final for final in run.finals() if final.trial == trial and not final.anew]
     finished = [final.epochs for final in own if final.card.exists()]
     if not finished:
         raise UserError(f"{run.path}: no final run of {trial} is finished that --more could prolong; promote it first")

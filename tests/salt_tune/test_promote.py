@@ -268,6 +268,24 @@ def test_a_finished_run_is_prolonged_from_before_its_cooldown(trunk_run: Path, h
         assert "give one of the two" in refused.stderr
 
 
+def test_a_run_begins_with_the_weights_of_another_model(promoted: Ended, run: Path, here: Command) -> None:
+    for folder, words in ((run, "no encoder that can be loaded"), (promoted.path / "no", "no encoder")):
+        refused = here("promote", run, "--init", folder, "--epochs", 1)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert refused.stderr.startswith(f"error: --init = {folder}: ") and words in refused.stderr
+    assert not (run / "final").exists()
+    done = here("promote", run, "--init", promoted.path, "--epochs", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"with the weights of {promoted.path.name}" in done.stdout
+    (final,) = (run / "final").iterdir()
+    sha256 = read_json(promoted.path / "config.json")["weights_sha256"]
+    assert final.name == f"{promoted.path.name.partition('-')[0]}-1epochs-init-{sha256[:8]}"
+    assert f"begun with the weights of `{promoted.path.name}`" in (final / "README.md").read_text(encoding="utf-8")
+    (report,), (first, *_) = read_reports(final / "reports.jsonl"), read_reports(promoted.path / "reports.jsonl")
+    assert report["epoch"] == first["epoch"] == 1
+    assert report["val_loss"] < first["val_loss"], "the student has learned before"
+
+
 def test_finalists_go_on_in_turn_and_one_is_trained_to_the_end(run: Path, here: Command) -> None:
     refused = here("promote", run, "--top", 50)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from trainable.config import TrialConfig
 from trainable.data.video.view import GEOMETRY, View
-from trainable.errors import CheckpointError, ConfigError
+from trainable.errors import CheckpointError, ConfigError, UserError
 from trainable.files import atomic_write, write_json
 from trainable.hashing import file_sha256
 from trainable.model.architecture import architecture_of
@@ -197,3 +197,26 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError) and not isinstance(error, ConfigError):
         return f"config.json: {error.args[0]} is missing"
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def check_init(folder: Path, config: TrialConfig, view: View) -> str:
+    """Checks that a student can begin with the weights of the encoder in a folder; returns their SHA-256.
+
+    The two may differ in frames and size: positions are not learned.
+
+    Raises:
+        UserError: there is no encoder, it is damaged, or a weight has another shape.
+    """
+    try:
+        encoder = load_encoder(folder)
+    except CheckpointError as error:
+        raise UserError(f"--init = {error}") from error
+    with torch.device("meta"):
+        wanted = Student(config, view).state_dict()
+    there = encoder.state_dict()
+    for name in dict.fromkeys((*wanted, *there)):
+        shapes = [tuple(state[name].shape) if name in state else None for state in (there, wanted)]
+        if shapes[0] != shapes[1]:
+            differs = f"{name} has shape {shapes[0]} there, and must have {shapes[1]}"
+            raise UserError(f"--init = {folder}: {differs}; give a model of the same student, patch and tubelet")
+    return encoder.sha256

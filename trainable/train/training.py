@@ -24,6 +24,7 @@ from trainable.data.store.loader import Batch, Loader, Target
 from trainable.data.store.targets import decode
 from trainable.errors import CheckpointError
 from trainable.masking.masks import Masks
+from trainable.model.encoder import Encoder
 from trainable.model.predictor import VJepa
 from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
@@ -49,6 +50,7 @@ class Training:
         device: "cpu", "cuda", "cuda:1"...; None takes CUDA where there is one.
         loader_threads: background threads that decode, where pixels are not stored raw; None: one a core.
         ranks: the processes that share the run; None: this one is alone.
+        init: encoder whose weights the student begins with; None: random ones.
 
     Attributes:
         model: student and predictor, float32.
@@ -80,6 +82,7 @@ class Training:
         device: torch.device | str | None = None,
         loader_threads: int | None = None,
         ranks: Ranks | None = None,
+        init: Encoder | None = None,
     ) -> None:
         config.check_data(store.view, len(store.train))
         self.config, self.store, self.target = config, store, target
@@ -90,6 +93,9 @@ class Training:
         self.model = VJepa(config, store.view, self.target_dim)
         if target == "latents":  # normalised pixels start at zero, ImageNet's mean: theirs would take a pass to know
             self.model.predictor.start_at(torch.from_numpy(store.teacher.mean))
+        self._init = None if init is None else init.sha256
+        if init is not None:
+            self.model.student.load_state_dict(init.state_dict())
         self.model.to(self.device)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
@@ -288,7 +294,7 @@ class Training:
             for name in AFTER_TRUNK:
                 del config[name]
         return {**config, "view_hash": self.store.view.hash, "train_clips": clips, "target": self.target,
-                "teacher": teacher}  # fmt: skip
+                "teacher": teacher, "init": self._init}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave.

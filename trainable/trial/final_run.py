@@ -9,7 +9,7 @@ from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.evaluate.config import EvaluationConfig
 from trainable.evaluate.evaluator import Evaluator
-from trainable.model.encoder import save_encoder
+from trainable.model.encoder import load_encoder, save_encoder
 from trainable.train.checkpoints import Checkpoints
 from trainable.train.ranks import Group
 from trainable.train.training import Training
@@ -28,7 +28,7 @@ class SaltFinal:
     def __init__(self, spec: FinalSpec, store: ClipStore) -> None:
         torch.set_num_threads(spec.threads)
         self._spec, self._config = spec, TrialConfig.from_dict(spec.config)
-        self._training = _shared(spec, store) if spec.workers > 1 else Training(self._config, store)
+        self._training = _training(spec, store)
         evaluation = EvaluationConfig(**spec.evaluation)
         device, baselines = self._training.device, spec.baselines or spec.folder / "baselines"
         self._evaluator = Evaluator(store, evaluation, device=device, baselines=baselines)
@@ -57,8 +57,10 @@ class SaltFinal:
         self._evaluator.close()
 
 
-def _shared(spec: FinalSpec, store: ClipStore) -> Training:
-    """Returns this process's part of a training that all of torch.distributed's default group share."""
+def _training(spec: FinalSpec, store: ClipStore) -> Training:
+    """Returns the training, or this process's part of one that all of torch.distributed's default group share."""
+    config, init = TrialConfig.from_dict(spec.config), load_encoder(spec.init) if spec.init else None
+    if spec.workers == 1:
+        return Training(config, store, init=init)
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    config = TrialConfig.from_dict(spec.config)
-    return Training(config, store, device=device, loader_threads=spec.threads, ranks=Group(device))
+    return Training(config, store, device=device, loader_threads=spec.threads, ranks=Group(device), init=init)

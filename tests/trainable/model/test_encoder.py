@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 
 import trainable
 from tests.trainable.conftest import MakeTraining
+from tests.trainable.small import SMALL
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.reader import read_clip
-from trainable.errors import CheckpointError
+from trainable.errors import CheckpointError, UserError
 from trainable.hashing import file_sha256
-from trainable.model.encoder import FILES, load_encoder, save_encoder
+from trainable.model.encoder import FILES, check_init, load_encoder, save_encoder
 from trainable.teachers.pixel import PixelTeacher
 from trainable.train.training import Training
 
@@ -151,3 +152,18 @@ def test_the_folder_names_no_place_of_this_machine(folder: Path) -> None:
     for path in folder.iterdir():
         assert str(folder).encode() not in path.read_bytes()
         assert str(Path.home()).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"student_dim": 128}, r"embed\.weight has shape .*, and must have \(128, "),
+        ({"student_depth": 2}, r"blocks\.1\..* has shape None there"),
+    ],
+)
+def test_only_a_model_of_the_same_student_is_begun_with(
+    folder: Path, store: ClipStore, changes: dict[str, int], words: str
+) -> None:
+    assert check_init(folder, SMALL, store.view) == load_encoder(folder).sha256
+    with pytest.raises(UserError, match=words):
+        check_init(folder, SMALL.replace(**changes), store.view)
