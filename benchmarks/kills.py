@@ -27,7 +27,7 @@ SEED = 0
 KINDS = ("driver", "worker", "everything")
 CELLS = (("asha", "tpe"), ("freeze_thaw", "random"), ("asha", "random"), ("freeze_thaw", "tpe"))
 PATIENCE = 600.0  # seconds that a search may take
-SPACE = {
+SPACE: dict[str, Any] = {
     "name": "kills",
     "fixed": {"student": "vit_tiny_patch16_224", "student_dim": 32, "student_depth": 1, "student_heads": 2,
               "predictor_dim": 32, "predictor_num_heads": 2, "batch_size": 4},
@@ -170,7 +170,7 @@ def _workers(process: subprocess.Popen[Any]) -> list[psutil.Process]:
 def _begin(folder: Path, cell: tuple[str, str], name: str) -> subprocess.Popen[str]:
     """Starts a search of a cell; one worker, so that nothing depends on which is faster."""
     scheduler, searcher = cell
-    space = {**SPACE, "searcher": searcher, "schedule": {**SPACE["schedule"], "scheduler": scheduler}}  # type: ignore[dict-item]
+    space = {**SPACE, "searcher": searcher, "schedule": {**SPACE["schedule"], "scheduler": scheduler}}
     (folder / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     return start(
         folder, "search", "--space", "space.yaml", "--store", "store", "--name", name, "--concurrent", 1

@@ -70,7 +70,7 @@ def _search(folder: Path) -> Path:
         "fixed": {**SPACE["fixed"], "lr_schedule": "wsd", "warmup_steps": 4, "ema": 0.1},
         "trials": 2,
         "evaluation": {**SPACE["evaluation"], "attentive_steps": 5},
-    }  # type: ignore[dict-item]
+    }
     (folder / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     flags = ("--space", "space.yaml", "--store", "store", "--name", "searched", "--concurrent", 1)
     assert start(folder, "search", *flags, "--replicates", 0).wait(PATIENCE) == 0
