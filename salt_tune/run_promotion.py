@@ -16,12 +16,12 @@ from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summ
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import Mode, WandbFollower, check_wandb
+from salt_tune.controller.continued_race import Reached, milestones, winner_of
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
 from salt_tune.report.final_table import print_final_table
 from salt_tune.report.model_card import write_card
 from salt_tune.report.prediction import predict_loss
 from salt_tune.report.promoted import beginning_lines, report_line, result_lines
-from salt_tune.runs.continued_race import Reached, milestones, winner_of
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
 from salt_tune.runs.prolong import Trunk, go_on_from, longest_final, longest_trunk

@@ -136,14 +136,14 @@ class PlainTraining:
         self.optimizer.zero_grad()
         with self._training.autocast():
             prediction = self.model(video, visible, masked)
-        loss = self._loss(prediction.float(), _gather(latents, masked))
+        loss = self._loss(prediction.float(), _gather(latents, masked)).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
         self.optimizer.step()
         self.losses.append(loss.detach())
 
     def _read(self) -> Iterator[Arrays]:
-        """Reads the batches that our loader serves, clip by clip."""
+        """Reads the batches that our loader serves, clip by clip; each clip has one mask."""
         store, config, epoch = self._training.store, self.config, 0
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed)
         mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
@@ -155,7 +155,7 @@ class PlainTraining:
                 video = (torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 255 - mean) / std
                 latents = torch.from_numpy(np.stack([store.latents(store.train, clip) for clip in group])).float()
                 mask = masks.draw(epoch, store.train.keys[group])
-                arrays = (video, latents, *(torch.from_numpy(index) for index in mask))
+                arrays = (video, latents, *(torch.from_numpy(index[:, 0]) for index in mask))
                 yield cast(Arrays, tuple(array.to(self.device) for array in arrays))
             epoch += 1
 

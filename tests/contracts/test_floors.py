@@ -12,7 +12,7 @@ import grimp
 import pytest
 
 COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "status", "logs", "stop", "options", "api",
-            "run_search")  # fmt: skip
+            "run_search", "run_promotion")  # fmt: skip
 
 
 @dataclass(frozen=True)

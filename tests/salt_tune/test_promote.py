@@ -383,6 +383,7 @@ def test_a_reader_that_leaves_stops_it_and_it_goes_on(lasting: Path) -> None:
     process = start(lasting.parent, "promote", lasting, "--epochs", FINAL_EPOCHS, "--trial", "T2")
     assert process.stdout is not None and process.stderr is not None
     assert "from scratch" in process.stdout.readline()
+    assert any(line.startswith("epoch ") for line in process.stdout)
     process.stdout.close()
     errors = process.stderr.read()
     assert process.wait() == 130

@@ -80,7 +80,7 @@ def test_two_train_as_one_and_one_goes_on_after_ctrl_c(promoted: Ended, run: Pat
     os.killpg(process.pid, signal.SIGINT)  # as of a terminal: to all of them
     output, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (130, "")
-    assert "from epoch 2, where the search left it" in output and ", shared by 2 workers\n" in output
+    assert "from epoch 2, where the search left it" in output and ", shared by 2 workers; about" in output
     words = (
         f"python -m salt_tune.promote {run} --trial {final.name.split('-')[0]} --epochs {FINAL_EPOCHS} --workers 2\n"
     )

@@ -182,7 +182,7 @@ def test_trials_and_no_more_memory_than_promised(finished_run: Path) -> None:
 def test_a_trial_is_what_its_configuration_gives_anywhere(
     finished_run: Path, summary: dict[str, Any], store: ClipStore
 ) -> None:
-    training = Training(TrialConfig.from_dict(summary["trials"][0]["config"]), store, device="cpu")
+    training = Training(TrialConfig.from_dict({**summary["trials"][0]["config"], "cooldown": 0.0}), store, device="cpu")
     evaluator = Evaluator(store, EvaluationConfig())
     told = [report for report in read_reports(finished_run / "reports.jsonl") if report["trial"] == "T0"]
     for report in told:

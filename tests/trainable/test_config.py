@@ -66,6 +66,8 @@ WRONG = [
     ("min_lr", 1e-3, "must not be above lr = 0.0003"),
     ("lr_schedule", "cosin", "did you mean 'cosine'?"),
     ("warmup", 1, "must be at least 0 and below 1"),
+    ("cooldown", 1.0, "must be at least 0 and below 1"),
+    ("cooldown_shape", "sqrt", "did you mean '1-sqrt'?"),
     ("warmup_steps", -1, "must be at least 0 and below 2^53"),
     ("warmup_steps", 0.5, "must be a whole number"),
     ("weight_decay", -0.1, "must be at least 0 and finite"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salt_tune.runs.continued_race import Reached, milestones, winner_of
+from salt_tune.controller.continued_race import Reached, milestones, winner_of
 
 RUNGS = (1.0, 2.0, 4.0)
 
