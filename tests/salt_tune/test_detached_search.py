@@ -123,7 +123,7 @@ def test_a_final_run_goes_on_without_its_terminal(mixed_run: Ended, folder: Path
         reported(final, 1 if not now else len(read_reports(final / "reports.jsonl")) + 1)
         (listed,) = status(here, run)["finals"]
         assert (listed["state"], listed["epochs"], listed["holder"]["pid"]) == ("running", 4.0, process.pid)
-        assert 0 < listed["epoch"] < 4 and listed["clips_per_second"] == 16.0 and listed["seconds_left"] > 0
+        assert 0 < listed["epoch"] < 4 and listed["clips_per_second"] == 32.0 and listed["seconds_left"] > 0
         busy = here("promote", run, *words, "--detach")
         assert busy.returncode == 2 and f"process {process.pid} trains this model" in busy.stderr
         command = f"python -m salt_tune.promote {run} --trial T2 --epochs 4"
