@@ -17,6 +17,7 @@ from trainable.metrics import Metric, interval_fields
 from trainable.worker import FinalTable
 
 MODELS: Final = {"model": "this model", "trial": "the search's trial", "against": "--against"}
+PROBED: Final = "probe_top1"  # what the search's verdict goes by, beside the attentive probe's
 ABOUT: Final = "How good the encoder is, on the same clips for all, with 95% intervals"
 
 CARD: Final = """
@@ -65,8 +66,14 @@ def _lines(evaluation: FinalTable) -> Iterator[str]:
         yield f"Without {', '.join(names)}: {reason}"
     for name, note in evaluation["notes"].items():
         yield f"{MODELS[name]}: {note}"
-    said = (_compared({**MODELS, **BESIDE}[name], found) for name, found in evaluation["verdict"].items())
-    yield f"This model is {'; '.join(said)}"
+    called = {**MODELS, **BESIDE}
+    yield f"This model is {'; '.join(_compared(called[name], found) for name, found in evaluation['verdict'].items())}"
+    if PROBED in evaluation["rows"]["model"] and any(
+        found and PROBED not in found["metrics"] for found in evaluation["verdict"].values()
+    ):
+        probed = {name: found.get(PROBED) for name, found in evaluation["differences"].items()}
+        said = (_compared(called[name], {"metrics": [PROBED], **found}) for name, found in probed.items() if found)
+        yield f"As the search judges, it is {'; '.join(said)}"
 
 
 def _compared(rival: str, found: Mapping[str, Any] | None) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.run_directory.journal import read_losses
 from analysis.run_directory.paths import RunDirectory
+from salt_tune.schedulers.freeze_thaw import HEAVY_TAILS
 from salt_tune.schedulers.learning_curves import Array, CurveModel
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.format import exact
@@ -53,7 +54,7 @@ def predict_loss(run: RunDirectory, space: SearchSpace, trial: str, epochs: floa
 
 
 def predict_ends(curves: Array, points: Sequence[float]) -> list[Prediction]:
-    """Predicts how learning curves end, by the model of the freeze-thaw scheduler.
+    """Predicts how learning curves end, by the model of the freeze-thaw scheduler and its factor for heavy tails.
 
     Args:
         curves: losses, shape (curves, points - 1); NaN from where one is not known.
@@ -62,7 +63,7 @@ def predict_ends(curves: Array, points: Sequence[float]) -> list[Prediction]:
     model, ahead = CurveModel(points), np.full((len(curves), 1), np.nan)
     whole, levels = np.hstack([curves, ahead]), np.isfinite(curves).sum(1) - 1
     model.fit(whole)
-    halves = WITHIN_95 * model.spread[levels]
+    halves = WITHIN_95 * HEAVY_TAILS * model.spread[levels]
     return [
         Prediction(float(loss), float(loss - half), float(loss + half))
         for loss, half in zip(model.predict(whole, levels), halves, strict=True)

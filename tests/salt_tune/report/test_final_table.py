@@ -29,6 +29,7 @@ def made(**verdict: Any) -> dict[str, Any]:
         "left_out": {"speed_top1": "clips have one time slot", "retrieval_top1": "clips have one time slot"},
         "notes": {},
         "against": None,
+        "differences": {"untrained": {"probe_top1": {"mean": 0.2, "low": 0.15, "high": 0.25}}, "trial": {}},
         "verdict": {name: each if each is None else shown(each) for name, each in verdict.items()},
     }
 
@@ -53,8 +54,9 @@ def test_it_says_what_it_is_then_the_table_then_the_verdict(console: Console) ->
     (model,) = (line for line in lines if line.startswith("this model"))
     assert model.split() == ["this", "model", "0.500", "0.500", "0.500", "0.500", "0.5"]
     assert lines[lines.index(model) + 1].split() == ["[0.45,", "0.55]"] * 4
-    assert lines[-2] == "Without speed_top1, retrieval_top1: clips have one time slot"
-    assert lines[-1] == (
+    assert lines[-3] == "Without speed_top1, retrieval_top1: clips have one time slot"
+    assert lines[-1] == "As the search judges, it is better than untrained by 0.200 [0.150, 0.250] in probe_top1"
+    assert lines[-2] == (
         "This model is better than untrained by 0.100 [0.050, 0.150] in attentive_top1; "
         "not shown to be better than the search's trial: 0.010 [-0.040, 0.060] in attentive_top1"
     )
@@ -62,7 +64,7 @@ def test_it_says_what_it_is_then_the_table_then_the_verdict(console: Console) ->
 
 def test_worse_and_not_compared_are_said(console: Console) -> None:
     lines = printed(console, made(untrained=-0.1, against=None))
-    assert lines[-1] == (
+    assert lines[-2] == (
         "This model is worse than untrained by 0.100 [0.050, 0.150] in attentive_top1; "
         "not compared with --against, as no accuracy of both was measured"
     )
