@@ -50,6 +50,7 @@ def reported(run: Path, count: int) -> None:
         assert process.is_running() and process.status() != psutil.STATUS_ZOMBIE, (run / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_without_its_terminal(folder: Path, here: Command) -> None:
     run = folder / "first"
     words = ("--space", folder / "toy.yaml", "--store", folder, "--runs", folder, "--name", "first", "--replicates", 0,

@@ -138,6 +138,7 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(
     assert len(read_reports(final / "reports.jsonl")) == FINAL_EPOCHS
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_in_its_evaluation_it_goes_on_with_that(promoted: Ended, run: Path, here: Command) -> None:
     final = run / "final" / promoted.path.name
     for end, row in ((signal.SIGINT, "model"), (signal.SIGKILL, "trial")):

@@ -68,6 +68,7 @@ def is_as_alone(final: Path, promoted: Ended) -> None:
     assert (final / "model.safetensors").stat().st_size == (promoted.path / "model.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_two_train_as_one_and_one_goes_on_after_ctrl_c(promoted: Ended, run: Path, final: Path, here: Command) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "salt_tune.promote", str(run), "--epochs", str(FINAL_EPOCHS), "--workers", "2"],
