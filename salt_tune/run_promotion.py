@@ -188,9 +188,10 @@ class Promotion:
     def _run_one(self, plan: Planned) -> int:
         predicted = predict_loss(self._run, self._space, plan.name, plan.epochs) if plan.trunk else None
         shared = f", shared by {self._asked.workers} workers" if self._asked.workers > 1 else ""
+        size = plan.trunk.checkpoint.stat().st_size if plan.trunk else None
         what = f"{plan.epochs:g} epochs on {self._data.path}"
         for line in beginning_lines(
-            self._summary, plan.trial, what, plan.ahead, f"{plan.beginning}{shared}", predicted
+            self._summary, plan.trial, what, plan.ahead, f"{plan.beginning}{shared}", predicted, size
         ):
             console.print(line)
         last = self._train(plan)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from trainable.budget import Budget
+
+FINAL_CHECKPOINTS: Final = 5  # of a final training on the disk at most, of which one is being written
 
 Config = dict[str, Any]  # hyperparameters by name, as plain JSON values
 Report = dict[str, Any]  # docs/run-directory.md has the fields

@@ -5,8 +5,9 @@ from typing import Any
 
 from salt_tune.report.prediction import Prediction
 from salt_tune.report.verdict import certainty
-from salt_tune.ui.format import duration, exact, number, progress
+from salt_tune.ui.format import byte_size, duration, exact, number, progress
 from trainable.metrics import Metric, computed, objectives
+from trainable.worker import FINAL_CHECKPOINTS
 
 SHOWN = ("val_loss", "val_r2", "probe_top1")  # of a report
 
@@ -15,7 +16,13 @@ Row = dict[str, Any]
 
 
 def beginning_lines(
-    summary: Summary, trial: Row, what: str, ahead: float, beginning: str, predicted: Prediction | None
+    summary: Summary,
+    trial: Row,
+    what: str,
+    ahead: float,
+    beginning: str,
+    predicted: Prediction | None,
+    checkpoint_bytes: int | None,
 ) -> Iterator[str]:
     """Says what is trained, for how long by the trial's own speed, and how sure the search was of it.
 
@@ -26,6 +33,7 @@ def beginning_lines(
         ahead: epochs that are still to be trained.
         beginning: where that begins.
         predicted: loss at the end, where there is a prediction.
+        checkpoint_bytes: of one checkpoint, where that is known.
     """
     speed = trial["training_seconds"] / trial["epochs"] if trial["epochs"] else None
     lasts = f"; about {duration(speed * ahead)} of training" if speed else ""
@@ -35,6 +43,8 @@ def beginning_lines(
     if predicted is not None:
         known = f"val_loss {exact(trial['val_loss'])} at {trial['epochs']:g}"
         yield f"  {known}, by the curves {predicted} at the end"
+    if checkpoint_bytes is not None:
+        yield f"  checkpoints take up to {byte_size(FINAL_CHECKPOINTS * checkpoint_bytes)}"
 
 
 def report_line(report: Mapping[str, Any], metrics: Mapping[str, Metric]) -> str:

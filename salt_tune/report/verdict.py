@@ -37,7 +37,11 @@ def verdict_lines(summary: Summary) -> Iterator[str]:
 
 def certainty(summary: Summary, chosen: Row) -> Iterator[str]:
     """Says how sure the search was of a trial: what it is tied with, and what its encoder is worth."""
-    yield from _tie(summary, chosen)
+    if chosen["id"] == summary["recommended"]:
+        yield from _tie(summary, chosen)
+    else:
+        tied = ", which it is tied with" if chosen["id"] in summary["tied"] else ""
+        yield f"the search recommends {summary['recommended']}{tied}"
     if chosen["verdict"] is not None:
         yield f"its encoder is {chosen['verdict']}{difference(chosen)}"
 

@@ -308,6 +308,7 @@ def test_it_says_what_the_search_predicted(promoted: Ended) -> None:
     lines = promoted.output.splitlines()
     (before,) = (line for line in lines if "by the curves" in line)
     (after,) = (line for line in lines if "what the search predicted" in line)
+    assert any(line.strip().startswith("checkpoints take up to ") for line in lines)
     assert before.strip().startswith("val_loss 0.") and before.endswith("] at the end")
     assert re.fullmatch(r"val_loss \S+ is (within|outside) what the search predicted: \S+ \[\S+, \S+\]", after)
 
@@ -317,6 +318,7 @@ def test_another_trial_can_be_named(run: Path, here: Command) -> None:
     other = next(trial for trial in summary["trials"] if trial["id"] != summary["recommended"])
     done = here("promote", run, "--trial", other["id"], "--epochs", 3)
     assert done.returncode == 0, done.stderr
+    assert f"the search recommends {summary['recommended']}" in done.stdout
     config = read_json(run / "final" / f"{other['id']}-3epochs" / "config.json")
     assert config["config"]["lr"] == other["config"]["lr"]
     assert config["provenance"]["trial"] == other["id"]

@@ -12,7 +12,6 @@ from trainable.files import atomic_write
 from trainable.train.checkpoint import Training, load_checkpoint, read_note, save_checkpoint
 
 MINUTES = 10.0  # at most so much training is lost when a process dies; a checkpoint of ViT-Base takes seconds
-FILES = 4  # `last`, `previous`, `best` and `trunk`; while one is written, a fifth
 
 
 class Checkpoints:
