@@ -41,7 +41,7 @@ def certainty(summary: Summary, chosen: Row) -> Iterator[str]:
         yield from _tie(summary, chosen)
     else:
         tied = ", which it is tied with" if chosen["id"] in summary["tied"] else ""
-        yield f"the search recommends {summary['recommended']}{tied}"
+        yield f"the search recommends {summary['recommended'] or 'no trial'}{tied}"
     if chosen["verdict"] is not None:
         yield f"its encoder is {chosen['verdict']}{difference(chosen)}"
 
