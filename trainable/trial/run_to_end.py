@@ -93,7 +93,7 @@ def _advance(training: Training, step: int, checkpoints: Checkpoints, tell: Tell
             return
         elif first and training.step == training.trunk_steps < training.total_steps:
             checkpoints.save_trunk(training, training.epoch)
-        elif first and checkpoints.due:
+        elif first and checkpoints.due and training.step < step:  # at `step`, its report comes first
             checkpoints.save(training)
 
 

@@ -277,6 +277,22 @@ def test_checkpoints_are_written_as_time_goes_by(
     assert reports == expected[1:]
 
 
+def test_no_checkpoint_stands_between_a_step_and_its_report(
+    make_training: MakeTraining, evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainable.trial.run_to_end.CHECK_EVERY", 1)
+
+    def die(_: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path, minutes=0)
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end(make_training(), evaluator, checkpoints, 1, die, probe=False)
+    reports = Reports()
+    run_to_end(make_training(), evaluator, checkpoints, 1, reports, probe=False)
+    assert [report["step"] for report in reports] == [4, 8]
+
+
 @pytest.mark.parametrize("shape", ["linear", "1-sqrt"])
 def test_the_trunk_of_a_run_goes_on_to_a_longer_one(
     make_training: MakeTraining, evaluator: Evaluator, tmp_path: Path, shape: str
