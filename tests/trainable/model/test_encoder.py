@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import trainable
 from tests.trainable.conftest import MakeTraining
-from tests.trainable.small import SMALL
+from tests.trainable.small import SMALL, assert_equal_tensors
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.reader import read_clip
 from trainable.errors import CheckpointError, UserError
@@ -167,3 +167,13 @@ def test_only_a_model_of_the_same_student_is_begun_with(
     assert check_init(folder, SMALL, store.view) == load_encoder(folder).sha256
     with pytest.raises(UserError, match=words):
         check_init(folder, SMALL.replace(**changes), store.view)
+
+
+def test_a_training_begins_with_the_weights_of_an_encoder(folder: Path, store: ClipStore) -> None:
+    encoder = load_encoder(folder)
+    training = Training(SMALL.replace(seed=1, ema=0.5), store, device="cpu", init=encoder)
+    training.close()
+    assert_equal_tensors(training.model.student.state_dict(), encoder.state_dict())
+    assert training.averaged is not None
+    assert_equal_tensors(training.averaged.model.student.state_dict(), encoder.state_dict())
+    assert training.state_dict()["numbers"]["run"]["init"] == encoder.sha256
