@@ -125,16 +125,22 @@ def read_events(run: RunDirectory, *, live: bool = False) -> Iterator[Event]:
         yield event
 
 
-def read_losses(run: RunDirectory) -> dict[str, dict[float, float]]:
-    """Returns `val_loss` of each trial by epoch, of the reports that count; without those that ended it as lost.
+def read_counted(run: RunDirectory) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields each trial and report that counts, in order, also while another process writes them; no lost end.
 
     Raises:
         RunError: a line is damaged.
     """
-    losses: dict[str, dict[float, float]] = {}
     for event in read_events(run, live=True):
         if isinstance(event, ResultReported) and event.report is not None and not ends_lost(event.status):
-            losses.setdefault(event.trial, {})[event.report["epoch"]] = event.report["val_loss"]
+            yield event.trial, event.report
+
+
+def read_losses(run: RunDirectory) -> dict[str, dict[float, float]]:
+    """Returns `val_loss` of each trial by epoch; see `read_counted`."""
+    losses: dict[str, dict[float, float]] = {}
+    for trial, report in read_counted(run):
+        losses.setdefault(trial, {})[report["epoch"]] = report["val_loss"]
     return losses
 
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.run_directory.events import ResultReported
-from analysis.run_directory.journal import read_events
+from analysis.run_directory.journal import read_counted
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory
-from analysis.run_directory.trials import ends_lost
 from salt_tune.runs.journal import Journal
 from salt_tune.ui.full_disk import RUN_AGAIN
 from trainable.errors import UserError
@@ -53,7 +51,7 @@ def longest_trunk(run: RunDirectory, task: Task, trial: dict[str, Any], config: 
         UserError: the search alone has trained it for longer than the final run may go on from.
     """
     most = task.trunk_epochs(config) * (1 + SLACK)
-    known = [*_trunks(run, task, trial)] if most else []
+    known = [*_trunks(run, task, trial, config["epochs"])] if most else []
     fitting = [trunk for trunk in known if trunk.epoch <= most and trunk.epoch < config["epochs"]]
     if known and not fitting:
         searched = min(trunk.epoch for trunk in known)
@@ -64,12 +62,17 @@ def longest_trunk(run: RunDirectory, task: Task, trial: dict[str, Any], config: 
     return max(fitting, key=lambda trunk: trunk.epoch, default=None)
 
 
-def _trunks(run: RunDirectory, task: Task, trial: dict[str, Any]) -> Iterator[Trunk]:
+def _trunks(run: RunDirectory, task: Task, trial: dict[str, Any], epochs: float) -> Iterator[Trunk]:
     if (checkpoint := run.checkpoint(trial["id"])).exists():
         yield Trunk(float(trial["epochs"]), checkpoint)
-    for final in run.finals():
-        if final.trial == trial["id"] and not final.anew and final.trunk.exists():
+    for final in _finals(run, trial["id"]):
+        if final.epochs < epochs and final.trunk.exists():  # its own, after an interruption, is no beginning
             yield Trunk(task.trained_epochs(final.trunk), final.trunk, final)
+
+
+def _finals(run: RunDirectory, trial: str) -> list[FinalDirectory]:
+    """Returns the final runs of a trial that begin where it could."""
+    return [final for final in run.finals() if final.trial == trial and not final.anew]
 
 
 def go_on_from(run: RunDirectory, trial: str, trunk: Trunk, final: FinalDirectory) -> list[dict[str, Any]]:
@@ -99,11 +102,9 @@ def _reports(run: RunDirectory, trial: str, trunk: Trunk) -> Iterator[dict[str, 
     if trunk.final is not None:
         yield from (report for report in read_lines(trunk.final.reports) if report["epoch"] <= trunk.epoch)
         return
-    for event in read_events(run, live=True):  # the journal knows which reports count; the search is left alone
-        if not isinstance(event, ResultReported) or event.trial != trial or ends_lost(event.status):
-            continue
-        if event.report is not None:  # the resource is the search's, which need not count in epochs
-            yield {name: value for name, value in event.report.items() if name != "resource"}
+    for name, report in read_counted(run):
+        if name == trial:  # the resource is the search's, which need not count in epochs
+            yield {field: value for field, value in report.items() if field != "resource"}
 
 
 def longest_final(run: RunDirectory, trial: str) -> float:
@@ -112,8 +113,7 @@ def longest_final(run: RunDirectory, trial: str) -> float:
     Raises:
         UserError: there is none.
     """
-    own = [final for final in run.finals() if final.trial == trial and not final.anew]
-    finished = [final.epochs for final in own if final.card.exists()]
+    finished = [final.epochs for final in _finals(run, trial) if final.card.exists()]
     if not finished:
         raise UserError(f"{run.path}: no final run of {trial} is finished that --more could prolong; promote it first")
     return max(finished)
