@@ -57,7 +57,7 @@ def main() -> None:
         {
             "kills, passed": f"{kills}, {passed}",
             "final runs, passed": f"{runs}, {good}",
-            "epochs, of 20 clips": EPOCHS,
+            "epochs": EPOCHS,
             "seconds of an undisturbed run": round(seconds),
         },
     )

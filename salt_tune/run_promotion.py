@@ -43,7 +43,6 @@ CHECKPOINT_MINUTES = 10.0
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 CLOSE = 1e-9  # epochs that differ by less are the same
 
-Summary = dict[str, Any]
 Row = dict[str, Any]  # of a trial in a summary
 
 

@@ -71,7 +71,7 @@ def winner_of(
             scheduler.on_trial_prune(trial)
     ends = {trial: told[trial][-1] for trial in finalists if len(told[trial]) == len(points)}
     while (job := scheduler.next_job()) is not None:
-        trial = job.trial or next(name for name in finalists if not told[name] and name not in scheduler.running)
+        trial = job.trial or next(name for name in finalists if not told[name])
         say(f"{trial} goes on to epoch {job.milestone:g}: {job.reason}")
         scheduler.on_job(trial, job.milestone)
         reached = train(trial, job.milestone)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
+from analysis.run_directory.trials import TrialState
 from salt_tune.ui.format import amount, counted, duration, exact, number, quantity
-
-LOST: Final = ("failed", "diverged", "out_of_memory")
 
 Facts = Mapping[str, Any]
 
@@ -64,7 +63,7 @@ def _trials(trials: Facts, *, running: bool) -> str:
         "paused": trials["paused"],
         "complete": trials["complete"],
         "pruned": trials["pruned"],
-        "lost": sum(trials[state] for state in LOST),
+        "lost": sum(trials[state] for state in TrialState if state.lost),
     }
     shown = ", ".join(f"{count} {state}" for state, count in counts.items())
     return f"{trials['begun']}{asked} begun{more}: {shown}"

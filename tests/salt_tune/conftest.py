@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from benchmarks.kills import kill
@@ -186,6 +187,14 @@ def _read(terminal: int, drawn: list[bytes]) -> None:
             drawn.append(os.read(terminal, 65536))
         except OSError:  # Linux says so when the other side is closed
             return
+
+
+@pytest.fixture
+def threads_as_before() -> Iterator[None]:
+    """A promotion takes all cores of its process, which goes on with other tests where it is that of the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,9 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.train.checkpoint import save_checkpoint
 from trainable.train.training import Training
 
+pytestmark = pytest.mark.usefixtures("threads_as_before")
+
 SEARCHED = 2  # epochs of the search
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    """A promotion takes all cores of its process, which here goes on with other tests."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

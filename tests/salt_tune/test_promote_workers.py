@@ -7,26 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from tests.conftest import Command
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, environment, read_json, read_reports, start, wait_for
 
+pytestmark = pytest.mark.usefixtures("threads_as_before")
+
 CLOSE = 1e-4  # relative, of a loss: sums in another order
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    """A promotion takes all cores of its process, which here goes on with other tests."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
