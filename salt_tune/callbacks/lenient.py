@@ -30,5 +30,5 @@ class Lenient:
         except Exception as error:  # of a library, of a process or thread that it starts, of the files that it writes
             self.lost = True
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            console.print(f"warning: {self._warning.format(why=why)}")
+            console.warn(self._warning.format(why=why))
             return None

@@ -31,9 +31,11 @@ class PlainConsole(Console):
 
     Attributes:
         deserted: whether the reader has left.
+        hushed: whether only warnings are shown, see `hush`.
     """
 
     deserted = False
+    hushed = False
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **settings)
@@ -54,10 +56,18 @@ class PlainConsole(Console):
             raise Deserted
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it where it waits
 
+    def hush(self) -> None:
+        """Prints nothing more but warnings and last words, and those on the standard error."""
+        self.hushed = self.quiet = True
+
+    def warn(self, text: str) -> None:
+        """Prints a warning in a line."""
+        self.last_words(f"warning: {text}")
+
     def last_words(self, text: str) -> None:
-        """Prints how to go on; on the standard error where the output has no reader."""
-        if self.deserted:
-            print(text, file=sys.stderr)
+        """Prints what must be read, such as how to go on; on the standard error where the output has no reader."""
+        if self.deserted or self.hushed:
+            print(printable(text), file=sys.stderr, flush=True)
         else:
             self.print(text)
 

@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from analysis.run_directory.events import TrialEnded, TrialPruned, Trials
+from analysis.run_directory.events import JobStarted, TrialEnded, TrialPruned, Trials
 from analysis.run_directory.paths import RunDirectory
+from analysis.run_directory.ranking import standing
 from analysis.run_directory.trials import TrialState
 from salt_tune.callbacks.optuna_study import OptunaStudy
 from salt_tune.controller.new_trial import new_trial
@@ -44,7 +46,7 @@ SPACE = SearchSpace.model_validate(
 READER = """
 import json, sys, optuna
 study = optuna.load_study(study_name=None, storage="sqlite:///" + sys.argv[1])
-print(json.dumps([study.direction.name, study.user_attrs, [
+print(json.dumps([study.direction.name, study.metric_names, study.user_attrs, [
     [t.state.name, t.value, t.params, t.intermediate_values, t.user_attrs] for t in study.trials
 ]]))
 """
@@ -77,14 +79,16 @@ class Search:
 
     def start(self, name: str, *, seed: int = 5, replicate_of: str | None = None, **values: Any) -> None:
         """A trial is added, and starts."""
+        values.pop("verdict", None)
         added = new_trial(SPACE, name, {"lr": 1e-3, "loss": "mse", **values}, seed)
         self.trials.apply(replace(added, replicate_of=replicate_of))
+        self.trials.apply(JobStarted(name, 0.0, 3.0, "a test"))
         if self.begun:
             self.study.on_trial_start(self.trials[name])
 
-    def report(self, name: str, point: float, r2: float | None, status: str = "running") -> None:
-        """A trial reports the objective, whose score is -`r2`."""
-        report = make_report(point, 0.5, val_r2=r2, status=status)
+    def report(self, name: str, point: float, r2: float | None, status: str = "running", **more: Any) -> None:
+        """A trial reports the objective."""
+        report = make_report(point, 0.5, val_r2=r2, status=status, **more)
         add_report(self.trials, name, report, SPACE)
         if self.begun:
             self.study.on_trial_result(self.trials[name], report)
@@ -95,9 +99,14 @@ class Search:
         if self.begun:
             self.study.on_trial_end(self.trials[name])
 
-    def leave(self) -> None:
+    def pause(self, name: str) -> None:
+        """A trial has paused."""
+        self.trials[name].state = TrialState.PAUSED
+        self.study.on_trial_pause(self.trials[name])
+
+    def leave(self, *, over: bool = True) -> None:
         """The process leaves the search."""
-        self.study.on_search_end(self.trials, over=True)
+        self.study.on_search_end(self.trials, over=over)
 
 
 def read(path: Path) -> Any:
@@ -123,8 +132,8 @@ def test_another_process_reads_what_is_being_written(tmp_path: Path) -> None:
     search.end("T0", TrialState.COMPLETE)
     search.start("T1")
     search.report("T1", 1.0, 0.125)
-    direction, attributes, (complete, paused) = read(path)
-    assert direction == "MINIMIZE"
+    direction, names, attributes, (complete, running) = read(path)
+    assert (direction, names) == ("MAXIMIZE", ["val_r2"])
     assert {name: attributes[name] for name in ("objective", "mode", "resource", "points")} == {
         "objective": "val_r2",
         "mode": "max",
@@ -132,27 +141,125 @@ def test_another_process_reads_what_is_being_written(tmp_path: Path) -> None:
         "points": [1.0, 1.5, 3.0],
     }
     params = {"lr": 1e-3, "loss": "l1", "predictor_depth": 2}
-    assert complete[:4] == ["COMPLETE", -0.5, params, {"0": -0.25, "2": -0.5}]
-    assert paused[:4] == ["RUNNING", None, {"lr": 1e-3, "loss": "mse"}, {"0": -0.125}]
-    assert (paused[4]["trial"], paused[4]["seed"], paused[4]["fixed"]["batch_size"]) == ("T1", 5, 32)
+    assert complete[:4] == ["COMPLETE", 0.5, params, {"0": 0.25, "2": 0.5}]
+    assert running[:4] == ["RUNNING", None, {"lr": 1e-3, "loss": "mse"}, {"0": 0.125}]
+    assert (running[4]["trial"], running[4]["seed"], running[4]["fixed"]["batch_size"]) == ("T1", 5, 32)
     search.end("T1", TrialState.PRUNED)
     assert trials(path)[1].state == optuna.trial.TrialState.PRUNED
 
 
-def test_lost_trials_and_replicates_are_told_as_such(tmp_path: Path) -> None:
+def test_lost_trials_are_told_as_such(tmp_path: Path) -> None:
     search = Search(tmp_path / "study.db")
     ends = [TrialState.DIVERGED, TrialState.OUT_OF_MEMORY, TrialState.FAILED, TrialState.COMPLETE]
     for number, state in enumerate(ends):
         search.start(f"T{number}")
         search.end(f"T{number}", state, "no CUDA" if state is TrialState.FAILED else None)
-    search.start("T0-seed1", seed=6, replicate_of="T0")
-    search.report("T0-seed1", 1.0, 0.5)
     found = trials(tmp_path / "study.db")
-    assert [entry.state.name for entry in found] == ["FAIL"] * 4 + ["RUNNING"]
-    assert [entry.user_attrs.get("state") for entry in found] == [*ends, None]
+    assert [entry.state.name for entry in found] == ["FAIL"] * 4
+    assert [entry.user_attrs.get("state") for entry in found] == ends
     assert found[2].user_attrs["error"] == "no CUDA"
-    assert (found[4].user_attrs["replicate_of"], found[4].user_attrs["seed"]) == ("T0", 6)
-    assert found[4].intermediate_values == {}
+
+
+def complete(search: Search, name: str, r2: float, **fields: Any) -> None:
+    """A trial trains to its end."""
+    search.start(name, **fields)
+    search.report(name, 3.0, r2, "complete", **({"verdict": fields["verdict"]} if "verdict" in fields else {}))
+    search.end(name, TrialState.COMPLETE)
+
+
+def best(path: Path) -> str:
+    """The best trial, as Optuna has it."""
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
+    return str(study.best_trial.user_attrs["trial"])
+
+
+def test_replicates_are_no_trials_and_the_best_is_that_of_the_search(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    search = Search(path)
+    complete(search, "T0", 0.5)
+    complete(search, "T1", 0.48)
+    complete(search, "T2", 0.47)
+    assert best(path) == "T0"
+    complete(search, "T0-seed1", 0.3, seed=6, replicate_of="T0")
+    search.start("T1-seed1", seed=6, replicate_of="T1")
+    found = trials(path)
+    assert [entry.user_attrs["trial"] for entry in found] == ["T0", "T1", "T2"]
+    assert found[0].value == pytest.approx(0.4)
+    assert found[0].user_attrs["replicates"] == {"T0-seed1": {"seed": 6, "state": "complete", "value": 0.3}}
+    assert found[1].user_attrs["replicates"]["T1-seed1"]["state"] == "running"
+    search.report("T1-seed1", 3.0, 0.42, "complete")
+    search.end("T1-seed1", TrialState.COMPLETE)
+    winner = standing(search.trials.values())[0].id
+    assert best(path) == winner == "T1"
+    assert trials(path)[1].value == pytest.approx(0.45)
+    behind = trials(path)[2]
+    assert (behind.state.name, behind.user_attrs["state"]) == ("PRUNED", "complete")
+    assert behind.user_attrs["ranks_behind"] == "trained with fewer seeds, or with a higher val_loss"
+    again = Search(path, begun=False)
+    again.trials = search.trials
+    again.begin()
+    assert best(path) == "T1"
+    assert [entry.value for entry in trials(path)] == pytest.approx([0.4, 0.45, 0.47])
+
+
+def test_an_unfit_trial_is_not_the_best(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    search = Search(path)
+    complete(search, "T0", 0.5, verdict="collapsed")
+    assert best(path) == "T0"  # of no use, and all there is
+    complete(search, "T1", 0.4)
+    assert (best(path), trials(path)[0].user_attrs["ranks_behind"]) == ("T1", "collapsed")
+
+
+def test_states_are_those_of_now_and_durations_outlive_a_pause_and_a_resume(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    search = Search(path)
+    for name in ("T0", "T1"):
+        search.start(name)
+        search.report(name, 1.0, 0.5)
+    began = trials(path)[0].datetime_start
+    search.pause("T0")
+    assert [entry.state.name for entry in trials(path)] == ["WAITING", "RUNNING"]
+    search.study.on_trial_start(search.trials["T0"])
+    assert (trials(path)[0].state.name, trials(path)[0].datetime_start) == ("RUNNING", began)
+    search.pause("T0")
+    search.leave(over=False)
+    assert [entry.state.name for entry in trials(path)] == ["WAITING", "WAITING"]
+    noon = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    lines = [{"trial": "T0", "time": (noon + timedelta(hours=hour)).isoformat(), "training_seconds": 60.0}
+             for hour in (0, 1)]  # fmt: skip
+    (tmp_path / "reports.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = Search(path, begun=False)
+    again.trials = search.trials
+    again.end("T0", TrialState.PRUNED)
+    again.begin()
+    (found, _) = trials(path)
+    assert found.duration == timedelta(hours=1, minutes=1)
+    assert found.datetime_complete is not None
+    assert found.datetime_complete.astimezone(UTC) == noon + timedelta(hours=1)
+
+
+def test_a_search_that_is_over_has_no_paused_trial(tmp_path: Path) -> None:
+    search = Search(tmp_path / "study.db")
+    search.start("T0")
+    search.report("T0", 1.0, 0.5)
+    search.pause("T0")
+    search.leave()
+    (found,) = trials(tmp_path / "study.db")
+    assert (found.state.name, found.value, found.user_attrs["state"]) == ("PRUNED", 0.5, "pruned")
+
+
+def test_who_has_it_open_sees_it_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    Search(path).start("T0")
+    looking = sqlite3.connect(path)
+    assert looking.execute("SELECT count(*) FROM trials").fetchall() == [(1,)]
+    search = Search(path, begun=False)
+    for number in range(3):
+        search.start(f"T{number}")
+    search.begin()
+    assert looking.execute("SELECT count(*) FROM trials").fetchall() == [(3,)]
+    looking.close()
 
 
 def test_a_value_outside_its_range_is_told_beside_the_parameters(tmp_path: Path) -> None:
@@ -177,7 +284,7 @@ def test_a_killed_writer_leaves_a_study_that_can_be_read_and_replaced(tmp_path: 
         writer.wait()
     left = trials(path)
     assert len(left) >= 3
-    assert all(entry.intermediate_values == {0: 0.5} for entry in left[:-1])
+    assert all(entry.intermediate_values == {0: -0.5} for entry in left[:-1])
     path.with_name("study.db-journal").write_bytes(b"of the old file")
     Search(path).start("T0")
     assert len(trials(path)) == 1
@@ -206,9 +313,9 @@ def test_what_was_known_before_is_written_at_once(tmp_path: Path) -> None:
     search.end("T2", TrialState.PRUNED)
     found = trials(path)
     assert [(entry.state.name, entry.value) for entry in found] == [
-        ("COMPLETE", 0.25), ("FAIL", None), ("PRUNED", 0.75),
+        ("COMPLETE", -0.25), ("FAIL", None), ("PRUNED", -0.75),
     ]  # fmt: skip
-    assert (found[0].intermediate_values, found[1].user_attrs["error"]) == ({0: 0.5, 2: 0.25}, "no CUDA")
+    assert (found[0].intermediate_values, found[1].user_attrs["error"]) == ({0: -0.5, 2: -0.25}, "no CUDA")
     assert found[0].duration is not None and found[0].duration.total_seconds() < 60
 
 
@@ -299,16 +406,16 @@ def test_whatever_becomes_of_the_file_is_one_warning_and_it_is_written_anew(
     assert warning.startswith(f"warning: {path}: cannot be written: ")
     assert warning.endswith("; the search goes on without it, and writes it anew when it can")
     if soon:
-        monkeypatch.setattr(search.study, "_retry_at", 0.0)
+        monkeypatch.setattr(search.study._file, "_retry_at", 0.0)
         search.report("T0", 3.0, -0.25)
     else:
         search.leave()
     found = trials(path)
-    assert found[0].intermediate_values == ({0: 0.5, 2: 0.25} if soon else {0: 0.5})
+    assert found[0].intermediate_values == ({0: -0.5, 2: -0.25} if soon else {0: -0.5})
     assert (found[1].state.name, found[1].user_attrs["error"]) == ("FAIL", "no CUDA")
     if soon:
         search.end("T0", TrialState.COMPLETE)
-        assert trials(path)[0].value == 0.25
+        assert trials(path)[0].value == -0.25
     assert capsys.readouterr().out == ""
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
 
