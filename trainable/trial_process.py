@@ -1,6 +1,7 @@
 """What a process does that trains the trials of a search; it needs no Ray, and torch only where a task does."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,17 @@ class TrialProcess:
 
         Returns:
             See `trainable.worker.TrialRun.next_report`. A trial that cannot go on in any process has the status
-            "failed", and `error`, a line that says why.
+            "failed", and `error`, a line that says why. `began` is when this process took the trial up for it.
         """
         heartbeat.beat()
+        began = datetime.now(UTC).isoformat()
         try:
             report = self._find(trial).next_report()
         except UserError as error:
             report = {"status": "failed", "resource": trial.known, "error": str(error)}
         if report["status"] != "running":
             self._forget()
-        return report
+        return {**report, "began": began}
 
     def close(self) -> None:
         """Gives the memory back and ends the threads."""

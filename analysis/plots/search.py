@@ -34,7 +34,7 @@ from analysis.plots.style import (
 from analysis.statistics.comparison import Conclusion
 from analysis.statistics.rung_correlation import USEFUL
 from analysis.tables.comparisons import paired_against_best
-from analysis.tables.comparisons import rung_correlations as correlation_table
+from analysis.tables.ranking import rank_stability
 from analysis.tables.run import Run
 
 # More names than this at one end of the curves cannot be read.
@@ -145,7 +145,7 @@ def rung_correlations(run: Run, ax: Axes | None = None) -> Figure:
 
     A rung is too short where the whole interval lies left of the dotted line.
     """
-    table = correlation_table(run)
+    table = rank_stability(run)
     whole, ax = canvas(ax, 8.0, 1.3 + 0.32 * max(len(table), 1))
     ax.axvline(0, color=INK, linewidth=1)
     ax.axvline(USEFUL, color=GUIDE, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)

@@ -8,7 +8,7 @@
       reports.jsonl       one line a report of any trial, appended as it comes
       decisions.jsonl     one line a decision, appended before it is acted on; a resume replays it
       study.db            Optuna's study: what was suggested, and what it was told of it
-      clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, loss)
+      clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, label, loss)
       answers/T0/         resource-0.5000.parquet: what probes answered of each clip of the panel
       baselines/          what untrained students, raw pixels and the teacher get in the panel, by architecture
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
@@ -31,7 +31,7 @@ from typing import Any
 from analysis.errors import RunError
 from analysis.run_directory.reports import natural
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 _FINAL = re.compile(r"(?P<trial>.+)-(?P<epochs>\d+(\.\d+)?(e\+\d+)?)epochs(?P<anew>-from-scratch|-init-[0-9a-f]{8})?")
 
 

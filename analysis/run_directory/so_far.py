@@ -7,20 +7,23 @@ from typing import Any
 from analysis.errors import require_fields
 from analysis.run_directory.events import Event, Trials
 from analysis.run_directory.lines import damaged_line
+from analysis.run_directory.panel_baselines import read_panel_baselines
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from analysis.run_directory.ranking import nothing_to_promote, ranking, standing
 from analysis.run_directory.trial_row import measures_of, trial_row
 
 DESCRIPTION = (
-    "objective", "metrics", "parameters", "scales", "resource", "full", "rungs", "baselines", "seed", "space", "store",
+    "objective", "metrics", "parameters", "scales", "ranges", "resource", "full", "rungs", "baselines", "seed",
+    "space", "store", "task",
 )  # fmt: skip
 
 
 def summary_so_far(run: RunDirectory, events: Iterable[Event]) -> dict[str, Any]:
     """Returns the fields of a summary, from run.json and the journal.
 
-    States are those of now: waiting, running and paused ones among them. `best` is the best trial that has trained to
-    its end, if any. Comparisons between trials are made at the end of a search alone, so they are empty here.
+    States are those of now: waiting, running and paused ones among them. `best`, which is `recommended` too, is the
+    best trial that has trained to its end, if any. Comparisons between trials are made at the end of a search alone, so
+    they are empty here.
 
     Args:
         run: the run directory.
@@ -46,7 +49,9 @@ def summary_so_far(run: RunDirectory, events: Iterable[Event]) -> dict[str, Any]
         **{name: manifest[name] for name in DESCRIPTION},
         "trials": [trial_row(trial, trial.state, ranks.get(trial.id), measures) for trial in trials.values()],
         "best": best_first[0].id if best_first else None,
+        "panel_baselines": read_panel_baselines(run),
         "tied": [],
+        "recommended": best_first[0].id if best_first else None,
         "nothing_to_promote": nothing_to_promote(trials.values()),
         "better_than_start": None,
         "rounds": [asdict(each) for each in trials.rounds],

@@ -2,25 +2,36 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.errors import RunError
 
 
-def read_clip_losses(path: Path) -> dict[str, float]:
-    """Reads the loss by clip in the file `path`, in its order.
+def read_clip_table(path: Path) -> pd.DataFrame:
+    """Reads the file `path`, in its order.
+
+    Returns:
+        One row a clip: `clip`, `label` (missing where the task tells none), `loss` (float64).
 
     Raises:
         RunError: it cannot be read, lacks a column, or has a clip twice.
     """
     try:
-        table = pq.read_table(path, columns=["clip", "loss"])
-        clips, losses = table["clip"].to_pylist(), table["loss"].to_pylist()
-        by_clip = {str(clip): float(loss) for clip, loss in zip(clips, losses, strict=True)}
+        table = pq.read_table(path)
+        clips = [str(clip) for clip in table["clip"].to_pylist()]
+        labels = table["label"].to_pylist() if "label" in table.column_names else [None] * len(clips)
+        losses = [float(loss) for loss in table["loss"].to_pylist()]
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise RunError(f"{path}: cannot be read, and must hold the columns clip and loss: {cause}") from error
-    if len(by_clip) < len(clips):
-        raise RunError(f"{path}: has {len(clips)} rows of {len(by_clip)} clips, and must have each clip once")
-    return by_clip
+    if len(set(clips)) < len(clips):
+        raise RunError(f"{path}: has {len(clips)} rows of {len(set(clips))} clips, and must have each clip once")
+    return pd.DataFrame({"clip": clips, "label": pd.Series(labels, dtype="str"), "loss": losses})
+
+
+def read_clip_losses(path: Path) -> dict[str, float]:
+    """Reads the loss by clip in the file `path`, in its order; see `read_clip_table`."""
+    table = read_clip_table(path)
+    return dict(zip(table["clip"], table["loss"], strict=True))

@@ -1,14 +1,10 @@
 """What a search tried, and how its trials compare, as tables."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pandas as pd
 
 from analysis.run_directory.reports import natural
-from analysis.statistics.rung_correlation import RungCorrelation
 from analysis.tables.run import Run
-from analysis.tables.summary import RUNG_CORRELATION
 from analysis.tables.trials import AGAINST_WINNER
 
 
@@ -40,28 +36,7 @@ def paired_against_best(run: Run) -> pd.DataFrame:
     return table.sort_values(["rung", "difference"], ascending=[False, True], ignore_index=True)
 
 
-def rung_correlations(run: Run) -> pd.DataFrame:
-    """Returns how far the order of the trials at each rung is that at the deepest one.
-
-    Returns:
-        One row a rung, ascending: `rung`, `deepest`, `trials`, `spearman`, `low`, `high` (NaN where there are too few)
-        and `conclusion`; see `analysis.statistics.rung_correlation`.
-    """
-    found = [
-        RungCorrelation(**{name: entry[name] for name in RUNG_CORRELATION})
-        for entry in run.summary["rung_correlations"]
-    ]
-    rows = [{**asdict(each), "conclusion": each.conclusion} for each in found]
-    return pd.DataFrame(rows, columns=list(_CORRELATION_TYPES)).astype(_CORRELATION_TYPES)
-
-
 _TYPES = {"trial": "str", **dict.fromkeys(AGAINST_WINNER, "float64"), "conclusion": "str"}
-_CORRELATION_TYPES = {
-    **dict.fromkeys(("rung", "deepest"), "float64"),
-    "trials": "int64",
-    **dict.fromkeys(("spearman", "low", "high"), "float64"),
-    "conclusion": "str",
-}
 
 
 def _tried(run: Run, parameter: str) -> str:

@@ -38,7 +38,9 @@ NUMBERS = (
     "student_parameters",
     "predictor_parameters",
 )
-COLUMNS = ("trial", *NUMBERS, "status", "time")
+STEP_NAMES = {"lr": "step_lr", "weight_decay": "step_weight_decay"}  # those of trials are hyperparameters
+TIMES = ("time", "submitted", "began")
+COLUMNS = ("trial", *(STEP_NAMES.get(name, name) for name in NUMBERS), "slot", "status", *TIMES)
 
 
 def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
@@ -51,8 +53,9 @@ def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -
         point: what tells the points apart: the resource in a search, the epoch in a promoted run, which has no other.
 
     Returns:
-        Sorted by trial (T2 before T10), then point: the columns `COLUMNS`, then any that the file has besides;
-        `NUMBERS` are float64 (missing: NaN), `time` is datetime64[us, UTC].
+        Sorted by trial (T2 before T10), then point: the columns `COLUMNS`, then any that the file has besides. `lr` and
+        `weight_decay` of the file are `step_lr` and `step_weight_decay`. Numbers are float64 (missing: NaN), `slot` is
+        Int64, `TIMES` are datetime64[us, UTC].
 
     Raises:
         RunError: a line is no report.
@@ -63,10 +66,11 @@ def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -
 
 def as_table(reports: list[dict[str, Any]]) -> pd.DataFrame:
     """Returns reports as a table of the columns and types that `read_reports` promises; none give an empty one."""
-    names = dict.fromkeys([*COLUMNS, *(name for report in reports for name in report)])
-    table = pd.DataFrame(reports).reindex(columns=list(names))
-    table = table.astype({**dict.fromkeys(NUMBERS, "float64"), "trial": "str", "status": "str"})
-    return table.assign(time=pd.to_datetime(table["time"], utc=True).dt.as_unit("us"))
+    table = pd.DataFrame(reports).rename(columns=STEP_NAMES)
+    table = table.reindex(columns=list(dict.fromkeys([*COLUMNS, *table.columns])))
+    numbers = dict.fromkeys((STEP_NAMES.get(name, name) for name in NUMBERS), "float64")
+    table = table.astype({**numbers, "trial": "str", "status": "str", "slot": "Int64"})
+    return table.assign(**{name: pd.to_datetime(table[name], utc=True).dt.as_unit("us") for name in TIMES})
 
 
 def _read_lines(path: Path, point: str) -> Iterator[dict[str, Any]]:
@@ -92,13 +96,13 @@ def _checked(where: str, report: Any, point: str) -> dict[str, Any]:
         raise RunError(f"{where}: trial is {report['trial']!r}, and must be the id of a trial, such as 'T0'")
     if not is_number(report[point], finite=True):
         raise RunError(f"{where}: {point} is {report[point]!r}, and must be a finite number")
-    return {**report, "time": _time(where, report.get("time"))}
+    return {**report, **{name: _time(where, name, report.get(name)) for name in TIMES}}
 
 
-def _time(where: str, value: Any) -> datetime | None:
+def _time(where: str, name: str, value: Any) -> datetime | None:
     if value is None:
         return None
     try:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
-        raise RunError(f"{where}: time is {value!r}, and must be an ISO 8601 time") from error
+        raise RunError(f"{where}: {name} is {value!r}, and must be an ISO 8601 time") from error

@@ -12,8 +12,8 @@ from analysis.run_directory.journal import read_events
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from analysis.run_directory.reports import RESOURCE_DECIMALS
 from analysis.run_directory.so_far import summary_so_far
-from analysis.tables.clip_losses import read_clip_losses
-from analysis.tables.events import event_table
+from analysis.tables.clip_losses import read_clip_table
+from analysis.tables.decisions import decision_table
 from analysis.tables.reports import as_table, read_reports
 from analysis.tables.summary import read_summary
 from analysis.tables.trials import trial_table
@@ -35,8 +35,8 @@ class Run:
             `training_seconds`, `origin`, `replicate_of`, `seed`, `error`; and the rest of the configuration as
             `config.NAME`.
         reports: one row a report, sorted by trial and resource; see `analysis.tables.reports.read_reports`.
-        events: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`, `milestone`,
-            `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See
+        decisions: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`,
+            `milestone`, `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See
             docs/run-directory.md.
         final: the reports of the promoted runs, with the name of the folder as `promotion` in front; none: no rows.
     """
@@ -46,7 +46,7 @@ class Run:
     over: bool
     trials: pd.DataFrame
     reports: pd.DataFrame
-    events: pd.DataFrame
+    decisions: pd.DataFrame
     final: pd.DataFrame
 
     def __repr__(self) -> str:
@@ -100,7 +100,8 @@ class Run:
         Reports without a file of clip losses, such as of a trial that diverged, have no rows.
 
         Returns:
-            One row a trial, resource and clip: `trial`, `resource`, `clip`, `loss` (float64).
+            One row a trial, resource and clip: `trial`, `resource` (float64), `clip`, `label` (the class of the clip;
+            missing where the task tells none), `loss` (float64).
 
         Raises:
             RunError: a file is broken or lacks a column; there is no such trial, or no report at that resource.
@@ -118,21 +119,20 @@ class Run:
             if wanted.empty:
                 points = ", ".join(f"{point:g}" for point in sorted(set(there))) or "none"
                 raise RunError(f"{self.directory.path}: resource {resource:g}: must be one of the reports' ({points})")
-        tables = [pd.DataFrame({"trial": [], "resource": [], "clip": [], "loss": []}).astype(_CLIP_TYPES)]
+        tables = [pd.DataFrame(columns=list(_CLIP_TYPES)).astype(_CLIP_TYPES)]
         for name, at in zip(wanted["trial"], wanted["resource"], strict=True):
             path = self.directory.clip_losses(name, at)
             if path.exists():
-                by_clip = read_clip_losses(path)
-                columns = {"trial": name, "resource": at, "clip": list(by_clip), "loss": list(by_clip.values())}
-                tables.append(pd.DataFrame(columns).astype(_CLIP_TYPES))
-        return pd.concat(tables, ignore_index=True)
+                table = read_clip_table(path).assign(trial=name, resource=at)
+                tables.append(table[list(_CLIP_TYPES)].astype(_CLIP_TYPES))
+        return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
-_CLIP_TYPES = {"trial": "str", "resource": "float64", "clip": "str", "loss": "float64"}
+_CLIP_TYPES = {"trial": "str", "resource": "float64", "clip": "str", "label": "str", "loss": "float64"}
 
 
-def load(run: str | Path) -> Run:
-    """Loads the run directory `run`, at any time: of a search that has ended, that runs, or that died.
+def load_run(run: str | Path) -> Run:
+    """Loads the run directory `run`; see `analysis.tables.runs.load`.
 
     Raises:
         RunError: the folder is missing, is no run, is of another format, or has a broken file.
@@ -146,7 +146,7 @@ def load(run: str | Path) -> Run:
     over = directory.summary.is_file() and (not events or isinstance(events[-1], SessionEnded))
     summary = read_summary(directory) if over else summary_so_far(directory, events)
     trials, reports = trial_table(directory, summary), _reports(directory, summary)
-    return Run(directory, summary, over, trials, reports, event_table(events), _final(directory))
+    return Run(directory, summary, over, trials, reports, decision_table(events), _final(directory))
 
 
 def latest_run(root: str | Path | None = None) -> Path:

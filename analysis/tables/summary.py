@@ -14,6 +14,7 @@ SUMMARY_FIELDS = (
     "metrics",
     "parameters",
     "scales",
+    "ranges",
     "resource",
     "full",
     "rungs",

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -76,6 +77,7 @@ class TrialLoop:
         self._controller, self._pool, self._limits, self._silence = controller, pool, limits, silence
         self.limited: str | None = None
         self._restarts: Counter[str] = Counter()
+        self._submitted: dict[str, str] = {}  # when each trial was last given to a worker
         self._started, self._leave_at = time.monotonic(), math.inf
 
     def drain(self, seconds: float) -> None:
@@ -101,10 +103,11 @@ class TrialLoop:
                 if isinstance(came, Lost):
                     self._try_again(trial, came)
                 else:
-                    self._take(trial, {**came, "slot": slot})
+                    self._take(trial, {**came, "slot": slot, "submitted": self._submitted[spec.id]})
 
     def _submit(self, trial: Trial) -> None:
         patience = max(self._silence, SILENT_STEPS * (trial.value("step_seconds") or 0))
+        self._submitted[trial.id] = datetime.now(UTC).isoformat()
         self._pool.submit(TrialSpec(trial.id, trial.config, trial.resource), patience)
 
     def _heed_limits(self) -> None:

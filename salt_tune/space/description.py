@@ -29,6 +29,7 @@ def describe(space: SearchSpace) -> dict[str, Any]:
         },
         "parameters": list(space.searched()),
         "scales": space.searched(),
+        "ranges": {name: parameter.extent() for name, parameter in space.parameters.items()},
         "resource": schedule.resource,
         "full": schedule.full,
         "rungs": list(schedule.rung_points()),

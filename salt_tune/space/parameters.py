@@ -86,6 +86,10 @@ class Range(_Parameter):
         """Returns the values to try before the search."""
         return [self.low, self.high]
 
+    def extent(self) -> dict[str, Any]:
+        """Returns its ends, as the files of a run have them."""
+        return {"low": self.low, "high": self.high}
+
 
 class Int(_Parameter):
     """Whole numbers from low upwards, `step` apart, to high or the last one below it."""
@@ -131,6 +135,10 @@ class Int(_Parameter):
         apart = -(-(len(values) - 1) // (MOST_TRIED - 1))
         return [*values] if len(values) <= MOST_TRIED else [*values[:-1:apart], values[-1]]
 
+    def extent(self) -> dict[str, Any]:
+        """Returns its ends, as the files of a run have them: both can be drawn."""
+        return {"low": self.low, "high": self.every_value()[-1]}
+
 
 class Choice(_Parameter):
     """One of some values, in no order."""
@@ -165,6 +173,10 @@ class Choice(_Parameter):
     def corners(self) -> list[Scalar]:
         """Returns the values to try before the search."""
         return [*self.values]
+
+    def extent(self) -> dict[str, Any]:
+        """Returns its values, as the files of a run have them."""
+        return {"values": [*self.values]}
 
 
 Parameter = Annotated[Range | Int | Choice, Field(discriminator="type")]

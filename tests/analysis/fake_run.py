@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import Sample, compare, paired_bootstrap, rank_finalists, rung_correlation, seed_noise
+from analysis import Sample, paired_bootstrap, rank_finalists, rung_correlation, seed_noise
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
+from analysis.statistics.comparison import compare
 
 CLIPS = [f"clip-{number:03d}" for number in range(64)]
 POINTS = (0.25, 0.5, 1.0, 2.0, 3.0)
@@ -101,6 +102,12 @@ def summary(**changes: Any) -> dict[str, Any]:
         "metrics": METRICS,
         "parameters": ["lr", "mask_ratio", "predictor_depth", "predictor_dim"],
         "scales": {"lr": "log", "mask_ratio": "linear", "predictor_depth": "linear", "predictor_dim": "category"},
+        "ranges": {
+            "lr": {"low": 1e-5, "high": 1e-2},
+            "mask_ratio": {"low": 0.5, "high": 0.9},
+            "predictor_depth": {"low": 2, "high": 6},
+            "predictor_dim": {"values": [96, 192, 384]},
+        },
         "resource": "epoch",
         "full": 3.0,
         "rungs": list(RUNGS),

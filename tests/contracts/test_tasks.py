@@ -41,7 +41,7 @@ POINTS = [0.5, 1.0, 2.0]
 
 # What depends on the clock or on the process.
 CLOCKED = {"clips_per_second", "waiting_share", "computing_share", "evaluating_share", "training_seconds",
-           "step_seconds", "peak_rss_gb", "time"}  # fmt: skip
+           "step_seconds", "peak_rss_gb", "time", "began"}  # fmt: skip
 
 
 @pytest.fixture(params=NAMES, ids=lambda name: name.rpartition(":")[2])

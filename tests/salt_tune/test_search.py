@@ -27,6 +27,7 @@ SUMMARY_FIELDS = {
     "objective",
     "baselines",
     "parameters",
+    "ranges",
     "resource",
     "full",
     "rungs",

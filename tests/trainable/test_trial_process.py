@@ -79,7 +79,7 @@ def test_after_a_process_that_died_what_the_search_knows_decides(make: Make, kno
     report = make().next_report(make_trial())
     again = make().next_report(make_trial(known=known))
     assert again["resource"] == first
-    assert (again == report) is (first == 0.5)
+    assert ({**again, "began": ""} == {**report, "began": ""}) is (first == 0.5)
 
 
 def test_what_no_process_could_do_is_a_report(make: Make, tmp_path: Path) -> None:

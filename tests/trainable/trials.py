@@ -18,7 +18,7 @@ POINTS = [0.5, 1.0, 1.75, 2.0]  # epochs: steps 2, 4, 7 and 8 of 8
 
 # What depends on the clock or on the process.
 CLOCKED = {"clips_per_second", "waiting_share", "computing_share", "evaluating_share", "training_seconds",
-           "step_seconds", "peak_rss_gb", "time"}  # fmt: skip
+           "step_seconds", "peak_rss_gb", "time", "began"}  # fmt: skip
 
 
 def make_run(folder: Path, store: ClipStore, **budget: Any) -> RunSpec:

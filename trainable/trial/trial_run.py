@@ -186,11 +186,16 @@ class SaltTrial:
 
     def _write_clip_losses(self, point: float, judged: Judged) -> None:
         path = self._run.losses(self.id, point)
-        losses = pa.array(judged.clip_losses, pa.float32())
+        classes = self._store.val.labels[judged.on.chosen]
+        columns = {
+            "clip": self._evaluator().clip_ids,
+            "label": [self._store.labels[label] for label in classes],
+            "loss": pa.array(judged.clip_losses, pa.float32()),
+        }
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as temporary:
-                pq.write_table(pa.table({"clip": self._evaluator().clip_ids, "loss": losses}), temporary)
+                pq.write_table(pa.table(columns), temporary)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t, tukey_hsd
 
-from analysis import Sample, compare, rank_finalists, seed_noise
-from analysis.statistics.comparison import LEVEL, Conclusion, critical_value, level_after, level_at_look
+from analysis import Sample, rank_finalists, seed_noise
+from analysis.statistics.comparison import LEVEL, Conclusion, compare, critical_value, level_after, level_at_look
 from analysis.statistics.seed_noise import SeedNoise, Source
 
 CLIPS = 60

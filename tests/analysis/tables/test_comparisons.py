@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import load
-from analysis.tables.comparisons import paired_against_best, rung_correlations, searched
+from analysis import load, rank_stability
+from analysis.tables.comparisons import paired_against_best, searched
 from tests.analysis.fake_run import summary, write_run
 
 
@@ -41,8 +41,8 @@ def test_searched_tells_what_was_tried(tmp_path: Path) -> None:
 def test_rung_correlations_have_their_conclusion(tmp_path: Path) -> None:
     few = {"rung": 1.0, "deepest": 3.0, "trials": 3, "spearman": None, "low": None, "high": None}
     known = {"rung": 0.5, "deepest": 3.0, "trials": 9, "spearman": 0.8, "low": 0.2, "high": 0.9}
-    table = rung_correlations(load(write_run(tmp_path, rung_correlations=[known, few]).path))
+    table = rank_stability(load(write_run(tmp_path, rung_correlations=[known, few]).path))
     assert table["conclusion"].tolist() == ["agrees", "too few"]
     assert table["spearman"].tolist() == pytest.approx([0.8, float("nan")], nan_ok=True)
-    none = rung_correlations(load(write_run(tmp_path / "none", rung_correlations=[]).path))
+    none = rank_stability(load(write_run(tmp_path / "none", rung_correlations=[]).path))
     assert none.empty and "conclusion" in none

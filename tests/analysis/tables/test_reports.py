@@ -75,7 +75,7 @@ def test_promoted_runs_are_told_apart_by_epoch(tmp_path: Path) -> None:
     file = tmp_path / "reports.jsonl"
     write_lines(file, [{"trial": "T0", "epoch": 2}, {"trial": "T0", "epoch": 1}, {"trial": "T0", "epoch": 2, "lr": 1}])
     table = read_reports(file, point="epoch")
-    assert table["epoch"].tolist() == [1, 2] and table["lr"].iloc[1] == 1
+    assert table["epoch"].tolist() == [1, 2] and table["step_lr"].iloc[1] == 1
     with pytest.raises(RunError, match="line 1 has no field resource"):
         read_reports(file)
 

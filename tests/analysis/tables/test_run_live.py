@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import RunError, load
+from analysis import RunError, load, rank_stability
 from analysis.plots import ranking
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.tables.comparisons import paired_against_best, rung_correlations, searched
+from analysis.tables.comparisons import paired_against_best, searched
 from salt_tune.controller.controller import Controller
 from salt_tune.report.summary import write_summary
 from salt_tune.space.description import describe
@@ -72,7 +72,7 @@ def test_a_search_that_runs_is_tables(run: RunDirectory) -> None:
 
 def test_events_are_the_decisions(run: RunDirectory) -> None:
     controller = search(run)
-    events = load(run.path).events
+    events = load(run.path).decisions
     written = decisions(controller)
     assert events["event"].tolist() == [entry["event"] for entry in written]
     jobs = events[events["event"] == "run"]
@@ -116,14 +116,14 @@ def test_what_needs_no_comparison_is_shown_of_a_search_that_runs(run: RunDirecto
     search(run, reports=9)
     found = load(run.path)
     assert searched(found).index.tolist() == ["lr"]
-    assert paired_against_best(found).empty and rung_correlations(found).empty
+    assert paired_against_best(found).empty and rank_stability(found).empty
     ranking(found).savefig(run.path / "ranking.png")
     assert f"{len(found.trials)} trials" in repr(found)
 
 
 def test_a_run_without_a_trial_is_empty_tables(run: RunDirectory) -> None:
     found = load(run.path)
-    assert found.trials.empty and found.reports.empty and found.events.empty and found.best is None
+    assert found.trials.empty and found.reports.empty and found.decisions.empty and found.best is None
 
 
 def test_a_run_of_an_earlier_format_is_refused_before_its_lines_are_read(run: RunDirectory) -> None:

@@ -264,5 +264,6 @@ def test_a_search_that_is_drained_goes_on_later_as_if_nothing_had_been(tmp_path:
     assert len(search.reports()) == 3 and search.controller.draining
     again = Search(tmp_path / "drained", 1)
     again.loop.run()
-    courses = [[{**report, "time": 0} for report in each.reports()] for each in (again, whole)]
+    clock = dict.fromkeys(("time", "began", "submitted"), 0)
+    courses = [[{**report, **clock} for report in each.reports()] for each in (again, whole)]
     assert courses[0] == courses[1]

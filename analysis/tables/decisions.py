@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.run_directory.events import Event
 from analysis.run_directory.journal import encode
 
-EVENT_TYPES = {
+DECISION_TYPES = {
     **dict.fromkeys(("event", "trial"), "str"),
     **dict.fromkeys(("start", "milestone"), "float64"),
     "reason": "str",
@@ -21,11 +21,11 @@ EVENT_TYPES = {
 }
 
 
-def event_table(events: Iterable[Event]) -> pd.DataFrame:
-    """Returns one row an event, in order; a field that an event does not have is missing.
+def decision_table(events: Iterable[Event]) -> pd.DataFrame:
+    """Returns one row a decision, in order; a field that it does not have is missing.
 
     Returns:
-        The columns of `EVENT_TYPES`: the fields of `decisions.jsonl`, but for the hyperparameters of trials.
+        The columns of `DECISION_TYPES`: the fields of `decisions.jsonl`, but for the hyperparameters of trials.
     """
     rows = [encode(event) for event in events]
-    return pd.DataFrame(rows, columns=list(EVENT_TYPES)).astype(EVENT_TYPES)
+    return pd.DataFrame(rows, columns=list(DECISION_TYPES)).astype(DECISION_TYPES)
