@@ -1,51 +1,51 @@
-"""The live table of a search on a terminal, and plain lines when piped."""
+"""What a search shows while it runs: a screen on a terminal, plain lines with their times when piped."""
 
-from collections.abc import Mapping
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from analysis.run_directory.events import Trials
+from analysis.run_directory.now import search_now
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import Trial, TrialState
+from analysis.run_directory.progress import budget, time_left
+from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.base import Report
+from salt_tune.space.description import describe
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
-from salt_tune.ui.format import UNITS, amount, heading, number, progress, quantity
-
-STATE_STYLES = {
-    TrialState.RUNNING: "cyan",
-    TrialState.COMPLETE: "green",
-    TrialState.PRUNED: "yellow",
-    TrialState.WAITING: "dim",
-    TrialState.PAUSED: "dim",
-}
+from salt_tune.ui.format import UNITS, amount, number, progress, quantity
+from salt_tune.ui.search_screen import RunScreen
 
 
 class LiveTable:
-    """Shows all trials while they run; see `salt_tune.callbacks.base.Callback`.
+    """Shows how far a search is, and its trials; see `salt_tune.callbacks.base.Callback`.
 
     Args:
         run: the run directory, in which it writes nothing.
         space: what is searched.
+        limits: where this process ends early, as `session.limits` of run.json; None: nowhere.
     """
 
-    def __init__(self, run: RunDirectory, space: SearchSpace) -> None:  # noqa: ARG002  as all callbacks are made
-        self._space = space
-        self._trials: Mapping[str, Trial] = {}
+    def __init__(self, run: RunDirectory, space: SearchSpace, limits: dict[str, Any] | None = None) -> None:
+        self._run, self._space = run, space
+        self._trials = Trials()
+        self._description = {**describe(space), "session": {"limits": limits}}
         self._parameters = tuple(space.searched())
         self._rungs = space.schedule.rung_points()
         self._shown = [name for name in ("val_loss", "val_r2") if name in space.task.metrics]
         self._training: set[str] = set()
-        self._live = (
-            Live(get_renderable=self._table, console=console, refresh_per_second=2) if console.is_terminal else None
-        )
+        self._began, self._before = time.monotonic(), 0.0
+        screen = RunScreen(self._facts)
+        self._live = Live(screen, console=console, refresh_per_second=2) if console.is_terminal else None
 
     def on_search_start(self, trials: Trials) -> None:
         """Begins to draw, on a terminal."""
-        self._trials = trials
-        if self._live:
+        self._trials, self._began = trials, time.monotonic()
+        self._before = sum(trial.resource for trial in trials.values())
+        if self._live and not console.quiet:
             self._live.start()
 
     def on_trial_start(self, trial: Trial) -> None:
@@ -78,7 +78,7 @@ class LiveTable:
     def on_trial_restart(self, trial: Trial, why: str) -> None:
         """Says that a trial goes on in another process, and from where."""
         reached = amount(trial.resource, self._space.schedule.resource)
-        console.print(f"{trial.id:<4} {why}; goes on from {reached} in a new process")
+        self._print(f"{trial.id:<4} {why}; goes on from {reached} in a new process")
 
     def on_trial_end(self, trial: Trial) -> None:
         """Says, when piped, how a trial has ended."""
@@ -87,7 +87,7 @@ class LiveTable:
         self._say(trial, f"{trial.state} after {amount(trial.resource, self._space.schedule.resource)}{reason}")
 
     def on_search_end(self, trials: Trials, *, over: bool) -> None:  # noqa: ARG002
-        """Leaves the table as it was last."""
+        """Leaves the screen as it was last."""
         if self._live:
             self._live.stop()
 
@@ -96,27 +96,28 @@ class LiveTable:
 
     def _say(self, trial: Trial, what: str) -> None:
         if self._live is None:
-            console.print(f"{trial.id:<4} {what}".rstrip())
+            self._print(f"{trial.id:<4} {what}".rstrip())
 
-    def _table(self) -> Table:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("trial")
-        unit = UNITS[self._space.schedule.resource][1]
-        for name in (*self._parameters, unit, self._space.objective.name, "clips/s"):
-            table.add_column(heading(name), justify="right", no_wrap=True)
-        table.add_column("state")
-        for trial in list(self._trials.values()):  # a copy, as the search adds trials while this is drawn
-            table.add_row(
-                trial.id,
-                *(number(trial.parameters.get(name)) for name in self._parameters),
-                *self._measures(trial),
-                Text(trial.state, STATE_STYLES.get(trial.state, "red")),
-            )
-        return table
+    def _print(self, line: str) -> None:
+        console.print(line if self._live else f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}")
 
-    def _measures(self, trial: Trial) -> list[str]:
-        """Returns how far a trial is, its objective, and its speed."""
-        if not trial.metrics:
-            return ["-"] * 3
-        measures = (self._space.objective.value(trial.metrics), trial.value("clips_per_second"))
-        return [quantity(trial.resource), *(number(value, digits=4) for value in measures)]
+    def _facts(self) -> dict[str, Any]:
+        """Returns what `salt_tune.status` would show, from what this process knows."""
+        known, seconds = search_now(self._description, self._trials), time.monotonic() - self._began
+        trained = known["spent"]["trained"] - self._before
+        trials, asked = [*self._trials.values()], self._trials.allowed
+        left = time_left(self._description, trials, asked, trained=trained, seconds=seconds)
+        known["trials"]["asked"] = asked
+        known["spent"] |= {"wall_seconds": self._trials.seconds + seconds, "budget": budget(self._description)}
+        return {
+            "kind": "search",
+            "run": self._run.path.name,
+            "running": True,
+            "state": "running",
+            "holder": None,
+            **known,
+            "time_left": left and asdict(left),
+            "last_report": None,
+            "finals": [],
+            "goes_on": None,
+        }

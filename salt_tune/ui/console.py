@@ -17,6 +17,7 @@ from salt_tune.ui.full_disk import RUN_AGAIN, no_space
 from salt_tune.ui.signals import WORDS, Stopped, obeyed
 from trainable.errors import UserError
 
+UNLIMITED = 10_000  # columns, of lines that are not to be broken
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, which squeezes tables for no reason
 
 
@@ -55,6 +56,14 @@ class PlainConsole(Console):
         if threading.current_thread() is threading.main_thread():
             raise Deserted
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it where it waits
+
+    def draw(self, drawn: Any) -> None:
+        """Prints what fits itself to the terminal; what is piped is as wide as its lines are, without blanks behind."""
+        if self.is_terminal:
+            self.print(drawn, soft_wrap=False)
+            return
+        for line in self.render_lines(drawn, self.options.update(width=UNLIMITED), pad=False):
+            self.out("".join(segment.text for segment in line).rstrip(), highlight=False)
 
     def hush(self) -> None:
         """Prints nothing more but warnings and last words, and those on the standard error."""

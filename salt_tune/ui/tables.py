@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-UNLIMITED = 10_000  # columns of a terminal
+from salt_tune.ui.console import UNLIMITED
 
 
 def fitting_table(
-    console: Console, make: Callable[[Sequence[str]], Table], keep: Mapping[str, int | None]
+    console: Console, make: Callable[[Sequence[str]], Table], keep: Mapping[str, float | None]
 ) -> tuple[Table, list[str]]:
     """Makes the table with as many columns as the console has room for.
 

@@ -11,8 +11,8 @@ from graphlib import TopologicalSorter
 import grimp
 import pytest
 
-COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "status", "logs", "stop", "options", "api",
-            "run_search", "run_promotion")  # fmt: skip
+COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "status", "watch", "logs", "stop", "options",
+            "api", "run_search", "run_promotion")  # fmt: skip
 
 
 @dataclass(frozen=True)

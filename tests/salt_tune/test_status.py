@@ -83,7 +83,8 @@ def test_a_search_that_runs(run: RunDirectory, here: Command) -> None:
         facts, told = status(here, run.path)
     assert {path: path.read_bytes() for path in before} == before
     assert set(facts) == {"kind", "run", "name", "running", "holder", "state", "trials", "best", "spent",
-                          "last_report", "finals", "goes_on"}  # fmt: skip
+                          "clips_per_second", "time_left", "ranking", "last_report", "finals",
+                          "goes_on"}  # fmt: skip
     assert (facts["kind"], facts["run"], facts["name"]) == ("search", str(run.path), "run")
     assert (facts["state"], facts["running"], facts["goes_on"], facts["finals"]) == ("running", True, None, [])
     assert set(facts["holder"]) == {"pid", "host", "alive", "since", "until"}
@@ -96,12 +97,16 @@ def test_a_search_that_runs(run: RunDirectory, here: Command) -> None:
         "trial", "state", "score", "metric", "value", "resource", "epochs", "verdict"
     }  # fmt: skip
     assert (facts["best"]["metric"], facts["best"]["score"]) == ("val_loss", facts["best"]["value"])
-    assert set(facts["spent"]) == {"resource", "trained", "without_pruning", "training_seconds", "wall_seconds"}
+    assert set(facts["spent"]) == {"resource", "trained", "without_pruning", "training_seconds", "wall_seconds",
+                                   "budget"}  # fmt: skip
     assert facts["spent"]["without_pruning"] == 3 * trials["begun"] > facts["spent"]["trained"] > 0
     assert 1800 <= facts["spent"]["wall_seconds"] < 3600
     assert f"{run.path}: running for 30 min, since " in told and f" as process {process.pid}\n" in told
     assert f"{trials['begun']} of 6 begun: 1 running, " in told and "2 lost" in told
     assert f"{facts['best']['trial']}  val_loss " in told and "go on" not in told
+    assert facts["ranking"][0]["trial"] not in ("T1", "T2")
+    assert sorted(row["trial"] for row in facts["ranking"]) == sorted(f"T{number}" for number in range(trials["begun"]))
+    assert facts["clips_per_second"] is None or facts["clips_per_second"] > 0
 
 
 def test_a_search_that_was_killed_stopped_and_ended(run: RunDirectory, here: Command) -> None:
@@ -111,7 +116,7 @@ def test_a_search_that_was_killed_stopped_and_ended(run: RunDirectory, here: Com
     command = f"python -m salt_tune.search --resume {run.path}"
     assert (facts["state"], facts["running"], facts["goes_on"]) == ("killed", False, command)
     assert (facts["holder"]["pid"], facts["holder"]["alive"]) == (process.pid, False)
-    assert f"killed; process {process.pid} ran it from " in told and told.endswith(f"go on   {command}\n")
+    assert f"killed; process {process.pid} ran it from " in told and f"go on   {command}\n" in told
     assert "1 interrupted" in told and "running" not in told
     for over, state in ((False, "stopped"), (True, "finished")):
         with held(run.lock) as process:

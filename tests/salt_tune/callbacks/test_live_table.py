@@ -1,6 +1,8 @@
 """What is shown while a search runs: plain lines where it is piped, a table on a terminal."""
 
 import io
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,7 +55,10 @@ class Shown:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return capsys.readouterr().out.splitlines()
+    """What was printed, without the time before each line."""
+    printed = capsys.readouterr().out.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  T", line) for line in printed)
+    return [line[21:] for line in printed]
 
 
 def test_piped_rungs_and_whole_epochs_are_lines_and_so_are_pauses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,19 +107,59 @@ def test_an_error_that_names_a_clip_is_a_line_of_text(capsys: pytest.CaptureFixt
     assert lines(capsys)[-1].endswith(r"clip 'a\x1b[2J\nb\u202e' differs")
 
 
-def test_the_table_shows_trials_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = io.StringIO()
-    terminal = Console(file=drawn, force_terminal=True, width=120, color_system=None)
-    monkeypatch.setattr(salt_tune.callbacks.live_table, "console", terminal)
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], io.StringIO]:
+    """Puts a terminal of so many columns and lines in the place of the console; what is drawn there."""
+
+    def put(width: int, height: int) -> io.StringIO:
+        drawn = io.StringIO()
+        console = Console(file=drawn, force_terminal=True, width=width, height=height, color_system=None)
+        monkeypatch.setattr(salt_tune.callbacks.live_table, "console", console)
+        return drawn
+
+    return put
+
+
+Terminal = Callable[[int, int], io.StringIO]
+
+
+def last_screen(drawn: io.StringIO) -> list[str]:
+    """The lines of the last screen."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.getvalue().rpartition("run ")[2]).splitlines()
+
+
+def test_the_screen_shows_trials_that_come_later(terminal: Terminal) -> None:
+    drawn = terminal(120, 30)
     space = make_space(objective={"val_loss": 0.5, "probe_top1": 0.5}, schedule={"seconds": 60, "reports": 6})
     with Shown(space) as shown:
         shown.add("T0")
         shown.tell("T0", 10.0, probe_top1=0.3, effective_rank=4.0)
         shown.pause("T0")
         shown.add("T1", parameters={})
-    text = drawn.getvalue()
+    text = "\n".join(last_screen(drawn))
     assert "goes on" not in text and "starts" not in text
     assert "seconds" in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["T0", "0.001", "10", "0.1", "210", "paused"] in rows
-    assert ["T1", "-", "-", "-", "-", "waiting"] in rows
+    assert ["T0", "paused", "10", "0.1000", "30.0%", "-", "0.001"] in rows
+    assert ["T1", "waiting", "0", "-", "-", "-", "-"] in rows
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 14), (80, 24), (160, 24)])
+def test_running_trials_come_first_and_the_ranking_is_cut_to_the_screen(
+    terminal: Terminal, width: int, height: int
+) -> None:
+    drawn = terminal(width, height)
+    with Shown(make_space(trials=60)) as shown:
+        for number in range(40):
+            shown.add(f"T{number}")
+            shown.tell(f"T{number}", 0.5, loss=0.9 - number / 100, verdict="better than untrained")
+            shown.pause(f"T{number}")
+        shown.add("T40")
+        shown.tell("T40", 0.5, loss=0.95)
+        shown.trials["T40"].state = TrialState.RUNNING
+    screen = last_screen(drawn)
+    assert len(screen) <= height and max(map(len, screen)) <= width
+    trials = [line.split()[0] for line in screen if re.match(r"T\d+ ", line)]
+    assert trials[:3] == ["T40", "T39", "T38"]
+    assert f"{41 - len(trials)} more: " in screen[-1]
+    assert any(line.startswith("best ") and "T39  val_loss 0.5100" in line for line in screen)

@@ -10,33 +10,50 @@ from salt_tune.ui.format import amount, counted, duration, exact, number, quanti
 Facts = Mapping[str, Any]
 
 
-def search_lines(facts: Facts) -> Iterator[str]:
+def search_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     """Says how far a search is.
 
     Args:
         facts: what `salt_tune.status` shows of it, see docs/run-directory.md.
+
+    Yields:
+        What a line is about, in a word, and the line.
     """
-    yield f"{facts['run']}: {_who(facts)}"
-    yield f"trials  {_trials(facts['trials'], running=facts['running'])}"
-    if best := facts["best"]:
-        yield f"best    {_best(best, facts['spent']['resource'])}"
-    yield f"spent   {_spent(facts['spent'])}"
+    yield "run", f"{facts['run']}: {_who(facts)}"
+    yield "best", _best(best, facts["spent"]["resource"]) if (best := facts["best"]) else "none yet"
+    yield "trials", _trials(facts["trials"], running=facts["running"])
+    yield "spent", _spent(facts["spent"])
+    if facts["running"]:
+        yield "left", _left(facts["time_left"], facts["clips_per_second"])
     if last := facts["last_report"]:
-        yield f"report  {last['trial']}, {duration(last['age_seconds'])} ago"
+        yield "report", f"{last['trial']}, {duration(last['age_seconds'])} ago"
     for final in facts["finals"]:
-        yield f"final   {final['name']}: {_who(final)}; {_final(final)}"
+        yield "final", f"{final['name']}: {_who(final)}; {_final(final)}"
     if facts["goes_on"]:
-        yield f"go on   {facts['goes_on']}"
+        yield "go on", str(facts["goes_on"])
 
 
-def final_lines(facts: Facts) -> Iterator[str]:
+def final_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     """Says how far a promoted run is; see `search_lines`."""
-    yield f"{facts['run']}: {_who(facts)}"
-    yield f"at      {_final(facts)}"
+    yield "run", f"{facts['run']}: {_who(facts)}"
+    yield "at", _final(facts)
     if last := facts["last_report"]:
-        yield f"report  {duration(last['age_seconds'])} ago"
+        yield "report", f"{duration(last['age_seconds'])} ago"
     if facts["goes_on"]:
-        yield f"go on   {facts['goes_on']}"
+        yield "go on", str(facts["goes_on"])
+
+
+def change_line(facts: Facts) -> str:
+    """Says in a line how far a run is, where each change is a line."""
+    if facts["kind"] == "final":
+        return f"{facts['name']} {facts['state']}: {_final(facts)}"
+    best = facts["best"]
+    parts = [f"{facts['name']} {facts['state']}", _trials(facts["trials"], running=facts["running"])]
+    if best:
+        parts.append(f"best {_best(best, facts['spent']['resource'])}")
+    if facts["running"]:
+        parts.append(f"left {_left(facts['time_left'], facts['clips_per_second'])}")
+    return "; ".join(parts)
 
 
 def _who(facts: Facts) -> str:
@@ -65,8 +82,8 @@ def _trials(trials: Facts, *, running: bool) -> str:
         "pruned": trials["pruned"],
         "lost": sum(trials[state] for state in TrialState if state.lost),
     }
-    shown = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"{trials['begun']}{asked} begun{more}: {shown}"
+    shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"{trials['begun']}{asked} begun{more}{': ' if shown else ''}{shown}"
 
 
 def _best(best: Facts, resource: str) -> str:
@@ -77,10 +94,24 @@ def _best(best: Facts, resource: str) -> str:
 
 
 def _spent(spent: Facts) -> str:
-    trained, without = spent["trained"], spent["without_pruning"]
-    share = f" ({trained / without:.0%} of {quantity(without)} without pruning)" if without else ""
+    trained, without, unit = spent["trained"], spent["without_pruning"], spent["resource"]
+    of = ""
+    if spent["budget"]:
+        of = f" of {quantity(spent['budget'])} ({trained / spent['budget']:.0%} of the budget)"
+    elif without:
+        of = f" ({trained / without:.0%} of {quantity(without)} without pruning)"
     times = f"{duration(spent['wall_seconds'])}, with {duration(spent['training_seconds'])} of training"
-    return f"{amount(trained, spent['resource'])}{share}; {times}"
+    return f"{amount(trained, unit)}{of}; {times}"
+
+
+def _left(left: Facts | None, speed: float | None) -> str:
+    """Says how long it will take, how sure that is, and how fast it trains."""
+    told = "not known yet"
+    if left:
+        ends = [duration(left[end]) for end in ("low", "high")]
+        told = f"about {duration(left['expected'])}"
+        told += "" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})"
+    return f"{told}; {number(speed)} clips/s" if speed else told
 
 
 def _final(final: Facts) -> str:
