@@ -8,6 +8,7 @@ from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import run_search
 from salt_tune.callbacks.wandb_logger import Mode
+from salt_tune.controller.following import Following
 from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
 from salt_tune.run_search import Machine, Outcome
@@ -31,8 +32,11 @@ def search(
     concurrent: int | Literal["auto"] | None = None,
     gpus_per_trial: float | None = None,
     disk_limit_gb: float | None = None,
-    wandb: Mode = "off",
-    tensorboard: bool = False,
+    wandb: Mode | None = None,
+    tensorboard: bool | None = None,
+    mlflow: bool | None = None,
+    notify: str | None = None,
+    git: bool = True,
     time_limit: str | None = None,
     budget: str | None = None,
     heartbeat: float = SILENT_SECONDS,
@@ -63,6 +67,9 @@ def search(
         disk_limit_gb: refuse to start where more may be needed, in 10^9 bytes.
         wandb: "offline" and "online" log to Weights & Biases.
         tensorboard: write TensorBoard's event files to RUN/tensorboard.
+        mlflow: log to MLFLOW_TRACKING_URI, or to RUN/mlflow.db; needs the package mlflow.
+        notify: a shell command to run at the end, at a failure and at a new best; see `salt_tune.callbacks.notify`.
+        git: keep the commit and the changes of the working folder in the run, 1 MiB at most.
         time_limit: such as "8h" or "90min": no trial goes on after that, and `resume` can go on.
         budget: such as "40epochs", "200tflop" or "12h" of training, of all trials together; as `time_limit`.
         heartbeat: seconds that a worker may give no sign of life before it is killed and its trial goes on in another.
@@ -87,7 +94,14 @@ def search(
             warm_start=tuple(map(Path, warm_start)),
             how=Settings(seed, vary_seeds, replicates, oom_retries, keep_checkpoints),
             machine=Machine(
-                concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard, time_limit, budget, heartbeat
+                concurrent,
+                gpus_per_trial,
+                disk_limit_gb,
+                Following(wandb, tensorboard, mlflow, notify),
+                git,
+                time_limit,
+                budget,
+                heartbeat,
             ),
         )
     )
@@ -102,8 +116,10 @@ def resume(
     concurrent: int | Literal["auto"] | None = None,
     gpus_per_trial: float | None = None,
     disk_limit_gb: float | None = None,
-    wandb: Mode = "off",
-    tensorboard: bool = False,
+    wandb: Mode | None = None,
+    tensorboard: bool | None = None,
+    mlflow: bool | None = None,
+    notify: str | None = None,
     time_limit: str | None = None,
     budget: str | None = None,
     heartbeat: float = SILENT_SECONDS,
@@ -118,8 +134,10 @@ def resume(
         concurrent: trials at a time; None: as many as before. See also `search`.
         gpus_per_trial: see `search`.
         disk_limit_gb: see `search`.
-        wandb: see `search`.
+        wandb: see `search`; None: as before, as the next three.
         tensorboard: see `search`.
+        mlflow: see `search`.
+        notify: see `search`; "": no more.
         time_limit: see `search`; counted from now.
         budget: see `search`; counted from the search's beginning.
         heartbeat: see `search`.
@@ -139,7 +157,14 @@ def resume(
             replicates=replicates,
             store=None if store is None else Path(store),
             machine=Machine(
-                concurrent, gpus_per_trial, disk_limit_gb, wandb, tensorboard, time_limit, budget, heartbeat
+                concurrent,
+                gpus_per_trial,
+                disk_limit_gb,
+                Following(wandb, tensorboard, mlflow, notify),
+                True,
+                time_limit,
+                budget,
+                heartbeat,
             ),
         )
     )

@@ -205,9 +205,9 @@ latents_flag = flag(
 overwrite_flag = flag(MACHINE, "--overwrite", is_flag=True, help="Replace what was begun or prepared otherwise.")
 
 
-def wandb_flag(modes: tuple[str, ...]) -> Callable[[Body], Body]:
+def wandb_flag(modes: tuple[str, ...], default: str | None = None) -> Callable[[Body], Body]:
     """Adds --wandb, one of `modes`; handed over as `wandb_mode`."""
     return flag(
-        LOGGING, "--wandb", "wandb_mode", type=Choice(modes), default="off", show_default=True,
+        LOGGING, "--wandb", "wandb_mode", type=Choice(modes), default=default, show_default=default or "off",
         help="Log to Weights & Biases.",
     )  # fmt: skip

@@ -45,7 +45,7 @@ APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", 
     help="Processes that share the training, a GPU or a core each.",
 )  # fmt: skip
 @detach_flag("salt_tune.promote")
-@wandb_flag(MODES)
+@wandb_flag(MODES, "off")
 def main(run_path: Path, wandb_mode: Any, settled: Settled, **flags: Any) -> int:
     """Train the winner of the search in RUN for longer.
 

@@ -40,6 +40,9 @@ CALLBACKS: "Registry[Callable[..., Callback]]" = Registry(
     "callback",
     {
         "live_table": "salt_tune.callbacks.live_table:LiveTable",
+        "json_lines": "salt_tune.callbacks.json_lines:JsonLines",
+        "notify": "salt_tune.callbacks.notify:Notify",
+        "mlflow_logger": "salt_tune.callbacks.mlflow_logger:MlflowLogger",
         "tensorboard": "salt_tune.callbacks.tensorboard:TensorBoard",
         "optuna_study": "salt_tune.callbacks.optuna_study:OptunaStudy",
         "wandb_logger": "salt_tune.callbacks.wandb_logger:WandbLogger",

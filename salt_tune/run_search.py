@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,10 @@ from typing import Any, Literal
 from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.callbacks.base import Callback
-from salt_tune.callbacks.wandb_logger import Mode, check_wandb
 from salt_tune.controller.checkpoints import delete_checkpoints
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.factory import make_callbacks, open_controller
+from salt_tune.controller.following import Following
 from salt_tune.controller.limits import Limits
 from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
@@ -28,7 +28,8 @@ from salt_tune.resources.allocation import Resources
 from salt_tune.resources.disk_budget import check_disk, disk_bound
 from salt_tune.runs.create import claimed, created, new_run
 from salt_tune.runs.lock import locked
-from salt_tune.runs.reopen import remember_data, reopen
+from salt_tune.runs.provenance import provenance
+from salt_tune.runs.reopen import remember, reopen
 from salt_tune.runs.warm_start import comparable_runs, warm_trials
 from salt_tune.space.feasibility import check_data, check_models, largest_models
 from salt_tune.space.search_space import SearchSpace
@@ -50,8 +51,8 @@ class Machine:
         concurrent: trials at a time; "auto": measured before the search; None: one a GPU, or one a core, at most 4.
         gpus_per_trial: fractions allowed; None: all GPUs shared evenly.
         disk_limit_gb: a search that may need more is refused; None: as much as is free.
-        wandb: whether to log to Weights & Biases.
-        tensorboard: whether to write TensorBoard's event files.
+        following: what follows the search.
+        git: whether to keep the commit and the changes of the working folder.
         time_limit: where the search ends early; see `Limits.parse`, as `budget`.
         budget: another limit.
         heartbeat: seconds that a worker may give no sign of life.
@@ -60,8 +61,8 @@ class Machine:
     concurrent: int | Literal["auto"] | None = None
     gpus_per_trial: float | None = None
     disk_limit_gb: float | None = None
-    wandb: Mode = "off"
-    tensorboard: bool = False
+    following: Following = field(default_factory=Following)
+    git: bool = True
     time_limit: str | None = None
     budget: str | None = None
     heartbeat: float = SILENT_SECONDS
@@ -74,6 +75,11 @@ class Machine:
             UserError: one of the two is no amount.
         """
         return Limits.parse(self.time_limit, self.budget)
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """What run.json says of the process that ran it last."""
+        return {**self.following.remembered(), "limits": asdict(self.limits)}
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def begin(
     run = new_run(runs, name, space)
     comparable_runs(warm_start, space)
     shared = session.machine_share(machine.concurrent, machine.gpus_per_trial)
-    check_wandb(machine.wandb)
+    machine.following.check()
     with contextlib.ExitStack() as starting:
         starting.enter_context(claimed(run))
         data = task.open_data(find_store(store))
@@ -138,7 +144,9 @@ def begin(
         with session.ray_session(shared):
             check_models(find_space(space_name), space, partial(session.first_unbuildable, task))
             resources = _settle(run, space, data, how, [how.replicates], shared, machine, space.trials)
-            with created(run, space, data, asdict(how), baselines, earlier, asdict(resources)) as manifest:
+            here = provenance(run, git=machine.git)
+            asked = {**asdict(how), "session": machine.session, **here.fields}
+            with created(run, space, data, asked, baselines, earlier, asdict(resources), here.diff) as manifest:
                 starting.close()
                 controller = open_controller(run, manifest, space)
                 return _search(run, manifest, controller, data, resources, machine, settled)
@@ -171,9 +179,10 @@ def resume(
     session.check_packing(space.task, machine.concurrent)
     machine.limits.check(space.task)
     shared = session.machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
-    check_wandb(machine.wandb)
+    machine = replace(machine, following=machine.following.after(manifest.get("session") or {}))
+    machine.following.check()
     with locked(run.lock):
-        manifest = remember_data(run, manifest, data)
+        manifest = remember(run, {**manifest, "store": data.facts(), "session": machine.session})
         controller = open_controller(run, manifest, space)
         with session.ray_session(shared):
             trials = controller.scheduler.allowed + extend
@@ -230,7 +239,8 @@ def _search(
     end: End | None = None
     ended, best = False, None
     failure: Exception | None = None
-    controller.callbacks += make_callbacks(run, controller.space, machine.wandb, tensorboard=machine.tensorboard)
+    wanted = machine.following.callbacks(asdict(machine.limits))
+    controller.callbacks += make_callbacks(run, controller.space, wanted)
     with contextlib.ExitStack() as leaving:
         try:
             _say_beginning(run, manifest, controller, data, resources, resume=resume)

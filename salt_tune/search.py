@@ -14,6 +14,7 @@ from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import api
 from salt_tune.callbacks.wandb_logger import MODES
+from salt_tune.controller.following import Following, Output
 from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.options import (
     LOGGING,
@@ -111,16 +112,32 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 )  # fmt: skip
 @detach_flag("salt_tune.search")
 @wandb_flag(MODES)
-@flag(LOGGING, "--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN/tensorboard.")
+@flag(LOGGING, "--tensorboard", is_flag=True, default=None, help="Write TensorBoard's event files to RUN/tensorboard.")
+@flag(LOGGING, "--mlflow", is_flag=True, default=None, help="Log to MLFLOW_TRACKING_URI, or to RUN/mlflow.db.")
+@flag(
+    LOGGING, "--notify", metavar="CMD",
+    help="Run a shell command at the end, at a failure and at a new best: SALT_TUNE_EVENT, _TEXT and more say what, "
+    "and JSON on its standard input. With --resume, loggers and command are as before.",
+)  # fmt: skip
+@flag(LOGGING, "--quiet", is_flag=True, help="Print warnings only.")
+@flag(LOGGING, "--json-lines", is_flag=True, help="Print what happens as JSON, one object a line, and nothing else.")
+@flag(
+    LOGGING, "--git/--no-git", default=True, show_default=True,
+    help="Keep the commit and the changes of the working folder in the run, 1 MiB at most.",
+)  # fmt: skip
 @click.pass_context
 def main(context: click.Context, /, run: Path | None, extend: int | None, **flags: Any) -> int:
     """Search for the hyperparameters with the best objective on a clip store."""
+    if _output(flags) != "screen":
+        console.hush()
     machine = Machine(
         concurrent=flags["concurrent"],
         gpus_per_trial=flags["gpus_per_trial"],
         disk_limit_gb=flags["disk_limit"],
-        wandb=flags["wandb_mode"],
-        tensorboard=flags["tensorboard"],
+        following=Following(
+            flags["wandb_mode"], flags["tensorboard"], flags["mlflow"], flags["notify"], _output(flags)
+        ),
+        git=flags["git"],
         time_limit=flags["time_limit"],
         budget=flags["budget"],
         heartbeat=flags["heartbeat"],
@@ -179,6 +196,12 @@ def _begin(
         machine=machine,
         settled=settled,
     )
+
+
+def _output(flags: dict[str, Any]) -> Output:
+    if flags["quiet"] and flags["json_lines"]:
+        raise click.UsageError("--quiet: prints nothing, and --json-lines prints; give one of them")
+    return "quiet" if flags["quiet"] else "json_lines" if flags["json_lines"] else "screen"
 
 
 def _exit_code(outcome: Outcome) -> int:

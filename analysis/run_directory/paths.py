@@ -2,6 +2,7 @@
 
     RUN/
       run.json            what was asked: command, store, seed, versions (written first)
+      diff.patch          what the working folder had beside its git commit, where that was anything
       space.yaml          the search space as resolved from the file and the flags
       lock                held by the process that runs the search, which it names
       log.txt             what the search printed, where it goes on without a terminal
@@ -45,6 +46,7 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self.manifest = self.path / "run.json"
+        self.diff = self.path / "diff.patch"
         self.space = self.path / "space.yaml"
         self.lock = self.path / "lock"
         self.log = self.path / "log.txt"

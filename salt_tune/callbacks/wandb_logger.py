@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
-from analysis.run_directory.trials import Trial, TrialState, ends_lost
-from salt_tune.callbacks.base import Report
+from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.lenient import Lenient
+from salt_tune.callbacks.tracker import Tracker, numbers_of
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -67,6 +67,7 @@ class WandbRun:
         group: name of the search.
         name: name of the training.
         config: hyperparameters.
+        job: what it is: "trial", "replicate" or "final".
         resume: go on with the run of this name and group, where there is one; offline, it gets further files. Without,
             a run of that id that W&B has already is left alone.
 
@@ -75,7 +76,15 @@ class WandbRun:
     """
 
     def __init__(
-        self, mode: Mode, folder: Path, group: str, name: str, config: dict[str, Any], *, resume: bool = False
+        self,
+        mode: Mode,
+        folder: Path,
+        group: str,
+        name: str,
+        config: dict[str, Any],
+        *,
+        job: str,
+        resume: bool = False,
     ) -> None:
         import wandb  # takes a second, and most searches do without
 
@@ -85,6 +94,7 @@ class WandbRun:
                 project=PROJECT,
                 group=plain_name(group),
                 name=name,
+                job_type=job,
                 config=config,
                 dir=folder,
                 mode=None if mode == "off" else mode,
@@ -98,9 +108,9 @@ class WandbRun:
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
-    def log(self, report: Mapping[str, Any]) -> None:
-        """Logs the numbers of a report, over its epoch."""
-        self._run.log({name: value for name, value in report.items() if isinstance(value, int | float)})
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Logs the numbers of a report at its step, from which further files of the same run go on."""
+        self._run.log(dict(numbers), step=step)
 
     def finish(self, exit_code: int = 0) -> None:
         """Ends the run."""
@@ -136,12 +146,12 @@ class WandbFollower:
     def __init__(self, mode: Mode, folder: Path, group: str, name: str, config: dict[str, Any]) -> None:
         self._try, self._run = WandbCalls(), None
         if mode != "off":
-            self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, resume=True))
+            self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, job="final", resume=True))
 
     def log(self, report: Mapping[str, Any]) -> None:
         """Logs a report."""
         if (run := self._run) is not None:
-            self._try(lambda: run.log(report))
+            self._try(lambda: run.log(numbers_of(report), int(report["step"])))
 
     def finish(self, exit_code: int) -> None:
         """Ends the run."""
@@ -150,11 +160,8 @@ class WandbFollower:
         self._try.close()
 
 
-class WandbLogger:
-    """Logs each trial of a search as a run; see `salt_tune.callbacks.base.Callback`.
-
-    The run of a trial stays open while the trial is paused: it costs a file and no thread. Where W&B fails, one line
-    says so and nothing more is logged.
+class WandbLogger(Tracker):
+    """Logs each trial of a search as a run; see `Tracker`. An open one costs a file and no thread.
 
     Args:
         run: the run directory; its name is that of the runs' group.
@@ -162,49 +169,16 @@ class WandbLogger:
         mode: "offline" or "online".
     """
 
-    def __init__(self, run: RunDirectory, space: SearchSpace, *, mode: Mode) -> None:  # noqa: ARG002  as all are made
-        self._mode, self._folder, self._group = mode, run.path, run.path.name
-        self._resume = False  # whether there may be runs already, by a process before this one
-        self._open: dict[str, WandbRun] = {}
-        self._logged: dict[str, float] = {}  # how far each trial has been logged
-        self._try = WandbCalls()
+    def __init__(self, run: RunDirectory, space: SearchSpace, *, mode: Mode) -> None:
+        self._calls = WandbCalls()
+        super().__init__(run, space, self._calls)
+        self._mode = mode
 
-    def on_search_start(self, trials: Trials) -> None:
-        """Remembers whether the search was begun by another process."""
-        self._resume = bool(trials)
+    def _begin(self, trial: Trial, job: str, *, resume: bool) -> WandbRun:
+        folder, group = self._directory.path, self._directory.path.name
+        return WandbRun(self._mode, folder, group, trial.id, trial.config, job=job, resume=resume)
 
-    def on_trial_start(self, trial: Trial) -> None:
-        """Begins the run of a trial, unless it is open since before a pause."""
-        if trial.id not in self._open:
-            self._try(lambda: self._begin(trial))
-
-    def _begin(self, trial: Trial) -> None:
-        self._open[trial.id] = WandbRun(
-            self._mode, self._folder, self._group, trial.id, trial.config, resume=self._resume
-        )
-        self._logged.setdefault(trial.id, trial.resource)
-
-    def on_trial_result(self, trial: Trial, report: Report) -> None:
-        """Logs a report; one that comes again, since its process had died, is not logged again."""
-        if trial.id in self._open and (report["resource"] > self._logged[trial.id] or ends_lost(report["status"])):
-            self._logged[trial.id] = report["resource"]
-            self._try(lambda: self._open[trial.id].log(report))
-
-    def on_trial_pause(self, trial: Trial) -> None:
-        """Leaves the run open."""
-
-    def on_trial_restart(self, trial: Trial, why: str) -> None:
-        """Leaves the run open."""
-
-    def on_trial_end(self, trial: Trial) -> None:
-        """Ends the run of a trial; that of a lost one counts as crashed."""
-        if (run := self._open.pop(trial.id, None)) is not None:
-            self._try(lambda: run.finish(int(trial.state.lost)))
-
-    def on_search_end(self, trials: Trials, *, over: bool) -> None:  # noqa: ARG002
-        """Ends what is still open: paused trials as they should, running ones as crashed."""
-        for name, run in self._open.items():
-            paused = trials[name].state is TrialState.PAUSED
-            self._try(lambda run=run, paused=paused: run.finish(int(not paused)))  # type: ignore[misc]
-        self._open.clear()
-        self._try.close()
+    def on_search_end(self, trials: Trials, *, over: bool) -> None:
+        """See `Tracker`."""
+        super().on_search_end(trials, over=over)
+        self._calls.close()

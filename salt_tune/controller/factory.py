@@ -1,10 +1,10 @@
 """From names to objects, and from a run directory to the controller of its search; knows nothing of Ray."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.callbacks.base import Callback
-from salt_tune.callbacks.wandb_logger import Mode
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.settings import Settings
 from salt_tune.registry import CALLBACKS, SCHEDULERS, SEARCHERS
@@ -49,15 +49,9 @@ def make_searcher(space: SearchSpace, seed: int) -> Searcher:
     )
 
 
-def make_callbacks(run: RunDirectory, space: SearchSpace, wandb_mode: Mode, *, tensorboard: bool) -> list[Callback]:
-    """Returns what follows a search: its study, W&B and TensorBoard where asked for, and the table on the console."""
-    wanted: dict[str, dict[str, Any]] = {"optuna_study": {}}
-    if wandb_mode != "off":
-        wanted["wandb_logger"] = {"mode": wandb_mode}
-    if tensorboard:
-        wanted["tensorboard"] = {}
-    wanted["live_table"] = {}  # the last, and so the first to be told of the end
-    return [CALLBACKS[name](run, space, **settings) for name, settings in wanted.items()]
+def make_callbacks(run: RunDirectory, space: SearchSpace, wanted: Mapping[str, Mapping[str, Any]]) -> list[Callback]:
+    """Returns what follows a search, by name with its settings; its study always does."""
+    return [CALLBACKS[name](run, space, **settings) for name, settings in {"optuna_study": {}, **wanted}.items()]
 
 
 def open_controller(run: RunDirectory, manifest: dict[str, Any], space: SearchSpace) -> Controller:

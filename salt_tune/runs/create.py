@@ -4,11 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from trainable.errors import UserError
 from trainable.files import atomic_write, sync_folder, write_json
 from trainable.worker import Dataset
 
-PACKAGES = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow")
 STAGING = ".salt-tune-"  # begins the names of folders that runs are made in; no run's name begins with a dot
 LONGEST_NAME = 200  # bytes: a file's name has 255, and a lock's is longer than its run's
 STARTING = "this run is being started by another process ({holder}); wait for it, or give another --name"
@@ -89,6 +86,7 @@ def created(
     baselines: Mapping[str, float],
     earlier: Sequence[Trial],
     resources: dict[str, Any],
+    diff: bytes | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Writes what was asked; the folder takes its name when all of it is there.
 
@@ -96,10 +94,12 @@ def created(
         run: where to.
         space: what is searched.
         data: what trials are trained and judged on.
-        settings: how it is searched: the fields of `salt_tune.controller.settings.Settings`.
+        settings: how it is searched: the fields of `salt_tune.controller.settings.Settings`, and what else run.json is
+            to have.
         baselines: what predictors get that learned nothing.
         earlier: the trials of other runs that suggestions learn from.
         resources: what each trial gets of the machine.
+        diff: of the working folder, see `salt_tune.runs.provenance`; None: there is none.
 
     Yields:
         run.json; this process holds the run's lock until the block ends, from before there was a run.
@@ -108,7 +108,6 @@ def created(
         "format_version": FORMAT_VERSION,
         "name": run.path.name,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": [os.fsencode(word).decode(errors="backslashreplace") for word in sys.argv],
         "store": data.facts(),
         "asked": space.trials,
         **describe(space),
@@ -117,7 +116,6 @@ def created(
         **settings,
         "warm_start": [remember_trial(trial) for trial in earlier],
         "resources": resources,
-        "versions": {"python": sys.version.split()[0], **{package: _version(package) for package in PACKAGES}},
     }
     with contextlib.ExitStack() as lock:
         with locked_folder(run.path.parent, STAGING) as folder:
@@ -126,19 +124,14 @@ def created(
             lock.enter_context(locked(staged.lock))
             with atomic_write(staged.space) as temporary:
                 temporary.write_text(dump_space(space), encoding="utf-8")
+            if diff is not None:
+                with atomic_write(staged.diff) as temporary:
+                    temporary.write_bytes(diff)
             write_json(staged.manifest, manifest)
             _refuse_existing(run)
             staged.path.rename(run.path)
         sync_folder(run.path.parent)
         yield manifest
-
-
-def _version(package: str) -> str | None:
-    """Returns which one is installed; None where it is only found, as in a checkout."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def space_hash(space: SearchSpace) -> str:

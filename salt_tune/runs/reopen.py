@@ -32,9 +32,7 @@ def reopen(run: RunDirectory, moved_to: Path | None = None) -> tuple[dict[str, A
     return manifest, space, reopen_data(run, space.task, manifest["store"], moved_to)
 
 
-def remember_data(run: RunDirectory, manifest: dict[str, Any], data: Dataset) -> dict[str, Any]:
-    """Returns run.json, with the place where the data lie now."""
-    if manifest["store"] != (facts := data.facts()):
-        manifest = {**manifest, "store": facts}
-        write_json(run.manifest, manifest)
+def remember(run: RunDirectory, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Writes run.json anew, with where the data lie now and what this process was asked; returns it."""
+    write_json(run.manifest, manifest)
     return manifest

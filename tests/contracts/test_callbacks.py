@@ -14,7 +14,10 @@ from salt_tune.registry import CALLBACKS
 from tests.salt_tune.controlled import World, decisions, known
 from tests.salt_tune.made_trials import make_space
 
-NEEDS: dict[str, dict[str, Any]] = {"wandb_logger": {"mode": "offline"}}  # what the command line says of it
+NEEDS: dict[str, dict[str, Any]] = {  # what the command line says of it
+    "wandb_logger": {"mode": "offline"},
+    "notify": {"command": "cat > /dev/null"},
+}
 WORLD = World(
     make_space(trials=5, schedule={"scheduler": "asha", "epochs": 3, "rungs": [0.5, 1], "reports": 6}),
     Settings(replicates=1, oom_retries=1),
@@ -76,5 +79,6 @@ def test_what_it_cannot_write_ends_no_search(name: str, tmp_path: Path, capsys: 
     (folder / "study.db").mkdir()
     (folder / "wandb").touch()
     (folder / "tensorboard").touch()
+    (folder / "mlflow.db").mkdir()
     assert follow(name, folder).over
     assert capsys.readouterr().out.count("warning: ") <= 1

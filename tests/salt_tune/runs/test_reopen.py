@@ -9,7 +9,7 @@ from analysis.errors import RunError
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory, read_manifest
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import claimed, created, new_run
-from salt_tune.runs.reopen import remember_data, reopen
+from salt_tune.runs.reopen import remember, reopen
 from tests.salt_tune.made_trials import BASELINES, make_space
 from trainable.data.store.dataset import StoreDataset
 from trainable.errors import UserError
@@ -26,7 +26,7 @@ def run(tmp_path: Path, dataset: StoreDataset) -> RunDirectory:
 def test_a_store_that_was_moved_is_remembered(tmp_path: Path, run: RunDirectory, dataset: StoreDataset) -> None:
     (tmp_path / "moved").symlink_to(dataset.path)
     manifest, _, found = reopen(run, tmp_path / "moved")
-    assert remember_data(run, manifest, found) == read_manifest(run)
+    assert remember(run, {**manifest, "store": found.facts()}) == read_manifest(run)
     assert read_manifest(run)["store"] == {**dataset.facts(), "path": str(tmp_path / "moved")}
     assert reopen(run)[2].path == tmp_path / "moved"
 
