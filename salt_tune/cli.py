@@ -14,7 +14,10 @@ salt-tune promote runs/first
 salt-tune encode /data/ssv2 --model runs/first/final/T3-20epochs --out ssv2.parquet"""
 
 # Loaded when they are used: who only looks at a run does not wait for what a search needs.
-NAMES = ("prepare", "search", "promote", "encode", "status", "watch", "logs", "stop")
+NAMES = (
+    "prepare", "search", "promote", "encode",
+    "ls", "show", "status", "watch", "compare", "suggest", "export", "reproduce", "logs", "stop", "rm",
+)  # fmt: skip
 COMMANDS: Final[Registry[click.Command]] = Registry("command", {name: f"salt_tune.{name}:main" for name in NAMES})
 
 

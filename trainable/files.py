@@ -1,5 +1,6 @@
 """Atomic writes: a file is there whole, or it is not there."""
 
+import contextlib
 import errno
 import json
 import os
@@ -73,3 +74,13 @@ def copy_folder(source: Path, target: Path) -> None:
         _, where, why = error.args[0][0]
         full = FULL_DISK.search(why)
         raise OSError(errno.ENOSPC if full else errno.EIO, os.strerror(errno.ENOSPC) if full else why, where) from error
+
+
+def folder_size(path: Path) -> int:
+    """Returns the bytes of all files below a folder, as they are there now."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):  # it is being replaced
+                total += (Path(folder) / name).lstat().st_size
+    return total

@@ -1,5 +1,6 @@
 """MLflow: one run a trial, in the experiment that has the search's name."""
 
+import logging
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -51,6 +52,7 @@ class MlflowLogger(Tracker):
 
     def _connect(self) -> Any:
         if self._client is None:
+            logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of the tables of its database
             from mlflow import MlflowClient
 
             here = f"sqlite:///{self._directory.path / 'mlflow.db'}"

@@ -11,7 +11,8 @@ from graphlib import TopologicalSorter
 import grimp
 import pytest
 
-COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "status", "watch", "logs", "stop", "options",
+COMMANDS = ("__main__", "cli", "prepare", "search", "promote", "encode", "status", "watch", "logs", "stop",
+            "compare", "export", "ls", "reproduce", "rm", "show", "suggest", "options",
             "api", "run_search", "run_promotion")  # fmt: skip
 
 
