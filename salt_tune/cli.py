@@ -15,7 +15,10 @@ salt-tune encode /data/ssv2 --model runs/first/final/T3-20epochs --out ssv2.parq
 
 # Loaded when they are used: who only looks at a run does not wait for what a search needs.
 NAMES = ("prepare", "search", "promote", "encode", "status", "logs", "stop")
-COMMANDS: Final[Registry[click.Command]] = Registry("command", {name: f"salt_tune.{name}:main" for name in NAMES})
+MODULES = {**{name: name for name in NAMES}, "report": "write_report"}  # `salt_tune.report` is what reports are made of
+COMMANDS: Final[Registry[click.Command]] = Registry(
+    "command", {name: f"salt_tune.{module}:main" for name, module in MODULES.items()}
+)
 
 
 @click.group(cls=Group, commands=COMMANDS, example=EXAMPLE)

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from analysis.plots.baselines import baselines_of, draw_level, widened
+from analysis.plots.baselines import draw_level, widened
 from analysis.plots.marks import legend, mark, values
 from analysis.plots.style import INK, MUTED, NAME_LETTERS, colour_of, drawn, figure, label, style
 from analysis.run_directory.reports import natural
+from analysis.tables.baselines import baselines_of
 from analysis.tables.run import Run
 
 PANELS_A_ROW = 4

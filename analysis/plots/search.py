@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.errors import RunError
-from analysis.plots.baselines import baselines_of, draw_level, draw_upright, widened
+from analysis.plots.baselines import draw_level, draw_upright, widened
 from analysis.plots.marks import amount, diverged, mark, state_of, values
 from analysis.plots.style import (
     CONCLUSION_COLOURS,
@@ -33,6 +33,7 @@ from analysis.plots.style import (
 )
 from analysis.statistics.comparison import Conclusion
 from analysis.statistics.rung_correlation import USEFUL
+from analysis.tables.baselines import baselines_of
 from analysis.tables.comparisons import paired_against_best
 from analysis.tables.ranking import rank_stability
 from analysis.tables.run import Run

@@ -10,23 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from analysis.palette import STATE_COLOURS
 from analysis.text import escape, printable, shortened
 
 INK = "#222222"
 MUTED = "#6B6B6B"
 GUIDE = "#AAAAAA"
 FAINT = "#E2E2E2"
-
-# Okabe and Ito's colours, but grey for the pruned, which should recede.
-STATE_COLOURS = {
-    "complete": "#0072B2",
-    "pruned": "#8C8C8C",
-    "running": "#009E73",
-    "interrupted": "#E69F00",
-    "diverged": "#D55E00",
-    "out_of_memory": "#CC79A7",
-    "failed": "#000000",
-}
 
 CONCLUSION_COLOURS = {
     "agrees": STATE_COLOURS["complete"],

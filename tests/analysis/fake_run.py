@@ -94,6 +94,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "name": "demo-1",
         "space": "demo",
+        "task": "salt",
         "store": {"path": "/stores/demo", "view_hash": "abc"},
         "baselines": {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702},
         "panel_baselines": [],
