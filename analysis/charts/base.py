@@ -1,6 +1,9 @@
 """What the charts share: the trials as their data, colours by state, what is said of a trial that is pointed at."""
 
+import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import altair as alt
@@ -10,6 +13,8 @@ from analysis.palette import STATE_COLOURS
 from analysis.tables.run import Run
 from analysis.text import printable, shortened
 
+TITLE_LETTERS: Final = 92  # in a line, of a chart that is `WIDTH` wide
+WIDTH: Final = 640  # pixels, on paper and in notebooks
 NAME_LETTERS: Final = 40  # of a name in an axis, a legend or a tooltip
 LABELS: Final = {
     "val_loss": "held-out loss",
@@ -88,7 +93,8 @@ SHOWN: Final = "shown == null || indexof(shown, datum.trial) >= 0"
 
 def finish(chart: Any, title: str, description: str, height: int | None = None) -> Any:
     """Gives a chart its title, what a screen reader says of it, and the width of whatever holds it."""
-    sized = chart.properties(title=alt.Title(title, anchor="start"), description=description, width="container")
+    lines = textwrap.wrap(title, TITLE_LETTERS)
+    sized = chart.properties(title=alt.Title(lines, anchor="start"), description=description, width="container")
     return sized if height is None else sized.properties(height=height)
 
 
@@ -118,3 +124,34 @@ def limits(values: Sequence[float], near: Sequence[float] = ()) -> list[float] |
     low, high = min([low, *within]), max([high, *within])
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
     return [low - margin, high + margin]
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Moves `values` up as little as it takes for labels at them to lie at least `gap` apart, in the same order."""
+    placed = list(values)
+    order = sorted(range(len(placed)), key=placed.__getitem__)
+    for below, above in pairwise(order):
+        placed[above] = max(placed[above], placed[below] + gap)
+    return placed
+
+
+def fixed(chart: Any, width: int = WIDTH) -> Any:
+    """Returns a chart with a width of its own, for what cannot give it one: a file, or an image in a notebook."""
+    return chart.properties(width=width)
+
+
+def save(chart: Any, path: str | Path, width: int = WIDTH) -> None:
+    """Saves a chart as a picture, without a browser or a network.
+
+    Args:
+        chart: of this package.
+        path: the file; its name ends in .pdf, .svg or .png.
+        width: of the drawn area in pixels.
+
+    Raises:
+        ValueError: the name ends otherwise.
+    """
+    kind = Path(path).suffix
+    if kind not in (".pdf", ".svg", ".png"):
+        raise ValueError(f"{path}: must end in .pdf, .svg or .png")
+    fixed(chart, width).save(str(path), ppi=200) if kind == ".png" else fixed(chart, width).save(str(path))

@@ -84,6 +84,17 @@ def warnings(run: Run) -> list[str]:
     return _lines(lambda: warning_lines(run.summary)) if run.over else []
 
 
+def health(run: Run) -> list[str]:
+    """Says how often gradients were clipped, and which trials diverged."""
+    shares = run.reports.groupby("trial")["clipped_share"].mean().dropna()
+    diverged = run.trials.loc[run.trials["state"] == "diverged", "trial"].tolist()
+    said = [f"{', '.join(diverged)} diverged"] if diverged else []
+    if len(shares):
+        ends = f"{shares.min():.0%} to {shares.max():.0%}" if shares.min() < shares.max() else f"{shares.max():.0%}"
+        said.append(f"gradients were clipped in {ends} of a trial's steps")
+    return said
+
+
 def next_steps(run: Run) -> list[str]:
     """Returns the commands that go on from here."""
     return _lines(lambda: next_lines(run.directory, run.summary)) if run.over else []

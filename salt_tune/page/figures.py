@@ -97,7 +97,7 @@ class Figures:
         with alt.data_transformers.enable("default", max_rows=None, consolidate_datasets=True):
             spec: dict[str, Any] = chart.to_dict(validate=False)  # which the tests do
         self.datasets |= spec.pop("datasets", {})
-        title, description = spec.pop("title")["text"], spec.pop("description")
+        title, description = " ".join(spec.pop("title")["text"]), spec.pop("description")
         spec.pop("config", None)
         self.specs[identity] = spec
         height = spec.get("height", 300)

@@ -140,23 +140,35 @@ def _part(identity: str, name: str, run: Run, figures: Figures) -> Part:
     failed = facts.failures(run)
     good = [*add(charts.probes), *add(charts.loss_against_probe), *add(charts.classes, "half")]
     matters = [*add(charts.importance), *add(charts.slices, "small"), *add(charts.parallel_coordinates)]
+    standing = [*add(charts.ranking), *add(charts.against_winner)]
+    spent = [*add(charts.best_so_far, "half"), *add(charts.pareto, "half")]
+    health = [*add(_gradients, "half"), *add(_training_loss, "half")]
     said, ranked, orders = facts.losses(run), [facts.ranked(run)], [facts.stability(run), facts.at_rungs(run)]
     sections = [
         Section("encoder", "Is it a good encoder?", facts.encoder(run), [*good, *add(charts.confusion, "half")]),
-        Section("ranking", "Ranking", [*empty, *said], add(charts.ranking), ranked, "ranking"),
+        Section("ranking", "Ranking", [*empty, *said], standing, ranked, "ranking"),
         Section("warnings", "Watch out", facts.warnings(run)),
         Section("curves", "Learning curves", [], add(charts.learning_curves)),
+        Section("health", "Was training healthy?", facts.health(run), health),
         Section("matters", "What matters?", facts.caveat(run), matters),
         Section("next", "What to try next", [], [], [facts.suggestions(run)], "commands", facts.next_steps(run)),
         Section("horizon", "Do early rungs tell?", [], add(charts.horizon), orders),
         Section("machine", "What did the machine do when?", [], add(charts.timeline)),
-        Section("cost", "What did it cost?", facts.cost_in_words(run), add(charts.best_so_far), [facts.spent(run)]),
+        Section("cost", "What did it cost?", facts.cost_in_words(run), spent, [facts.spent(run)]),
         Section("failed", "What failed, and why?", [] if failed else ["Nothing failed."], [], [], "failures", failed),
         Section("data", "Data", [], [], [], "data", describe_data(run.summary["store"])),
         Section("reproduce", "How to reproduce it", [], [], [], "origin", facts.origin(run)),
     ]
     sections = [section for section in sections if _says_something(section)]
     return Part(identity, printable(name), state, facts.verdict(run), sections)
+
+
+def _gradients(run: Run) -> Any:
+    return charts.learning_curves(run, "grad_norm")
+
+
+def _training_loss(run: Run) -> Any:
+    return charts.learning_curves(run, "train_loss")
 
 
 def _says_something(section: Section) -> bool:

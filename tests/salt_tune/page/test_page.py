@@ -13,8 +13,8 @@ from tests.analysis.fake_run import summary, write_run
 from tests.analysis.made_search import spread, write_search
 from tests.salt_tune.page.conftest import NASTY
 
-SECTIONS = ["encoder", "ranking", "warnings", "curves", "matters", "next", "horizon", "machine", "cost", "failed",
-            "data", "reproduce"]  # fmt: skip
+SECTIONS = ["encoder", "ranking", "warnings", "curves", "health", "matters", "next", "horizon", "machine", "cost",
+            "failed", "data", "reproduce"]  # fmt: skip
 
 
 def sections(page: str) -> list[str]:
