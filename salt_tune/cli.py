@@ -18,7 +18,10 @@ NAMES = (
     "prepare", "search", "promote", "encode",
     "ls", "show", "status", "watch", "compare", "suggest", "export", "reproduce", "logs", "stop", "rm",
 )  # fmt: skip
-COMMANDS: Final[Registry[click.Command]] = Registry("command", {name: f"salt_tune.{name}:main" for name in NAMES})
+MODULES = {**{name: name for name in NAMES}, "report": "write_report"}  # `salt_tune.report` is what reports are made of
+COMMANDS: Final[Registry[click.Command]] = Registry(
+    "command", {name: f"salt_tune.{module}:main" for name, module in MODULES.items()}
+)
 
 
 @click.group(cls=Group, commands=COMMANDS, example=EXAMPLE)

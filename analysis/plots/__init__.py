@@ -1,13 +1,1 @@
-"""Figures of runs and clip stores; those of a run by name: `plots.ranking(run)`."""
-
-from analysis.plots.parameters import parameters_against_objective
-from analysis.plots.search import against_best, learning_curves, pareto, ranking, rung_correlations
-
-__all__ = [
-    "against_best",
-    "learning_curves",
-    "parameters_against_objective",
-    "pareto",
-    "ranking",
-    "rung_correlations",
-]
+"""Figures of clip stores, and how figures look: `analysis.plots.store`, `analysis.plots.style`."""

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.palette import STATE_COLOURS
 from analysis.plots.clips import Floats, ShownClip, as_picture, holding
-from analysis.plots.style import GUIDE, INK, MUTED, STATE_COLOURS, drawn, figure, label, style
+from analysis.plots.style import GUIDE, INK, MUTED, drawn, figure, label, style
 
 COLOUR = STATE_COLOURS["complete"]
 CAPTION_LETTERS = 62  # of 8 points, across half a contact sheet

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Literal
 
 from matplotlib import rcParams
@@ -17,42 +16,10 @@ MUTED = "#6B6B6B"
 GUIDE = "#AAAAAA"
 FAINT = "#E2E2E2"
 
-# Okabe and Ito's colours, but grey for the pruned, which should recede.
-STATE_COLOURS = {
-    "complete": "#0072B2",
-    "pruned": "#8C8C8C",
-    "running": "#009E73",
-    "interrupted": "#E69F00",
-    "diverged": "#D55E00",
-    "out_of_memory": "#CC79A7",
-    "failed": "#000000",
-}
-
-CONCLUSION_COLOURS = {
-    "agrees": STATE_COLOURS["complete"],
-    "too short": STATE_COLOURS["diverged"],
-    "unclear": MUTED,
-    "too few": MUTED,
-}
-
 NAME_LETTERS = 24  # of a trial or of a value, at an axis or beside a curve
 TITLE_LETTERS = 90  # of 11 points in bold, across a plot
 
-LABELS = {
-    "val_loss": "held-out loss",
-    "val_r2": "held-out explained variance",
-    "probe_top1": "linear-probe accuracy",
-    "train_loss": "training loss",
-    "context_loss": "loss on visible tokens",
-    "lr": "learning rate",
-    "grad_norm": "gradient norm",
-    "epoch": "epoch",
-    "tflop": "TFLOP of training",
-    "second": "seconds of training, scheduled",
-    "training_seconds": "seconds of training",
-    "step_seconds": "seconds a step",
-    "parameters": "parameters of student and predictor",
-}
+LABELS = {"val_loss": "held-out loss", "val_r2": "held-out explained variance"}
 
 
 def drawn(text: str, letters: int = 120) -> str:
@@ -84,15 +51,6 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
 
 
-def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """Returns `ax` with its figure, or new ones of that size in inches."""
-    whole = ax.get_figure(root=True) if ax is not None else None
-    if ax is None or whole is None:
-        whole = figure(width, height)
-        ax = whole.subplots()
-    return whole, ax
-
-
 def style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x", "y"] = "y") -> None:
     """Strips `ax` to what carries information; `grid` is the axis that values are read from."""
     ax.set_title(drawn(title, TITLE_LETTERS), loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
@@ -110,28 +68,9 @@ def label(column: str) -> str:
     return LABELS.get(column, column.replace("_", " "))
 
 
-def colour_of(state: str) -> str:
-    """Returns the colour of a trial's state."""
-    return STATE_COLOURS.get(state, MUTED)
-
-
 def named_rows(ax: Axes, names: Sequence[str], bold: str | None = None) -> None:
     """Names the rows 0, 1, ... of `ax` from the top down, one of them in bold."""
     ax.set_yticks(range(len(names)), [drawn(name, NAME_LETTERS) for name in names])
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     for tick, name in zip(ax.get_yticklabels(), names, strict=True):
         tick.set(color=INK, fontweight="bold" if name == bold else "normal")
-
-
-def margin_note(ax: Axes, row: int, text: str, colour: str) -> None:
-    """Writes `text` to the right of a row of `ax`."""
-    ax.text(1.01, row, drawn(text), transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=colour)
-
-
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Moves `values` up as little as it takes for labels at them to lie at least `gap` apart, in the same order."""
-    placed = list(values)
-    order = sorted(range(len(placed)), key=placed.__getitem__)
-    for below, above in pairwise(order):
-        placed[above] = max(placed[above], placed[below] + gap)
-    return placed

@@ -1,5 +1,6 @@
 """Which hyperparameters a search's scores follow, by Optuna's evaluator."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 import pandas as pd
@@ -8,6 +9,8 @@ from analysis.tables.ranking import scores_at_rungs
 from analysis.tables.run import Run
 
 FEWEST: Final = 6  # trials; of fewer, nothing is said
+MOST: Final = 200  # trials; of more, so many are taken, as the forest takes minutes for a thousand
+TREES: Final = 32
 FEW_A_PARAMETER: Final = 10  # trials for each parameter; with fewer, the caveat says so
 _TYPES = {
     "parameter": "str",
@@ -53,6 +56,11 @@ def importance(run: Run, *, seed: int = 0) -> pd.DataFrame:
         categories), `trials`, `rung` (where they were compared) and `caveat` (what to beware of). No rows with fewer
         than `FEWEST` trials, equal scores, or no parameter that has two values.
     """
+    return _importance(run, seed).copy()
+
+
+@lru_cache(maxsize=8)  # a page asks for it twice
+def _importance(run: Run, seed: int) -> pd.DataFrame:
     found = comparable(run)
     empty = pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
     if found is None:
@@ -63,13 +71,15 @@ def importance(run: Run, *, seed: int = 0) -> pd.DataFrame:
         for name in run.parameters
         if name in run.summary["ranges"] and table[name].notna().all() and table[name].nunique() > 1
     ]
+    count = len(table)
+    table = table.sample(min(MOST, count), random_state=seed).sort_index()
     inside = [all(_inside(run, name, row[name]) for name in names) for row in table.to_dict("records")]
     table = table[inside]
     names = [name for name in names if table[name].nunique() > 1]
     if len(table) < FEWEST or not names or table["score"].nunique() < 2:
         return empty
     shares = _fanova(run, table, names, seed)
-    caveat = _caveat(run, len(table), len(names), rung)
+    caveat = _caveat(run, count, len(table), len(names), rung)
     rows = [
         {
             "parameter": name,
@@ -97,7 +107,9 @@ def _fanova(run: Run, table: pd.DataFrame, names: list[str], seed: int) -> dict[
             params = {name: _plain(run, name, row[name]) for name in names}
             trial = optuna.trial.create_trial(params=params, distributions=distributions, value=float(row["score"]))
             study.add_trial(trial)
-        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=names)
+        shares = get_param_importances(
+            study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=seed), params=names
+        )
     finally:
         optuna.logging.set_verbosity(before)
     return {name: float(share) for name, share in shares.items()}
@@ -135,8 +147,8 @@ def _spearman(run: Run, table: pd.DataFrame, name: str) -> float:
     return float(table[name].astype("float64").rank().corr(table["score"].rank()))
 
 
-def _caveat(run: Run, trials: int, parameters: int, rung: float) -> str:
-    said = []
+def _caveat(run: Run, count: int, trials: int, parameters: int, rung: float) -> str:
+    said = [] if count <= MOST else [f"of {trials} of the {count} trials"]
     if trials < FEW_A_PARAMETER * parameters:
         said.append(f"{trials} trials are few for {parameters} parameters")
     if rung < run.full:

@@ -2,7 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from analysis.plots.style import GUIDE, INK, MUTED, STATE_COLOURS, figure, named_rows, style
+from analysis.palette import STATE_COLOURS
+from analysis.plots.style import GUIDE, INK, MUTED, figure, named_rows, style
 from benchmarks.replay.figures import interval
 from benchmarks.transfer.plan import Plan
 from benchmarks.transfer.results import REFERENCE, Finding, Findings

@@ -41,7 +41,7 @@ def print_summary(run: RunDirectory, summary: dict[str, Any], *, concurrent: int
         console.print()
     _section("WATCH OUT", warning_lines(summary))
     _section("COST", (*cost_lines(summary, concurrent), f"all of it: {run.path}"))
-    _section("NEXT", _next_lines(run, summary))
+    _section("NEXT", next_lines(run, summary))
 
 
 def _section(name: str, lines: Iterable[str]) -> None:
@@ -63,7 +63,7 @@ def _print_table(summary: dict[str, Any]) -> None:
     console.print()
 
 
-def _next_lines(run: RunDirectory, summary: dict[str, Any]) -> Iterator[str]:
+def next_lines(run: RunDirectory, summary: dict[str, Any]) -> Iterator[str]:
     """Says which commands go on from here."""
     if summary["recommended"] and not summary["nothing_to_promote"]:
         yield shell_command("salt_tune.promote", run.path)

@@ -45,7 +45,7 @@ def draw_pictures(store: ClipStore, shares: Floats) -> Iterator[Path]:
     pictures: dict[str, Callable[[], Figure | None]] = {
         "latents.png": lambda: store_plots.latents(store.teacher.mean, store.teacher.variance, shares),
         "teacher.png": lambda: _teacher(store.path / "teacher" / "reports.jsonl"),
-        "contact-sheet.png": lambda: _contact_sheet(store),
+        "contact-sheet.png": lambda: contact_sheet(store),
     }
     for name, draw in pictures.items():
         if (picture := draw()) is not None:
@@ -71,7 +71,8 @@ def _teacher(reports: Path) -> Figure | None:
     return store_plots.teacher({name: [line[name] for line in curve] for name in ("epoch", "val_loss", "val_r2")})
 
 
-def _contact_sheet(store: ClipStore) -> Figure:
+def contact_sheet(store: ClipStore) -> Figure:
+    """Draws some clips as stored, and as a student sees them; see `store_plots.contact_sheet`."""
     config, view = EvaluationConfig(), store.view
     masks = Masks(view, config.masking, config.mask_ratio, config.seed)
     times = np.unique(np.linspace(0, view.frames - 1, FRAMES).round().astype(np.int64))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "name": "demo-1",
         "space": "demo",
+        "task": "salt",
         "store": {"path": "/stores/demo", "view_hash": "abc"},
         "baselines": {"training_mean": 0.652, "position_mean": 0.61, "nearest_visible": 0.702},
         "panel_baselines": [],
@@ -177,11 +179,14 @@ def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
     return {field: value for field, value in fields.items() if field != name}
 
 
-def write_losses(run: RunDirectory, trial: str, point: float) -> None:
-    """Writes the file of clip losses of one report."""
+def write_losses(run: RunDirectory, trial: str, point: float, labels: Sequence[str] = ()) -> None:
+    """Writes the file of clip losses of one report; the clips show `labels` in turn, where there are any."""
     file = run.clip_losses(trial, point)
     file.parent.mkdir(parents=True, exist_ok=True)
-    losses(trial, point).rename_axis("clip").reset_index().to_parquet(file)
+    table = losses(trial, point).rename_axis("clip").reset_index()
+    if labels:
+        table.insert(1, "label", [labels[number % len(labels)] for number in range(len(table))])
+    table.to_parquet(file)
 
 
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:

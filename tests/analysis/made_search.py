@@ -16,24 +16,24 @@ RUNGS = (0.5, 1.0, 3.0)
 Score = Callable[[dict[str, Any]], float]
 
 
-def write_search(path: Path, parameters: Sequence[dict[str, Any]], score: Score, **changes: Any) -> RunDirectory:
+def write_search(path: Path, tried: Sequence[dict[str, Any]], score: Score, **changes: Any) -> RunDirectory:
     """Writes the run of a search without pruning; `changes` are of its summary.
 
     Args:
         path: where to.
-        parameters: of each trial.
+        tried: the parameters of each trial.
         score: its loss at the end, from its parameters.
         changes: of the summary.
     """
     run = RunDirectory(path)
-    losses = [score(values) for values in parameters]
+    losses = [score(values) for values in tried]
     order = np.argsort(losses, kind="stable").tolist()
     known = summary()
     of_trial = next(trial for trial in known["trials"] if trial["id"] == "T2")
     trials = [
         {**of_trial, "id": f"T{number}", "parameters": values, "score": loss, "val_loss": loss,
          "config": {**of_trial["config"], **values}, "rank": order.index(number) + 1, "training_seconds": 12.0}
-        for number, (values, loss) in enumerate(zip(parameters, losses, strict=True))
+        for number, (values, loss) in enumerate(zip(tried, losses, strict=True))
     ]  # fmt: skip
     lines = [
         stretch(f"T{number}", point, loss + 0.1 / point, slot=number % 2, turn=3 * (number // 2) + place)

@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 
 PROGRAM = """
 import sys
-import analysis, analysis.plots.search, analysis.plots.store
+import analysis, analysis.charts, analysis.plots.store
 print(*sorted({"ray", "torch", "salt_tune.search", "trainable"} & set(sys.modules)))
 """
 

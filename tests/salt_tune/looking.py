@@ -11,6 +11,7 @@ from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.run_directory.trials import TrialState
 from salt_tune.report.summary import write_summary
 from salt_tune.space.description import describe
+from salt_tune.space.space_file import dump_space
 from tests.conftest import ROOT
 from tests.salt_tune.controlled import World
 from tests.salt_tune.made_trials import BASELINES, make_report, make_space, write_losses
@@ -35,7 +36,7 @@ def begin_run(path: Path, world: World = WORLD, **changes: Any) -> RunDirectory:
         "store": STORE,
     }  # fmt: skip
     run.manifest.write_text(json.dumps({**asked, **describe(world.space), **changes}))
-    run.space.write_text("name: s\n")
+    run.space.write_text(dump_space(world.space))
     return run
 
 

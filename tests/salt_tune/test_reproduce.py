@@ -10,12 +10,30 @@ import yaml
 
 from analysis.run_directory.journal import read_trials
 from analysis.run_directory.paths import RunDirectory, read_manifest
+from salt_tune.controller.factory import make_searcher
+from salt_tune.options import parse_settings
 from salt_tune.runs.provenance import provenance
+from salt_tune.space.space_file import load_space
 from tests.conftest import Command, must_succeed
-from tests.salt_tune.looking import begin_run, documented, write_trials
+from tests.salt_tune.looking import WORLD, begin_run, documented, make_run, write_trials
 from tests.toy_task import SPACE
 
 
+def test_the_command_begins_with_the_same_configuration(tmp_path: Path, here: Command) -> None:
+    run = make_run(tmp_path / "run")
+    trial = read_trials(run)["T2"]
+    words = shlex.split(json.loads(here("reproduce", run.path, "T2", "--json").stdout)["command"])
+    given = list(zip(words[3::2], words[4::2], strict=True))
+    flags = dict(given)
+    space = load_space(flags["--space"], parse_settings(tuple(value for flag, value in given if flag == "--set")))
+    assert (flags["--trials"], flags["--seed"], space.schedule.scheduler) == ("1", str(trial.seed), "none")
+    parameters = make_searcher(space, trial.seed).suggest("T0")
+    assert parameters == trial.parameters
+    assert space.hyperparameters(parameters, trial.seed) == trial.config
+    assert space.schedule.report_points() == WORLD.space.schedule.report_points()
+
+
+@pytest.mark.slow
 def test_the_command_trains_the_same_again(tmp_path: Path, command: Command, here: Command) -> None:
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
     (tmp_path / "data").mkdir()

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.plots.baselines import BASELINE_LABELS
 from analysis.plots.clips import GAP, HIDDEN, STRIPE, Floats, Images, ShownClip, as_picture, holding, spectrum
 from analysis.plots.store import contact_sheet, latents, teacher
+from analysis.tables.baselines import BASELINE_LABELS
 from trainable.evaluate.baselines import BASELINE_NAMES
 
 

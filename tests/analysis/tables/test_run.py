@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import RunError, latest_run, load
-from analysis.plots import parameters_against_objective
+from analysis.charts import slices
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.tables.clip_losses import read_clip_losses
 from analysis.tables.comparisons import searched
@@ -67,7 +67,7 @@ def test_the_objective_is_the_summary_s(tmp_path: Path) -> None:
 def test_clip_losses_are_tidy_and_may_be_narrowed(tmp_path: Path) -> None:
     run = load(write_run(tmp_path).path)
     losses = run.clip_losses()
-    assert losses.columns.tolist() == ["trial", "resource", "clip", "loss"]
+    assert losses.columns.tolist() == ["trial", "resource", "clip", "label", "loss"]
     judged = run.reports.dropna(subset="val_loss")
     assert len(losses) == len(judged) * len(CLIPS)
     means = losses.groupby(["trial", "resource"])["loss"].mean()
@@ -115,7 +115,7 @@ def test_a_parameter_may_be_set_in_some_trials_only(tmp_path: Path) -> None:
     table = searched(run)
     assert table.loc["predictor_depth", "tried"] == "6 to 6"
     assert table.loc["predictor_dim", "tried"] == "96, 192, 384, null"
-    parameters_against_objective(run).savefig(tmp_path / "plot.png")
+    assert [chart.to_dict()["encoding"]["x"]["title"] for chart in slices(run)] == run.parameters
 
 
 def test_a_weighted_objective_is_shown_by_its_first_metric(tmp_path: Path) -> None:

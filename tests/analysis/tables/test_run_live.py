@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import RunError, load, rank_stability
-from analysis.plots import ranking
+from analysis.charts import ranking
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.tables.comparisons import paired_against_best, searched
 from salt_tune.controller.controller import Controller
@@ -116,8 +116,8 @@ def test_what_needs_no_comparison_is_shown_of_a_search_that_runs(run: RunDirecto
     search(run, reports=9)
     found = load(run.path)
     assert searched(found).index.tolist() == ["lr"]
-    assert paired_against_best(found).empty and rank_stability(found).empty
-    ranking(found).savefig(run.path / "ranking.png")
+    assert paired_against_best(found).empty and set(rank_stability(found)["conclusion"]) == {"too few"}
+    assert ranking(found).to_dict()["title"]["text"][0].startswith("The best ")
     assert f"{len(found.trials)} trials" in repr(found)
 
 

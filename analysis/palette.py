@@ -1,0 +1,24 @@
+"""Colours that colour-blind readers tell apart, on white and on black."""
+
+from typing import Final
+
+# Okabe and Ito's colours, but grey for the pruned, which should recede, and Tol's olive for black.
+STATE_COLOURS: Final = {
+    "complete": "#0072B2",
+    "pruned": "#8C8C8C",
+    "running": "#009E73",
+    "paused": "#56B4E9",
+    "waiting": "#B0B0B0",
+    "interrupted": "#E69F00",
+    "diverged": "#D55E00",
+    "out_of_memory": "#CC79A7",
+    "failed": "#999933",
+}
+ACTIVITY_COLOURS: Final = {
+    "starting": "#E69F00",
+    "loading": "#CC79A7",
+    "training": "#0072B2",
+    "waiting": "#D55E00",
+    "evaluating": "#56B4E9",
+}
+BASELINE_COLOUR: Final = "#9C6F44"  # none of the states'

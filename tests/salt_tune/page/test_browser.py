@@ -1,0 +1,109 @@
+"""What a page does in a browser: charts are drawn, hover and filter work, and nothing is asked of a network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import Run
+from salt_tune.page.page import write_page
+
+TOOLTIP = "#vg-tooltip-element.visible"
+
+
+class Opened:
+    """A page in a browser, with what it asked for and complained of."""
+
+    def __init__(self, browser: Any, file: Path, *, width: int = 1000, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda said: self.complaints.append(said.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_function("document.documentElement.dataset.drawn")
+
+
+@pytest.fixture
+def opened(browser: Any, file: Path) -> Iterator[Opened]:
+    """The page, open."""
+    opened = Opened(browser, file)
+    yield opened
+    opened.context.close()
+
+
+def test_charts_are_drawn_without_a_word_or_a_request(opened: Opened, file: Path) -> None:
+    charts = opened.page.locator(".chart").count()
+    assert charts > 8 and opened.page.locator(".chart svg").count() == charts
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith("data:")] == [file.as_uri()]
+
+
+def test_what_is_pointed_at_names_its_configuration(opened: Opened) -> None:
+    dot = opened.page.locator("#run0-learning_curves-0 .mark-symbol path").first
+    dot.scroll_into_view_if_needed()
+    dot.hover(force=True)
+    opened.page.wait_for_selector(TOOLTIP)
+    text = opened.page.locator(TOOLTIP).inner_text()
+    assert "trial" in text and "mask_ratio" in text and "predictor_dim" in text
+
+
+def test_the_filter_holds_in_tables_and_charts(opened: Opened) -> None:
+    page = opened.page
+    dots = page.locator("#run0-slices-0 .mark-symbol path")
+    assert dots.count() == 40
+    page.fill("#query", "T7")
+    page.wait_for_function("document.querySelectorAll('#run0-slices-0 .mark-symbol path').length === 1")
+    assert page.locator("#run0-ranking tr[data-trial]:visible").count() == 1
+    assert page.locator("#count").inner_text() == "1 of 40 trials"
+    page.fill("#query", "")
+    page.uncheck("#states input")
+    assert page.locator("#count").inner_text() == "0 of 40 trials"
+    assert opened.complaints == []
+
+
+def test_the_ranking_is_sorted_by_the_keyboard(opened: Opened) -> None:
+    page = opened.page
+    button = page.get_by_role("button", name="mask_ratio")
+    button.focus()
+    column = "[...document.querySelectorAll('#run0-ranking tbody tr')].map(row => parseFloat(row.cells[4].textContent))"
+    page.keyboard.press("Enter")
+    rising = page.evaluate(column)
+    assert rising == sorted(rising)
+    page.keyboard.press("Enter")
+    assert page.evaluate(column) == rising[::-1]
+    assert page.locator("th[aria-sort=descending]").inner_text().strip().startswith("mask_ratio")
+
+
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.slow)])
+def test_assistive_technology_meets_no_serious_obstacle(browser: Any, file: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    opened = Opened(browser, file, scheme=scheme)
+    found = axe.run(opened.page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    opened.context.close()
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_it_fits_narrow_and_wide_screens(browser: Any, file: Path, width: int) -> None:
+    opened = Opened(browser, file, width=width)
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for box in (each.bounding_box() for each in opened.page.locator(".chart svg").all()):
+        assert box["width"] <= width
+    opened.context.close()
+
+
+def test_it_prints(opened: Opened, tmp_path: Path) -> None:
+    opened.page.pdf(path=str(tmp_path / "page.pdf"))
+    assert (tmp_path / "page.pdf").stat().st_size > 50_000
+
+
+def test_names_of_any_kind_run_nothing(browser: Any, fake: Run, tmp_path: Path) -> None:
+    write_page({"<img src=x onerror=alert(1)>": fake}, tmp_path / "page.html")
+    opened = Opened(browser, tmp_path / "page.html")
+    assert opened.complaints == [] and opened.page.locator("h1").inner_text() == "<img src=x onerror=alert(1)>"
+    assert opened.page.locator("main img").count() == 0
+    opened.context.close()

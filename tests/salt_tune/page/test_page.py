@@ -1,0 +1,100 @@
+"""A page is one file, answers in order, and shows whatever a run holds as text."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import Run, load
+from salt_tune.page.page import render_page, write_page
+from tests.analysis.fake_run import summary, write_run
+from tests.analysis.made_search import spread, write_search
+from tests.salt_tune.page.conftest import NASTY
+
+SECTIONS = ["encoder", "ranking", "warnings", "curves", "health", "matters", "next", "horizon", "machine", "cost",
+            "failed", "data", "reproduce"]  # fmt: skip
+
+
+def sections(page: str) -> list[str]:
+    """The ids of the sections of the first run, in order."""
+    return re.findall(r'<section id="run0-(\w+)"', page)
+
+
+def test_sections_stand_in_order_below_the_verdict(forty: Run, file: Path) -> None:
+    page = file.read_text()
+    found = sections(page)
+    assert found == [name for name in SECTIONS if name in found]
+    assert {"ranking", "curves", "matters", "next", "horizon", "machine", "cost"} <= set(found)
+    best = forty.best
+    assert page.index(f"Promote {best}") < page.index('<section id="run0-')
+    assert page.count("<tr data-trial=") == 2 * 40  # in the ranking, and at the rungs
+
+
+def test_what_is_suggested_has_its_reason(forty: Run, file: Path) -> None:
+    page = file.read_text()
+    assert "at the lower end" in page and "parameters.mask_ratio.low=" in page
+
+
+def test_names_of_any_kind_stay_text(fake: Run) -> None:
+    page = render_page({NASTY: fake})
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+    assert page.count("<script") == 3 and "\x1b" not in page
+    payload = re.search(r'<script type="application/json" id="payload">(.*?)</script>', page, re.DOTALL)
+    assert payload is not None and json.loads(payload[1])["specs"]
+
+
+def test_nothing_is_loaded_from_elsewhere(forty: Run, file: Path) -> None:
+    page = file.read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None and "default-src 'none'" in policy[1] and "connect-src 'none'" in policy[1]
+    markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="(?!data:|#)', markup)
+
+
+def test_failures_have_their_line_and_traceback(fake: Run) -> None:
+    page = render_page({"fake": fake})
+    failed = page[page.index('id="run0-failed"') : page.index('id="run0-data"')]
+    assert "<strong>T6</strong> failed" in failed and "<strong>T3</strong> diverged" in failed
+    assert "Traceback" in failed and "No traceback was kept" in failed
+
+
+def test_runs_stand_beside_each_other_first(tmp_path: Path) -> None:
+    runs = load((write_run(tmp_path / "a").path, write_run(tmp_path / "b").path))
+    page = render_page(runs)
+    assert page.index("The runs beside each other") < page.index('id="run0"') < page.index('id="run1"')
+    assert "The recommended trial of each run" in page
+
+
+@pytest.mark.parametrize("trials", [[], summary()["trials"][-2:-1]], ids=["no trial", "one trial"])
+def test_a_page_of_hardly_anything_says_so(tmp_path: Path, trials: list[object]) -> None:
+    nothing: dict[str, Any] = {"best": None, "recommended": None, "tied": [], "finalists": [], "seed_noise": None}
+    run = write_run(
+        tmp_path / "few", promoted=False, trials=trials, rung_correlations=[], resource_trained=0, **nothing
+    )
+    if not trials:
+        run.reports.write_text("")
+    page = render_page({"few": load(run.path)})
+    assert "No trial finished, so there is no winner." in page
+    assert ("No trial has begun." in page) is (not trials)
+    assert "Too few trials can be compared" in page
+
+
+def test_only_failures_are_a_page_too(tmp_path: Path) -> None:
+    lost = [
+        {**trial, "state": "failed", "rank": None, "score": None, "against_winner": None, "val_loss": None}
+        for trial in summary()["trials"]
+    ]
+    nothing: dict[str, Any] = {"best": None, "recommended": None, "tied": [], "finalists": [], "seed_noise": None}
+    page = render_page({"lost": load(write_run(tmp_path, trials=lost, **nothing).path)})
+    assert "there is no winner" in page and page.count("<strong>T") == len(lost)
+
+
+@pytest.mark.parametrize(
+    ("count", "megabytes"), [(100, 5), pytest.param(1000, 12, marks=pytest.mark.slow)], ids=["100", "1000"]
+)
+def test_a_large_search_makes_no_large_page(tmp_path: Path, count: int, megabytes: float) -> None:
+    run = load(write_search(tmp_path / "run", spread(count), lambda values: values["lr"]).path)
+    file = tmp_path / "page.html"
+    assert write_page({"large": run}, file) == file.stat().st_size < megabytes * 1e6
