@@ -7,11 +7,11 @@ from typing import Any, Literal
 from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import run_search
-from salt_tune.callbacks.wandb_logger import Mode
 from salt_tune.controller.following import Following
 from salt_tune.controller.settings import Settings, default_replicates
-from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
+from salt_tune.registry import Mode
 from salt_tune.run_search import Machine, Outcome
+from trainable.heartbeat import SILENT_SECONDS
 
 
 def search(

@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from salt_tune.ui.commands import Group
+from salt_tune.ui.commands import LazyGroup
 from trainable.registry import Registry
 
 EXAMPLE = """\
@@ -16,15 +16,18 @@ salt-tune encode /data/ssv2 --model runs/first/final/T3-20epochs --out ssv2.parq
 # Loaded when they are used: who only looks at a run does not wait for what a search needs.
 NAMES = (
     "prepare", "search", "promote", "encode",
-    "ls", "show", "status", "watch", "compare", "suggest", "export", "reproduce", "logs", "stop", "rm",
+    "ls", "show", "report", "status", "watch", "compare", "suggest", "export", "reproduce", "logs", "stop", "rm",
 )  # fmt: skip
-MODULES = {**{name: name for name in NAMES}, "report": "write_report"}  # `salt_tune.report` is what reports are made of
+MODULES = {
+    **dict(zip(NAMES, NAMES, strict=True)),
+    "report": "write_report",
+}  # `salt_tune.report` is what reports are made of
 COMMANDS: Final[Registry[click.Command]] = Registry(
     "command", {name: f"salt_tune.{module}:main" for name, module in MODULES.items()}
 )
 
 
-@click.group(cls=Group, commands=COMMANDS, example=EXAMPLE)
+@click.group(cls=LazyGroup, commands=COMMANDS, example=EXAMPLE)
 @click.version_option(package_name="salt_tune")
 def main() -> None:
     """Hyperparameter search for video self-supervision: prepare, search, promote, encode."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from salt_tune.callbacks.wandb_logger import MODES
 from salt_tune.options import MACHINE, RUN, Finite, Folder, detach_flag, flag, wandb_flag
-from salt_tune.run_promotion import CHECKPOINT_MINUTES, Asked, promote
+from salt_tune.registry import MODES
 from salt_tune.ui.commands import Command
 from salt_tune.ui.detached import Settled
+from trainable.worker import CHECKPOINT_MINUTES
 
 # Flags of which at most one may be given: each says by itself which run is meant.
 APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", "trial"), ("top", "from_scratch"),
@@ -57,6 +57,8 @@ def main(run_path: Path, wandb_mode: Any, settled: Settled, **flags: Any) -> int
     for one, other in APART:
         if flags[one] and flags[other]:
             raise click.UsageError(f"--{one} and --{other.replace('_', '-')}: give one of the two")
+    from salt_tune.run_promotion import Asked, promote  # a second, which --help does without
+
     return promote(run_path, Asked(wandb=wandb_mode, **flags), settled)
 
 

@@ -15,9 +15,10 @@ from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
-from salt_tune.callbacks.wandb_logger import Mode, WandbFollower, check_wandb
+from salt_tune.callbacks.wandb_logger import WandbFollower, check_wandb
 from salt_tune.controller.continued_race import Reached, milestones, winner_of
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
+from salt_tune.registry import Mode
 from salt_tune.report.final_table import print_final_table
 from salt_tune.report.model_card import write_card
 from salt_tune.report.prediction import predict_loss
@@ -36,10 +37,9 @@ from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
 from trainable.errors import UserError
 from trainable.files import write_json
-from trainable.worker import Beside, FinalRun, FinalSpec, FinalTable, Report
+from trainable.worker import CHECKPOINT_MINUTES, Beside, FinalRun, FinalSpec, FinalTable, Report
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
-CHECKPOINT_MINUTES = 10.0
 REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 CLOSE = 1e-9  # epochs that differ by less are the same
 

@@ -19,7 +19,7 @@ from salt_tune.controller.limits import Limits
 from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend import session
-from salt_tune.ray_backend.trial_loop import SILENT_SECONDS, End, run_trials
+from salt_tune.ray_backend.trial_loop import End, run_trials
 from salt_tune.report.finalists import MOST_TIED
 from salt_tune.report.held_out import few_clips
 from salt_tune.report.leaderboard import print_summary
@@ -40,6 +40,7 @@ from salt_tune.ui.detached import Settled, stay
 from salt_tune.ui.format import amount, counted, resume_command
 from salt_tune.ui.full_disk import RESUME, comes_from_full_disk, full_disk_line
 from trainable.errors import UserError
+from trainable.heartbeat import SILENT_SECONDS
 from trainable.worker import Dataset
 
 

@@ -4,18 +4,15 @@ From Python, `salt_tune.search(...)` runs the same; see `salt_tune.api.search`.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
-from salt_tune import api
-from salt_tune.callbacks.wandb_logger import MODES
-from salt_tune.controller.following import Following, Output
-from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.options import (
     LOGGING,
     MACHINE,
@@ -29,11 +26,16 @@ from salt_tune.options import (
     seed_flag,
     wandb_flag,
 )
-from salt_tune.ray_backend.trial_loop import SILENT_SECONDS
-from salt_tune.run_search import Machine, Outcome, begin, resume
+from salt_tune.registry import MODES
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
 from salt_tune.ui.detached import Settled
+from trainable.heartbeat import SILENT_SECONDS
+
+# What runs a search takes a second to load, which --help does without: it is imported where it is used.
+if TYPE_CHECKING:
+    from salt_tune.controller.following import Output
+    from salt_tune.run_search import Machine, Outcome
 
 SEARCH: Final = "What is searched"
 
@@ -128,6 +130,9 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @click.pass_context
 def main(context: click.Context, /, run: Path | None, extend: int | None, **flags: Any) -> int:
     """Search for the hyperparameters with the best objective on a clip store."""
+    from salt_tune.controller.following import Following
+    from salt_tune.run_search import Machine, resume
+
     if _output(flags) != "screen":
         console.hush()
     machine = Machine(
@@ -165,7 +170,7 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
 
 
 def _begin(
-    machine: Machine,
+    machine: "Machine",
     *,
     space_name: str,
     store: Path | None,
@@ -182,7 +187,10 @@ def _begin(
     settings: tuple[str, ...],
     settled: Settled,
     **_of_the_machine: Any,
-) -> Outcome:
+) -> "Outcome":
+    from salt_tune.controller.settings import Settings, default_replicates
+    from salt_tune.run_search import begin
+
     replicates = default_replicates(store) if replicates is None else replicates
     given = {name: value for name, value in {"trials": trials, "schedule.epochs": epochs}.items() if value}
     return begin(
@@ -198,13 +206,13 @@ def _begin(
     )
 
 
-def _output(flags: dict[str, Any]) -> Output:
+def _output(flags: dict[str, Any]) -> "Output":
     if flags["quiet"] and flags["json_lines"]:
         raise click.UsageError("--quiet: prints nothing, and --json-lines prints; give one of them")
     return "quiet" if flags["quiet"] else "json_lines" if flags["json_lines"] else "screen"
 
 
-def _exit_code(outcome: Outcome) -> int:
+def _exit_code(outcome: "Outcome") -> int:
     if outcome.interrupted or console.deserted:
         return INTERRUPTED
     return 0 if outcome.best else 1
@@ -217,10 +225,17 @@ class _Callable(ModuleType):
     name in the package would last until the first `import salt_tune.search`; a module that can be called stays.
     """
 
-    __call__ = staticmethod(api.search)
+    def __call__(self, *arguments: Any, **settings: Any) -> RunDirectory:
+        return self.__wrapped__(*arguments, **settings)
+
+    @property
+    def __wrapped__(self) -> Callable[..., RunDirectory]:
+        """The function, whose signature and parameters are shown."""
+        from salt_tune import api
+
+        return api.search
 
 
-__wrapped__ = api.search  # whose signature and parameters are shown
 sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+SILENT_SECONDS: Final = 300.0  # without a sign of life: loading torch, opening a store and a slow disk take less
 EVERY: Final = 1.0  # seconds between two signs, at least
 
 _file: Path | None = None

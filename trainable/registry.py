@@ -75,6 +75,11 @@ class Registry(Mapping[str, T], Generic[T]):
         except (ImportError, AttributeError) as error:
             raise ConfigError(self.kind, name, f"cannot be loaded from {offered.value}: {error}") from error
 
+    def module(self, name: str) -> str | None:
+        """Returns the module that a name's entry lies in; None where it is no text, or of another package."""
+        entry = self._entries.get(name)
+        return entry.partition(":")[0] if isinstance(entry, str) else None
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._entries or name in self._offered())
 

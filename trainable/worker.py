@@ -46,6 +46,9 @@ class Dataset(Protocol):
         ...
 
 
+CHECKPOINT_MINUTES: Final = 10.0  # between two checkpoints of a final run, at most
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """What all trials of a search share, as a worker is told.

@@ -8,18 +8,17 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.lenient import Lenient
 from salt_tune.callbacks.tracker import Tracker, numbers_of
+from salt_tune.registry import Mode
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
-Mode = Literal["off", "offline", "online"]
-MODES = get_args(Mode)
 PROJECT = "salt_tune"
 
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what W&B takes as an id and as a group, in its folders and addresses too

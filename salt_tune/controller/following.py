@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from salt_tune.callbacks.mlflow_logger import check_mlflow
-from salt_tune.callbacks.wandb_logger import Mode, check_wandb
+from salt_tune.callbacks.wandb_logger import check_wandb
+from salt_tune.registry import Mode
 
 Output = Literal["screen", "quiet", "json_lines"]
 

@@ -25,12 +25,12 @@ from salt_tune.ui.signals import asked_to_stop
 from trainable.budget import Budget
 from trainable.errors import UserError
 from trainable.files import atomic_write
+from trainable.heartbeat import SILENT_SECONDS
 from trainable.worker import Dataset, Report, RunSpec, TrialSpec
 
 MOST_RESTARTS: Final = 3  # of a trial whose worker was lost
 CHEAP_SECONDS: Final = 30  # how long a first Ctrl-C waits for reports under way
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
-SILENT_SECONDS: Final = 300.0  # without a sign of life: loading torch, opening a store and a slow disk take less
 SILENT_STEPS: Final = 20  # or the time of so many steps, where that is longer
 
 End = Literal["over", "limited", "stopped"]

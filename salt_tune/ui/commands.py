@@ -1,12 +1,15 @@
 """How commands are written: flags under headings, an example at the end of `--help`, names that must be known."""
 
+import ast
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from salt_tune.ui.console import OneLineErrors
-from trainable.registry import nearest
+from trainable.registry import Registry, nearest
 
 HELP_WIDTH = 100  # columns
 FLAGS = "Options"
@@ -103,6 +106,34 @@ class Group(Command, click.Group):
         """See `click.Group`."""
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
+
+
+class LazyGroup(Group):
+    """A group whose help loads none of its commands: what each does stands in its source.
+
+    Args:
+        settings: of `Group`; its commands are a registry of modules with a function `main`.
+    """
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Group`."""
+        commands = self.commands
+        modules = {name: commands.module(name) if isinstance(commands, Registry) else None for name in commands}
+        rows = [(name, _first_sentence(module) if module else "") for name, module in modules.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _first_sentence(module: str) -> str:
+    """Returns the first sentence of what a module's `main` is documented with, without importing the module."""
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        return ""
+    for node in ast.parse(Path(found.origin).read_bytes()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "main":
+            said = " ".join((ast.get_docstring(node) or "").split())
+            return said.partition(". ")[0].removesuffix(".")
+    return ""
 
 
 class DefaultGroup(Group):

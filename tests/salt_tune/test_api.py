@@ -51,7 +51,7 @@ def test_the_signature_is_shown() -> None:
 def test_what_it_takes_is_what_the_command_takes() -> None:
     """Each flag of the command is an argument of one of the functions, whatever it is called there."""
     renamed = {"space_name": "space", "wandb_mode": "wandb", "disk_limit": "disk_limit_gb", "seeds": "vary_seeds"}
-    flags = {renamed.get(flag.name or "", flag.name) for flag in main.params} - {"detached"}
+    flags = {renamed.get(flag.name or "", flag.name) for flag in main.params} - {"detached", "quiet", "json_lines"}
     arguments = {*inspect.signature(api.search).parameters, *inspect.signature(api.resume).parameters}
     assert flags == arguments
 

@@ -13,7 +13,7 @@ import pytest
 from analysis.run_directory.lines import read_lines
 from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.controller.settings import Settings
-from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, SILENT_SECONDS, SILENT_STEPS, TrialLoop
+from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, SILENT_STEPS, TrialLoop
 from salt_tune.ray_backend.worker_pool import Lost
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.controlled import World
@@ -21,6 +21,7 @@ from tests.salt_tune.controller.test_controller import Heard
 from tests.toy_task import SPACE, TOY, report_of
 from trainable.budget import Budget
 from trainable.errors import UserError
+from trainable.heartbeat import SILENT_SECONDS
 from trainable.trial_process import TrialProcess
 from trainable.worker import Report, RunSpec, TrialSpec
 
