@@ -40,8 +40,10 @@ class Logged:
     id: str = ""
     name: str = ""
     group: str = ""
+    job: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
     exit_code: int | None = None
 
 
@@ -71,12 +73,13 @@ def read(path: Path) -> Logged:
         match record.WhichOneof("record_type"):
             case "run":
                 logged.id, logged.name = record.run.run_id, record.run.display_name
-                logged.group = record.run.run_group
+                logged.group, logged.job = record.run.run_group, record.run.job_type
                 logged.config.update(
                     {item.key: json.loads(item.value_json) for item in record.run.config.update if item.key}
                 )
             case "history":
                 items = record.history.item
+                logged.steps.append(record.history.step.num)
                 logged.history.append({(item.key or item.nested_key[0]): json.loads(item.value_json) for item in items})
             case "exit":
                 logged.exit_code = record.exit.exit_code
@@ -119,7 +122,7 @@ def test_a_promotion_is_logged_too(promoted: Ended) -> None:
         row["val_loss"] for row in read_reports(promoted.path / "reports.jsonl")
     ]
     assert run.config["lr"] == read_json(promoted.path / "config.json")["config"]["lr"]
-    assert run.exit_code == 0
+    assert (run.exit_code, run.job) == (0, "final")
 
 
 class Search:
@@ -182,7 +185,9 @@ def test_a_trial_that_pauses_stays_one_run_and_never_goes_back(tmp_path: Path) -
     assert runs.keys() == {"T0", "T1", "T2"}
     assert [row["epoch"] for row in runs["T1"].history] == [0.5, 1.0, 2.0, 3.0]
     assert {name: run.exit_code for name, run in runs.items()} == {"T0": 0, "T1": 0, "T2": 1}
-    assert [row["epoch"] for row in runs["T2"].history] == [0.5, 0.5]
+    assert [row["epoch"] for row in runs["T2"].history] == [0.5]
+    assert runs["T1"].steps == sorted(set(runs["T1"].steps)) and len(runs["T1"].steps) == 4
+    assert [row["objective"] for row in runs["T1"].history] == [row["val_loss"] for row in runs["T1"].history]
 
 
 def test_a_search_that_is_resumed_logs_on_under_the_same_id(tmp_path: Path) -> None:
@@ -195,6 +200,16 @@ def test_a_search_that_is_resumed_logs_on_under_the_same_id(tmp_path: Path) -> N
     runs = sorted(written(tmp_path / "s"), key=lambda run: run.history[0]["epoch"])
     assert [(run.id, run.exit_code) for run in runs] == [("s-T0", 1), ("s-T0", 0)]
     assert [[row["epoch"] for row in run.history] for run in runs] == [[0.5, 1.0], [2.0]]
+    assert max(runs[0].steps) < min(runs[1].steps)
+
+
+def test_a_replicate_is_told_from_a_trial(tmp_path: Path) -> None:
+    with Search(tmp_path, "T0") as search:
+        add_trial(search.trials, "T0-seed1", make_space(), replicate_of="T0")
+        for name in ("T0", "T0-seed1"):
+            search.log(name, 3.0)
+            search.end(name, TrialState.COMPLETE)
+    assert {run.name: run.job for run in written(tmp_path)} == {"T0": "trial", "T0-seed1": "replicate"}
 
 
 def test_nothing_is_logged_unless_asked_for(finished_run: Path) -> None:
