@@ -35,6 +35,7 @@ def search(
     wandb: Mode | None = None,
     tensorboard: bool | None = None,
     mlflow: bool | None = None,
+    trackio: bool | None = None,
     notify: str | None = None,
     git: bool = True,
     time_limit: str | None = None,
@@ -68,6 +69,7 @@ def search(
         wandb: "offline" and "online" log to Weights & Biases.
         tensorboard: write TensorBoard's event files to RUN/tensorboard.
         mlflow: log to MLFLOW_TRACKING_URI, or to RUN/mlflow.db; needs the package mlflow.
+        trackio: log to Trackio; needs the package trackio.
         notify: a shell command to run at the end, at a failure and at a new best; see `salt_tune.callbacks.notify`.
         git: keep the commit and the changes of the working folder in the run, 1 MiB at most.
         time_limit: such as "8h" or "90min": no trial goes on after that, and `resume` can go on.
@@ -97,7 +99,7 @@ def search(
                 concurrent,
                 gpus_per_trial,
                 disk_limit_gb,
-                Following(wandb, tensorboard, mlflow, notify),
+                Following(wandb, tensorboard, mlflow, trackio, notify),
                 git,
                 time_limit,
                 budget,
@@ -119,6 +121,7 @@ def resume(
     wandb: Mode | None = None,
     tensorboard: bool | None = None,
     mlflow: bool | None = None,
+    trackio: bool | None = None,
     notify: str | None = None,
     time_limit: str | None = None,
     budget: str | None = None,
@@ -134,9 +137,10 @@ def resume(
         concurrent: trials at a time; None: as many as before. See also `search`.
         gpus_per_trial: see `search`.
         disk_limit_gb: see `search`.
-        wandb: see `search`; None: as before, as the next three.
+        wandb: see `search`; None: as before, as the next four.
         tensorboard: see `search`.
         mlflow: see `search`.
+        trackio: see `search`.
         notify: see `search`; "": no more.
         time_limit: see `search`; counted from now.
         budget: see `search`; counted from the search's beginning.
@@ -160,7 +164,7 @@ def resume(
                 concurrent,
                 gpus_per_trial,
                 disk_limit_gb,
-                Following(wandb, tensorboard, mlflow, notify),
+                Following(wandb, tensorboard, mlflow, trackio, notify),
                 True,
                 time_limit,
                 budget,

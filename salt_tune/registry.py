@@ -46,6 +46,7 @@ CALLBACKS: "Registry[Callable[..., Callback]]" = Registry(
         "json_lines": "salt_tune.callbacks.json_lines:JsonLines",
         "notify": "salt_tune.callbacks.notify:Notify",
         "mlflow_logger": "salt_tune.callbacks.mlflow_logger:MlflowLogger",
+        "trackio_logger": "salt_tune.callbacks.trackio_logger:TrackioLogger",
         "tensorboard": "salt_tune.callbacks.tensorboard:TensorBoard",
         "optuna_study": "salt_tune.callbacks.optuna_study:OptunaStudy",
         "wandb_logger": "salt_tune.callbacks.wandb_logger:WandbLogger",

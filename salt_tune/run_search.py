@@ -183,12 +183,13 @@ def resume(
     machine = replace(machine, following=machine.following.after(manifest.get("session") or {}))
     machine.following.check()
     with locked(run.lock):
-        manifest = remember(run, {**manifest, "store": data.facts(), "session": machine.session})
+        manifest = {**manifest, "store": data.facts(), "session": machine.session}
         controller = open_controller(run, manifest, space)
         with session.ray_session(shared):
             trials = controller.scheduler.allowed + extend
             requests = [*controller.replicates.requests, replicates]
             resources = _settle(run, space, data, controller.settings, requests, shared, machine, trials)
+            remember(run, manifest)
             controller.ask_replicates(replicates)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")

@@ -116,6 +116,7 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @wandb_flag(MODES)
 @flag(LOGGING, "--tensorboard", is_flag=True, default=None, help="Write TensorBoard's event files to RUN/tensorboard.")
 @flag(LOGGING, "--mlflow", is_flag=True, default=None, help="Log to MLFLOW_TRACKING_URI, or to RUN/mlflow.db.")
+@flag(LOGGING, "--trackio", is_flag=True, default=None, help="Log to Trackio.")
 @flag(
     LOGGING, "--notify", metavar="CMD",
     help="Run a shell command at the end, at a failure and at a new best: SALT_TUNE_EVENT, _TEXT and more say what, "
@@ -140,7 +141,12 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
         gpus_per_trial=flags["gpus_per_trial"],
         disk_limit_gb=flags["disk_limit"],
         following=Following(
-            flags["wandb_mode"], flags["tensorboard"], flags["mlflow"], flags["notify"], _output(flags)
+            flags["wandb_mode"],
+            flags["tensorboard"],
+            flags["mlflow"],
+            flags["trackio"],
+            flags["notify"],
+            _output(flags),
         ),
         git=flags["git"],
         time_limit=flags["time_limit"],

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from salt_tune.callbacks.mlflow_logger import check_mlflow
+from salt_tune.callbacks.trackio_logger import check_trackio
 from salt_tune.callbacks.wandb_logger import check_wandb
 from salt_tune.registry import Mode
 
@@ -19,6 +20,7 @@ class Following:
         wandb: whether to log to Weights & Biases.
         tensorboard: whether to write TensorBoard's event files.
         mlflow: whether to log to MLflow.
+        trackio: whether to log to Trackio.
         notify: a shell command, see `salt_tune.callbacks.notify`; "": none.
         output: what is printed: a screen or lines, warnings alone, or JSON lines; never remembered.
     """
@@ -26,6 +28,7 @@ class Following:
     wandb: Mode | None = None
     tensorboard: bool | None = None
     mlflow: bool | None = None
+    trackio: bool | None = None
     notify: str | None = None
     output: Output = "screen"
 
@@ -47,6 +50,8 @@ class Following:
         check_wandb(self.wandb or "off")
         if self.mlflow:
             check_mlflow()
+        if self.trackio:
+            check_trackio()
 
     def callbacks(self, limits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Returns the names of the callbacks with their settings; what prints is the last, and the first to be told."""
@@ -57,6 +62,8 @@ class Following:
             wanted["tensorboard"] = {}
         if self.mlflow:
             wanted["mlflow_logger"] = {}
+        if self.trackio:
+            wanted["trackio_logger"] = {}
         if self.notify:
             wanted["notify"] = {"command": self.notify}
         if self.output == "json_lines":

@@ -33,6 +33,7 @@ def reopen(run: RunDirectory, moved_to: Path | None = None) -> tuple[dict[str, A
 
 
 def remember(run: RunDirectory, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Writes run.json anew, with where the data lie now and what this process was asked; returns it."""
-    write_json(run.manifest, manifest)
+    """Writes run.json anew where it has changed, such as where the data lie now; returns it."""
+    if read_manifest(run) != manifest:
+        write_json(run.manifest, manifest)
     return manifest
