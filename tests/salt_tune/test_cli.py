@@ -6,10 +6,8 @@ import sys
 
 import pytest
 
-from salt_tune.cli import main
+from salt_tune.cli import COMMANDS, main
 from tests.conftest import ROOT, Command
-
-COMMANDS = ("prepare", "search", "promote", "encode", "status", "logs", "stop")
 
 
 def salt_tune(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -98,3 +96,30 @@ def test_the_package_itself_is_the_same_command() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_the_help_says_what_each_command_does_and_loads_none() -> None:
+    program = (
+        "import sys\nfrom salt_tune.cli import NAMES, main\n"
+        "try: main.main(args=['--help'])\n"
+        "finally: print(*[name for name in NAMES if f'salt_tune.{name}' in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() in ("", "report")  # a package of that name is none of the commands
+    for name, command in COMMANDS.items():
+        first = " ".join((command.help or "").split()).partition(". ")[0].removesuffix(".")
+        shown = done.stdout.partition("Commands:")[2]
+        assert f"  {name} " in shown and first.split()[0] in shown
+        assert first in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("command", ["search", "promote"])
+def test_the_help_of_a_command_loads_nothing_that_trains(command: str) -> None:
+    program = (
+        "import sys\nfrom salt_tune.cli import main\n"
+        f"try: main.main(args=['{command}', '--help'])\n"
+        "finally: print(*sorted({'ray', 'torch', 'pandas', 'numpy', 'optuna', 'scipy', 'pydantic'} & set(sys.modules)),"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""

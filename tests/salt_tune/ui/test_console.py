@@ -126,3 +126,14 @@ def test_no_file_takes_the_place_of_a_closed_stream() -> None:
         ["/bin/bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, program], cwd=ROOT, check=False, timeout=600
     )
     assert done.returncode == 0
+
+
+def test_hushed_it_says_warnings_and_last_words_on_the_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    hushed = PlainConsole()
+    hushed.print("before")
+    hushed.hush()
+    hushed.print("nothing")
+    hushed.warn("clip 'a\x1b' is gone")
+    hushed.last_words("To go on: ...")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("before\n", "warning: clip 'a\\x1b' is gone\nTo go on: ...\n")
