@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from salt_tune.cli import COMMANDS, main
+from salt_tune.cli import COMMANDS, MODULES, main
 from tests.conftest import ROOT, Command
 
 
@@ -50,9 +50,9 @@ def test_without_a_command_it_lists_them() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_says_what_it_takes(command: Command, name: str) -> None:
-    done = command(name, "--help")
+    done = command(MODULES[name], "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"Usage: python -m salt_tune.{name} ")
+    assert done.stdout.startswith(f"Usage: python -m salt_tune.{MODULES[name]} ")
     assert "Options:" in done.stdout
 
 
