@@ -1,7 +1,7 @@
 """The file of an Optuna study: written trial by trial, and anew in its place where it lacks something.
 
 Any process may have it open. So its content is replaced, and not the file: a dashboard that has it open sees the new
-one.
+one. Only where a reader locks it, another file takes its place.
 """
 
 import contextlib
@@ -90,9 +90,7 @@ class StudyFile:
             try:
                 _copy(memory, self._path)
                 return
-            except sqlite3.OperationalError:  # a reader locks it, or the disk is full
-                raise
-            except sqlite3.DatabaseError:  # it is none
+            except sqlite3.DatabaseError:  # a reader locks it, or it is none: another file takes its place
                 pass
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         _copy(memory, temporary)
