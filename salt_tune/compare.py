@@ -1,6 +1,8 @@
 """`python -m salt_tune.compare`: runs or trials beside each other, paired by clip where that can be done."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,9 +11,9 @@ from salt_tune.ui.commands import Command, Flag
 from salt_tune.ui.console import console
 from salt_tune.ui.listing import JSON, load_run, print_json, print_rows, rows_of
 
-COLUMNS = {"name": None, "state": 40.0, "seeds": 30.0, "epochs": 60.0, "val_loss": 100.0, "probe_top1": 70.0,
-           "effective_rank": 20.0, "verdict": 25.0, "difference": 95.0, "low": 90.0, "high": 90.1,
-           "conclusion": 85.0, "note": 50.0}  # fmt: skip
+COLUMNS = {"name": None, "state": 40.0, "seeds": 30.0, "epochs": 60.0, "val_loss": 90.0, "probe_top1": 70.0,
+           "effective_rank": 20.0, "verdict": 25.0, "difference": 95.0, "95%": 85.0, "conclusion": None,
+           "note": 50.0}  # fmt: skip
 
 
 @click.command(cls=Command, example="python -m salt_tune.compare runs/first runs/second:T3")
@@ -43,9 +45,13 @@ def main(subjects: tuple[str, ...], *, as_json: bool) -> int:
     if as_json:
         print_json(rows)
         return 0
-    print_rows(rows, COLUMNS)
-    console.print(f"difference: val_loss less that of {rows[0]['name']}, with 95% intervals that hold together")
+    print_rows([{**row, "95%": _interval(row)} for row in rows], COLUMNS)
+    console.draw(f"difference: val_loss less that of {rows[0]['name']}, with 95% intervals that hold together")
     return 0
+
+
+def _interval(row: Mapping[str, Any]) -> str | None:
+    return None if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
 
 
 if __name__ == "__main__":

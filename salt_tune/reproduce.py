@@ -48,13 +48,13 @@ def main(path: Path, trial: str, *, as_json: bool) -> int:
     if reached.resource < manifest["full"]:
         unit = manifest["resource"]
         stopped = f"{trial} was left after {amount(reached.resource, unit)} of {amount(manifest['full'], unit)}"
-        console.print(f"{stopped}; its reports until there are those to compare with")
+        console.draw(f"{stopped}; its reports until there are those to compare with")
     if diff:
         console.print(f"the code had changes beside its commit: git apply {diff}")
     if differs:
         print_rows(differs, {"what": None, "then": None, "now": None})
     else:
-        console.print("nothing that is known differs here: code, versions, processor, GPUs and store are the same")
+        console.draw("nothing that is known differs here: code, versions, processor, GPUs and store are the same")
     return 0
 
 

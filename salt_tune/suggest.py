@@ -32,7 +32,7 @@ def main(path: Path, *, as_json: bool) -> int:
         said = [{**row, "now": _extent(row, ""), "next": _extent(row, "new_")} for row in rows]
         print_rows(said, {"parameter": None, "action": None, "now": 90.0, "next": 95.0})
         for row in rows:
-            console.print(f"{row['parameter']}: {row['reason']}")
+            console.draw(f"{row['parameter']}: {row['reason']}")
     else:
         console.print(f"{run.path}: searches nothing that has a range")
     console.print(f"next: {command}" if command else "next: nothing tells that other ranges would be better")
