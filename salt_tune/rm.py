@@ -26,7 +26,8 @@ HELD = "process {holder} holds it; stop it before it is removed"
 @click.option("--json", "as_json", cls=Flag, is_flag=True, help=JSON)
 def main(path: Path, *, yes: bool, as_json: bool) -> int:
     """Remove RUN, a search with its promoted models, or one of these; asks before, and says how many bytes that is."""
-    directory = find_directory(path)
+    run = RunDirectory(path)
+    directory = run if run.manifest.is_file() else find_directory(path)  # one of another version can be removed too
     finals = directory.finals() if isinstance(directory, RunDirectory) else []
     size = folder_size(directory.path)
     with contextlib.ExitStack() as held:
