@@ -156,14 +156,14 @@ class OptunaStudy:
         for trial in self._trials.values():
             if trial.replicate_of is None:
                 self._times.setdefault(trial.id, _Times())
-                self._numbers[trial.id] = storage.create_new_trial(number, self._frozen(trial))
+                self._numbers[trial.id] = storage.create_new_trial(number, self._frozen(trial, self._finals))
 
     def _add(self, storage: RDBStorage, trial: Trial) -> None:
         (study,) = storage.get_all_studies()
-        self._numbers[trial.id] = storage.create_new_trial(study._study_id, self._frozen(trial))
+        self._numbers[trial.id] = storage.create_new_trial(study._study_id, self._frozen(trial, {}))
 
     def _end(self, storage: RDBStorage, trial: Trial) -> None:
-        number, frozen = self._numbers[trial.id], self._frozen(trial)
+        number, frozen = self._numbers[trial.id], self._frozen(trial, self._known_finals())
         for name, value in frozen.user_attrs.items():
             storage.set_trial_user_attr(number, name, value)
         storage.set_trial_state_values(number, frozen.state, frozen.values)
@@ -188,13 +188,13 @@ class OptunaStudy:
             else:
                 set_state(storage, number, OptunaState.WAITING)
 
-    def _frozen(self, trial: Trial) -> FrozenTrial:
+    def _frozen(self, trial: Trial, finals: Mapping[str, _Final]) -> FrozenTrial:
         params = {
             name: value
             for name, value in trial.parameters.items()
             if name in self._distributions and fits(self._distributions[name], value)
         }
-        final, times = self._known_finals().get(trial.id), self._times[trial.id]
+        final, times = finals.get(trial.id), self._times[trial.id]
         state = final.state if final else STATES.get(trial.state, OptunaState.FAIL)
         if state == OptunaState.COMPLETE and final is None:  # it has no score
             state = OptunaState.FAIL
@@ -237,15 +237,14 @@ class OptunaStudy:
         ordered, seeds = standing(known), scores_by_seed(known)
         means = {name: fmean(scores) for name, scores in seeds.items()}
         scores = {trial.id: means[trial.id] if math.isfinite(means[trial.id]) else trial.score for trial in ordered}
-        finals = {}
+        finals, repeated = {}, dict[str, dict[str, Any]]()
+        for trial in known:
+            if trial.replicate_of is not None:
+                said = {"seed": trial.seed, "state": str(trial.state), "value": self._finite(trial.score)}
+                repeated.setdefault(trial.replicate_of, {})[trial.id] = said
         for place, trial in enumerate(ordered):
             behind = place > 0 and scores[trial.id] <= scores[ordered[0].id]
-            repeated = {
-                other.id: {"seed": other.seed, "state": str(other.state), "value": self._finite(other.score)}
-                for other in known
-                if other.replicate_of == trial.id
-            }
-            user = {"replicates": repeated} if repeated else {}
+            user = {"replicates": repeated[trial.id]} if trial.id in repeated else {}
             why = _why_behind(trial, ordered[0], lost=not math.isfinite(means[trial.id])) if behind else None
             finals[trial.id] = _Final(
                 self._value(scores[trial.id]),
