@@ -15,7 +15,7 @@ from analysis.run_directory.paths import RunDirectory
 
 PACKAGES: Final = ("salt_tune", "ray", "torch", "timm", "optuna", "numpy", "pyarrow", "av")
 MOST_DIFF: Final = 2**20  # bytes of a diff; a larger one is not kept, and said to be too large
-PATIENCE: Final = 10  # seconds for git, such as on a slow disk
+PATIENCE: Final = 10  # seconds for a command, such as git on a slow disk
 CPU_INFO: Final = Path("/proc/cpuinfo")
 GPU_INFO: Final = Path("/proc/driver/nvidia/gpus")
 
@@ -60,25 +60,31 @@ def hardware() -> dict[str, Any]:
     """Returns the processor, how many cores this process may use, the memory in bytes, and the GPUs' names."""
     info = CPU_INFO.read_text(errors="replace") if CPU_INFO.exists() else ""
     named = re.search(r"^model name\s*: *(.+)$", info, re.MULTILINE)
-    gpus = []
-    for folder in sorted(GPU_INFO.glob("*")):
-        model = re.search(r"^Model:\s*(.+)$", (folder / "information").read_text(errors="replace"), re.MULTILINE)
-        gpus.append(model[1].strip() if model else "unknown")
     return {
         "cpu": named[1].strip() if named else platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": gpus,
+        "gpus": _gpus(),
         "host": platform.node(),
     }
 
 
+def _gpus() -> list[str]:
+    """Returns the names of NVIDIA's GPUs, from its driver's files, or its tool where a container hides these."""
+    names = []
+    for folder in sorted(GPU_INFO.glob("*")):
+        model = re.search(r"^Model:\s*(.+)$", (folder / "information").read_text(errors="replace"), re.MULTILINE)
+        names.append(model[1].strip() if model else "unknown")
+    listed = None if names else _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return names or [line.strip() for line in (listed or b"").decode(errors="replace").splitlines() if line.strip()]
+
+
 def _commit(run: RunDirectory) -> tuple[dict[str, Any] | None, bytes | None]:
     """Returns what git says of the working folder, and its diff."""
-    commit = _git("rev-parse", "HEAD")
+    commit = _output("git", "rev-parse", "HEAD")
     if not commit:
         return None, None
-    diff = _git("diff", "--binary", "HEAD") or b""
+    diff = _output("git", "diff", "--binary", "HEAD") or b""
     kept = diff if 0 < len(diff) <= MOST_DIFF else None
     return {
         "commit": commit.decode().strip(),
@@ -88,10 +94,10 @@ def _commit(run: RunDirectory) -> tuple[dict[str, Any] | None, bytes | None]:
     }, kept
 
 
-def _git(*words: str) -> bytes | None:
-    """Returns what git prints in the working folder; None where there is no git, no repository or no answer."""
+def _output(*words: str) -> bytes | None:
+    """Returns what a command prints in the working folder; None where there is no such command, or it fails."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, timeout=PATIENCE, check=False)  # noqa: S607
+        done = subprocess.run([*words], capture_output=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

@@ -1,6 +1,7 @@
 """The command that trains a trial again, and what differs here."""
 
 import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+import salt_tune.runs.provenance
 from analysis.run_directory.journal import read_trials
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from salt_tune.controller.factory import make_searcher
 from salt_tune.options import parse_settings
-from salt_tune.runs.provenance import provenance
+from salt_tune.runs.provenance import hardware, provenance
 from salt_tune.space.space_file import load_space
 from tests.conftest import Command, must_succeed
 from tests.salt_tune.looking import WORLD, begin_run, documented, make_run, write_trials
@@ -90,6 +92,15 @@ def test_a_large_diff_is_said_and_not_kept(tmp_path: Path, monkeypatch: pytest.M
     assert kept.diff is None
     assert (kept.fields["git"]["diff"], kept.fields["git"]["dirty"]) == (None, True)
     assert kept.fields["git"]["diff_bytes"] > 2_000_000
+
+
+def test_gpus_are_named_where_the_driver_s_files_are_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H200'\necho 'NVIDIA H200'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(salt_tune.runs.provenance, "GPU_INFO", tmp_path / "hidden")
+    assert hardware()["gpus"] == ["NVIDIA H200"] * 2
 
 
 def test_an_unknown_trial_is_a_line(tmp_path: Path, here: Command) -> None:
