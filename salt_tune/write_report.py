@@ -12,15 +12,13 @@ from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size
 from trainable.errors import UserError
 
-NAME = "report.html"
-
 
 @click.command(
     cls=Command, example="salt-tune report runs/first\nsalt-tune report runs/first runs/second --out both.html"
 )
 @click.argument("paths", metavar="RUN...", nargs=-1, required=True, type=Folder())
 @click.option(
-    "--out", cls=Flag, type=Folder(), metavar="FILE", help=f"File of the page [default: {NAME} in the first RUN]."
+    "--out", cls=Flag, type=Folder(), metavar="FILE", help="File of the page [default: report.html in the first RUN]."
 )
 @click.option("--follow", cls=Flag, is_flag=True, help="Serve the page on 127.0.0.1, always as the runs are by now.")
 @click.option(
@@ -39,7 +37,7 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
         return _follow(paths, out, port)
     if port:
         raise UserError("--port: is of --follow, which is not given")
-    file = out if out is not None else RunDirectory(paths[0]).path / NAME
+    file = out if out is not None else RunDirectory(paths[0]).report
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         runs = load(paths)

@@ -140,7 +140,7 @@ def _end_labels(run: Run, points: pd.DataFrame, scale: alt.Scale) -> list[Any]:
     if ends.empty or not isinstance(domain, list):
         return []
     ends = ends[ends["metric"].between(*domain)].sort_values("metric", ascending=run.mode == "min").head(MOST_NAMED)
-    gap = 0.04 * (domain[1] - domain[0])
+    gap = 0.045 * (domain[1] - domain[0])
     labels = ends[["trial", "state", "at", "best"]].assign(height=spread(ends["metric"].tolist(), gap))
     base = (
         alt.Chart(labels)

@@ -14,6 +14,7 @@
       baselines/          what untrained students, raw pixels and the teacher get in the panel, by architecture
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
       summary.json        trials, ranking, winner, statistics, cost (written last)
+      report.html         the page of `salt-tune report`
       errors/             T0.txt: traceback of an error that a trial met
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
@@ -55,6 +56,7 @@ class RunDirectory:
         self.study = self.path / "study.db"
         self.checkpoints = self.path / "checkpoints"
         self.summary = self.path / "summary.json"
+        self.report = self.path / "report.html"
         self.errors = self.path / "errors"
         self.workers = self.path / ".workers"
         self.tensorboard = self.path / "tensorboard"

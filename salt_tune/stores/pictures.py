@@ -1,7 +1,7 @@
 """The pictures that `inspect.py` draws of a clip store, into STORE/inspect."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,8 @@ from trainable.masking.masks import Masks
 
 FOLDER: Final = "inspect"
 
-TRAINING_CLIPS, HELD_OUT_CLIPS = 4, 2
-FRAMES = 4
+TRAINING_CLIPS, HELD_OUT_CLIPS = 6, 2
+FRAMES = 8  # fewer do not show what moves
 FURTHER_VIEWS = 4
 NAME_LETTERS = 24  # of a clip, or of its class
 DPI = 150
@@ -43,7 +43,7 @@ def draw_pictures(store: ClipStore, shares: Floats) -> Iterator[Path]:
     folder = store.path / FOLDER
     folder.mkdir(exist_ok=True)
     pictures: dict[str, Callable[[], Figure | None]] = {
-        "latents.png": lambda: store_plots.latents(store.teacher.mean, store.teacher.variance, shares),
+        "latents.png": lambda: store_plots.latents(shares),
         "teacher.png": lambda: _teacher(store.path / "teacher" / "reports.jsonl"),
         "contact-sheet.png": lambda: contact_sheet(store),
     }
@@ -54,12 +54,20 @@ def draw_pictures(store: ClipStore, shares: Floats) -> Iterator[Path]:
             yield folder / name
 
 
-def spread_over_classes(clips: Clips, count: int) -> list[int]:
-    """Draws `count` clips by the hash of their names, of as many classes as there are."""
+def spread_over_classes(clips: Clips, count: int, last: Collection[int] = ()) -> list[int]:
+    """Draws `count` clips by the hash of their names, of as many classes as there are.
+
+    Args:
+        clips: of one split.
+        count: how many, where there are so many.
+        last: classes that are drawn of after the others.
+    """
     order = np.argsort(uniforms(0, DRAW, clips.keys, 1)[:, 0], kind="stable")
     _, first = np.unique(clips.labels[order], return_index=True)
     others = np.setdiff1d(np.arange(len(order)), first)
-    chosen: list[int] = order[np.concatenate([np.sort(first), others])][:count].tolist()
+    spread = order[np.concatenate([np.sort(first), others])]
+    late = np.isin(clips.labels[spread], list(last))
+    chosen: list[int] = spread[np.argsort(late, kind="stable")][:count].tolist()
     return chosen
 
 
@@ -76,8 +84,11 @@ def contact_sheet(store: ClipStore) -> Figure:
     config, view = EvaluationConfig(), store.view
     masks = Masks(view, config.masking, config.mask_ratio, config.seed)
     times = np.unique(np.linspace(0, view.frames - 1, FRAMES).round().astype(np.int64))
-    shown = [(store.train, clip) for clip in spread_over_classes(store.train, TRAINING_CLIPS)]
-    shown += [(store.val, clip) for clip in spread_over_classes(store.val, HELD_OUT_CLIPS)]
+    training = spread_over_classes(store.train, TRAINING_CLIPS)
+    held_out = spread_over_classes(
+        store.val, HELD_OUT_CLIPS, last={int(label) for label in store.train.labels[training]}
+    )
+    shown = [*((store.train, clip) for clip in training), *((store.val, clip) for clip in held_out)]
     first, views = shown[0][1], range(1, min(view.views, FURTHER_VIEWS + 1))
     some = f"{len(views)} of the {view.views - 1}" if len(views) < view.views - 1 else f"The {len(views)}"
     return store_plots.contact_sheet(

@@ -78,14 +78,10 @@ def test_the_contact_sheet_shows_every_clip_with_its_caption() -> None:
     assert len([ax for ax in contact_sheet("Frames", [long], "", []).axes if ax.images]) == 1
 
 
-def test_the_latents_are_drawn_sorted_and_counted() -> None:
-    mean, variance = np.array([0.0, -1.0, 2.0]), np.array([1.0, 8.0, 1.0])
-    drawn = latents(mean, variance, np.array([0.95, 0.05, 0.0]))
-    curves = [np.asarray(ax.lines[0].get_ydata()).tolist() for ax in drawn.axes]
-    assert curves[0] == [2, 0, -1]
-    assert curves[1] == [8, 1, 1]
-    assert curves[2] == pytest.approx([95, 100, 100])
-    assert [text.get_text() for ax in drawn.axes for text in ax.texts] == ["2 of 3\nhold 90%", "1 of 3\nhold 90%"]
+def test_the_latents_spectrum_is_summed_and_counted() -> None:
+    (ax,) = latents(np.array([0.85, 0.1, 0.05])).axes
+    assert np.asarray(ax.lines[0].get_ydata()).tolist() == pytest.approx([85, 95, 100])
+    assert ax.get_title(loc="left") == "2 of 3 principal directions hold 90% of the variance"
 
 
 @pytest.mark.parametrize("epochs", [1, 5])

@@ -36,6 +36,22 @@ def test_values_have_the_interval_over_seeds_or_else_over_clips(tmp_path: Path) 
     assert rows["T4"]["behind_low"] <= rows["T4"]["behind"] <= rows["T4"]["behind_high"]
 
 
+def test_each_configuration_stands_beside_the_winner(tmp_path: Path) -> None:
+    table = ranking(load(write_run(tmp_path).path)).set_index("trial")
+    conclusions = table["conclusion"].dropna().to_dict()
+    assert (conclusions.pop("T0"), conclusions.pop("T4")) == ("worse", "tied")
+    assert set(conclusions) == {"T1", "T5", "T7", "T10", "T11"}
+    assert set(conclusions.values()) == {"compared at an earlier rung"}
+
+
+def test_the_stability_of_rungs_has_its_conclusion(tmp_path: Path) -> None:
+    few = {"rung": 1.0, "deepest": 3.0, "trials": 3, "spearman": None, "low": None, "high": None}
+    known = {"rung": 0.5, "deepest": 3.0, "trials": 9, "spearman": 0.8, "low": 0.2, "high": 0.9}
+    table = rank_stability(load(write_run(tmp_path, rung_correlations=[known, few]).path))
+    assert table["conclusion"].tolist() == ["agrees", "too few"]
+    assert table["spearman"].tolist() == pytest.approx([0.8, float("nan")], nan_ok=True)
+
+
 def test_of_a_metric_that_is_to_be_high_the_ends_change_sides(tmp_path: Path) -> None:
     objective = {**summary()["objective"], "metric": "val_r2", "mode": "max", "weights": {"val_r2": 1.0}}
     found: dict[Any, dict[Any, Any]] = ranking(load(write_run(tmp_path, objective=objective).path)).to_dict("index")

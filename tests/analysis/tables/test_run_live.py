@@ -10,7 +10,6 @@ import pytest
 from analysis import RunError, load, rank_stability
 from analysis.charts import ranking
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from analysis.tables.comparisons import paired_against_best, searched
 from salt_tune.controller.controller import Controller
 from salt_tune.report.summary import write_summary
 from salt_tune.space.description import describe
@@ -115,8 +114,7 @@ def test_a_summary_counts_until_the_search_goes_on(run: RunDirectory) -> None:
 def test_what_needs_no_comparison_is_shown_of_a_search_that_runs(run: RunDirectory) -> None:
     search(run, reports=9)
     found = load(run.path)
-    assert searched(found).index.tolist() == ["lr"]
-    assert paired_against_best(found).empty and set(rank_stability(found)["conclusion"]) == {"too few"}
+    assert set(rank_stability(found)["conclusion"]) == {"too few"}
     assert ranking(found).to_dict()["title"]["text"][0].startswith("The best ")
     assert f"{len(found.trials)} trials" in repr(found)
 

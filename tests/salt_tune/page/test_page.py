@@ -1,6 +1,7 @@
 """A page is one file, answers in order, and shows whatever a run holds as text."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 
 from analysis import Run, load
+from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from salt_tune.page.page import render_page, write_page
+from salt_tune.space.description import describe
 from tests.analysis.fake_run import summary, write_run
 from tests.analysis.made_search import spread, write_search
+from tests.salt_tune.controlled import World
+from tests.salt_tune.made_trials import BASELINES, make_space
 from tests.salt_tune.page.conftest import NASTY
 
 SECTIONS = ["encoder", "ranking", "warnings", "curves", "health", "matters", "next", "horizon", "machine", "cost",
@@ -98,3 +103,17 @@ def test_a_large_search_makes_no_large_page(tmp_path: Path, count: int, megabyte
     run = load(write_search(tmp_path / "run", spread(count), lambda values: values["lr"]).path)
     file = tmp_path / "page.html"
     assert write_page({"large": run}, file) == file.stat().st_size < megabytes * 1e6
+
+
+def test_a_search_that_runs_is_a_page_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # no waiting for the disk
+    world = World(make_space(trials=6, schedule={"scheduler": "asha", "epochs": 3, "rungs": [0.5, 1], "reports": 6}))
+    asked = {"format_version": FORMAT_VERSION, "baselines": BASELINES, "seed": 0, "store": {}, "command": ["search.py"]}
+    run = RunDirectory(tmp_path)
+    run.manifest.write_text(json.dumps({**asked, **describe(world.space)}))
+    assert "No trial has begun." in render_page({"run": load(run.path)})
+    world.run(world.controller(run.path), reports=9)
+    page = render_page({"run": load(run.path)})
+    assert "This search has not ended." in page and "not ended" in page
+    assert {"ranking", "curves", "cost", "reproduce"} <= set(sections(page))
+    assert "python -m salt_tune.search" in page
