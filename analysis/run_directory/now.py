@@ -14,12 +14,13 @@ BEST: Final = ("trial", "state", "score", "metric", "value", "resource", "epochs
 NEEDED: Final = ("objective", "resource", "full", "parameters")
 
 
-def search_now(description: Mapping[str, Any], trials: Trials) -> dict[str, Any]:
+def search_now(description: Mapping[str, Any], trials: Trials, *, over: bool = False) -> dict[str, Any]:
     """Returns what is known of the trials of a search.
 
     Args:
         description: `objective`, `resource`, `full` and `parameters`, as in run.json.
         trials: all that are known.
+        over: nothing is left to do, so that no paused trial will go on: they count as pruned.
 
     Returns:
         `trials`, `best`, `spent`, `clips_per_second` and `ranking`; docs/run-directory.md, "Status", has their fields.
@@ -33,9 +34,12 @@ def search_now(description: Mapping[str, Any], trials: Trials) -> dict[str, Any]
     ordered = dict.fromkeys(trial.id for trial in (*standing(known), *ranking(known)))
     ranks = {trial: place for place, trial in enumerate(ordered, start=1)}
     rows = [_row(trial, ranks.get(trial.id), description) for trial in known]
+    for row in rows:
+        if over and row["state"] == TrialState.PAUSED:
+            row["state"] = str(TrialState.PRUNED)
     rows.sort(key=lambda row: (row["state"] != TrialState.RUNNING, row["rank"] or len(rows) + 1, natural(row["trial"])))
     own = [trial for trial in known if trial.replicate_of is None]
-    states = Counter(str(trial.state) for trial in known)
+    states = Counter(row["state"] for row in rows)
     best = next((row for row in rows if row["rank"] == 1), None)
     speeds = [row["clips_per_second"] for row in rows if row["state"] == TrialState.RUNNING]
     return {

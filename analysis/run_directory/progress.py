@@ -41,8 +41,8 @@ def search_progress(run: RunDirectory, *, running: bool, killed: bool, since: da
     for number, event in enumerate(events, start=1):
         with damaged_line(run.decisions, number):
             trials.apply(event)
-    known = search_now(manifest, trials)
     finished = bool(events) and isinstance(events[-1], SessionEnded) and _is_over(run)
+    known = search_now(manifest, trials, over=finished and not running)
     reports = [event.report for event in events if isinstance(event, ResultReported) and event.report]
     asked = _asked(manifest, events)
     passed = (datetime.now(UTC) - since).total_seconds() if since and running else 0.0
