@@ -37,7 +37,14 @@ def search_now(description: Mapping[str, Any], trials: Trials, *, over: bool = F
     for row in rows:
         if over and row["state"] == TrialState.PAUSED:
             row["state"] = str(TrialState.PRUNED)
-    rows.sort(key=lambda row: (row["state"] != TrialState.RUNNING, row["rank"] or len(rows) + 1, natural(row["trial"])))
+    last = len(rows) + 1
+
+    def place(row: dict[str, Any]) -> tuple[bool, int, bool, str]:
+        """Sorts running trials first, then by rank; a replicate stands behind the trial that it repeats."""
+        rank = row["rank"] or ranks.get(row["replicate_of"] or "", last)
+        return row["state"] != TrialState.RUNNING, rank, row["replicate_of"] is not None, natural(row["trial"])
+
+    rows.sort(key=place)
     own = [trial for trial in known if trial.replicate_of is None]
     states = Counter(row["state"] for row in rows)
     best = next((row for row in rows if row["rank"] == 1), None)
