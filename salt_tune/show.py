@@ -16,7 +16,7 @@ from salt_tune.ui.listing import JSON, load_run, print_facts, print_json, print_
 
 ASKED = ("created", "command", "space", "store", "seed", "git", "hardware", "versions", "session")
 RANKING = {"rank": 90.0, "trial": None, "state": 80.0, "epochs": 60.0, "value": 100.0, "low": 20.0, "high": 20.1,
-           "behind": 70.0, "conclusion": 50.0, "probe_top1": 65.0, "effective_rank": 15.0, "verdict": 40.0,
+           "behind": 70.0, "conclusion": 50.0, "probe_top1": 65.0, "effective_rank": 15.0, "verdict": 85.0,
            "seeds": 10.0}  # fmt: skip
 REPORTS = {"resource": None, "val_loss": 100.0, "val_r2": 80.0, "probe_top1": 90.0, "effective_rank": 50.0,
            "train_loss": 40.0, "grad_norm": 20.0, "clips_per_second": 30.0, "status": 60.0}  # fmt: skip

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.text import shortened
+from analysis.verdict import Verdict
 from salt_tune.ui.format import UNITS, exact, heading, number, quantity
 from salt_tune.ui.progress_lines import final_lines, search_lines
 from salt_tune.ui.tables import fitting_table
@@ -20,11 +21,15 @@ from salt_tune.ui.tables import fitting_table
 Facts = Mapping[str, Any]
 
 STYLES: Final = {"running": "cyan", "complete": "green", "pruned": "yellow", "waiting": "dim", "paused": "dim"}
+# In a column of its own; the best trial's stands above in full.
+VERDICTS: Final[Mapping[str | None, str]] = {
+    Verdict.BETTER: "better", Verdict.NOT_SHOWN: "not shown", Verdict.WORSE: "worse",
+}  # fmt: skip
 LEAST_ROWS: Final = 3  # of trials, whatever the height
 LONGEST_VALUE: Final = 16  # letters of a hyperparameter
 # What the columns are worth beside hyperparameters, the dearest last: the first are left out first. None: never.
 WORTH: Final[Mapping[str, int | None]] = {
-    "trial": None, "state": None, "at": 100, "objective": None, "verdict": 50, "probe": 90, "clips/s": 60,
+    "trial": None, "state": None, "at": 100, "objective": None, "verdict": 95, "probe": 90, "clips/s": 60,
 }  # fmt: skip
 
 
@@ -138,7 +143,7 @@ def _cell(row: Facts, column: str) -> Text | str:
         case "probe":
             return "-" if row["probe_top1"] is None else f"{row['probe_top1']:.1%}"
         case "verdict":
-            return row["verdict"] or "-"
+            return VERDICTS.get(row["verdict"], row["verdict"]) or "-"
         case "clips/s":
             return number(row["clips_per_second"]) if row["state"] == "running" else "-"
         case _:
