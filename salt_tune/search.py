@@ -16,12 +16,14 @@ from salt_tune import api
 from salt_tune.callbacks.wandb_logger import MODES
 from salt_tune.controller.settings import Settings, default_replicates
 from salt_tune.options import (
+    CLUSTER,
     LOGGING,
     MACHINE,
     RUN,
     CountOrAuto,
     Finite,
     Folder,
+    address_flag,
     detach_flag,
     flag,
     parse_settings,
@@ -79,7 +81,8 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @flag(RUN, "--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
 @flag(
     MACHINE, "--concurrent", type=CountOrAuto("trials", 1),
-    help="Trials at a time, or auto to measure what pays [default: one a GPU, or one a core, at most 4].",
+    help="Trials at a time, of a cluster on each node; or auto to measure what pays [default: one a GPU, or one a "
+    "core, at most 4].",
 )  # fmt: skip
 @flag(
     MACHINE, "--gpus-per-trial", type=Finite(min=0),
@@ -109,6 +112,11 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
     MACHINE, "--heartbeat", type=Finite(min=1), default=SILENT_SECONDS, show_default=True, metavar="SECONDS",
     help="Kill a worker without a sign of life for so long; its trial goes on in another.",
 )  # fmt: skip
+@address_flag
+@flag(
+    CLUSTER, "--store-copy", type=Folder(), metavar="PATH",
+    help="Copy the store to this folder on each node's own disk first, where the shared one is slow.",
+)  # fmt: skip
 @detach_flag("salt_tune.search")
 @wandb_flag(MODES)
 @flag(LOGGING, "--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN/tensorboard.")
@@ -124,6 +132,8 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
         time_limit=flags["time_limit"],
         budget=flags["budget"],
         heartbeat=flags["heartbeat"],
+        address=flags["address"],
+        store_copy=flags["store_copy"],
     )
     if run is None:
         if extend:
