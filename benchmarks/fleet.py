@@ -2,8 +2,8 @@
 
 A pool hands out reports by a formula, in the order of a simulated clock: each takes a time drawn from an exponential
 distribution. Every tenth node dies once, with all that runs there, and comes back. The loop, controller, scheduler
-(`asha`), searcher (`random`) and journal are a search's own, in memory (/dev/shm), with a checkpoint, a file without
-content, for each trial that may go on.
+(`asha`), searcher (`random`) and journal are a search's own, in memory (/dev/shm). A checkpoint is a file without
+content.
 
 A decision is a line of the journal. What a disk takes to confirm a line (fsync) is measured beside it, on the disk of
 the folder that this runs in. The last tenth of the trials against the first tells what grows with their number.
@@ -60,6 +60,10 @@ class Fleet:
     def busy(self) -> int:
         """See `Pool`."""
         return len(self._due)
+
+    def has(self, slot: Slot) -> bool:  # noqa: ARG002
+        """See `Pool`: nodes come back at once."""
+        return True
 
     def submit(self, trial: TrialSpec, patience: float, avoid: Slot | None = None) -> Slot:  # noqa: ARG002
         """See `Pool`."""

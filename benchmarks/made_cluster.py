@@ -14,9 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
@@ -24,6 +26,7 @@ import psutil
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000  # sched.h
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18  # mount.h
 HEAD = "127.0.0.10"
+MISSED_SECONDS = 60.0  # in which the head misses a node
 
 
 class MadeCluster:
@@ -32,7 +35,8 @@ class MadeCluster:
     Attributes:
         address: of the head, HOST:PORT.
         environment: variables with which a driver is let in.
-        raylets: process ids of the nodes, by name.
+        head: process id of the head's raylet.
+        raylets: process ids of the nodes that were added, by name.
     """
 
     def __init__(self, head: str = HEAD, netns: str | None = None) -> None:
@@ -44,7 +48,7 @@ class MadeCluster:
             "RAY_TMPDIR": str(self._folder),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        self.address = ""
+        self.address, self.head = "", 0
         self.raylets: dict[str, int] = {}
 
     def __enter__(self) -> "MadeCluster":
@@ -56,7 +60,8 @@ class MadeCluster:
                 env={**os.environ, **self.environment, "PYTHONPATH": str(Path(__file__).parents[1])},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
-        self.address = str(self._ask(do="add", name="head", cpus=0, address=self._head, netns=self._netns)["address"])
+        answer = self._ask(do="add", name="head", cpus=0, address=self._head, netns=self._netns)
+        self.address, self.head = answer["address"], answer["raylet"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,12 +98,16 @@ class MadeCluster:
         self.raylets[name] = answer["raylet"]
         return name
 
-    def remove(self, name: str) -> None:
-        """Kills all processes of a node, without a word to the others."""
-        raylet = psutil.Process(self.raylets.pop(name))
-        for process in (raylet, *raylet.children(recursive=True)):
+    def remove(self, *names: str) -> None:
+        """Kills all processes of nodes, without a word to the others; returns when the head misses them."""
+        for name in names:
             with contextlib.suppress(psutil.Error):
-                process.kill()
+                raylet = psutil.Process(self.raylets.pop(name))
+                for process in (raylet, *raylet.children(recursive=True)):
+                    process.kill()
+        until = time.monotonic() + MISSED_SECONDS
+        while self._ask(do="count")["alive"] > 1 + len(self.raylets) and time.monotonic() < until:
+            time.sleep(0.1)
 
     def workers(self, name: str) -> list[psutil.Process]:
         """Returns the processes of a node that train trials."""
@@ -117,7 +126,10 @@ class MadeCluster:
         self._process.stdin.flush()
         for line in self._process.stdout:
             if line.startswith("{"):
-                return dict(json.loads(line))
+                answer: dict[str, Any] = json.loads(line)
+                if "error" in answer:
+                    raise RuntimeError(answer["error"])
+                return answer
         raise RuntimeError((self._folder / "errors.txt").read_text(encoding="utf-8"))
 
 
@@ -133,41 +145,45 @@ def _serve() -> None:
 
     cluster = Cluster(shutdown_at_exit=False)
     for line in sys.stdin:
-        command = json.loads(line)
-        with _another_view(command.get("hides") or {}, command.get("netns")):
-            node = cluster.add_node(
-                num_cpus=command["cpus"], node_ip_address=command["address"], node_name=command["name"],
-                include_dashboard=False, object_store_memory=80 * 2**20,
-            )  # fmt: skip
-        raylet = node.all_processes["raylet"][0].process.pid
-        print(json.dumps({"address": cluster.address, "raylet": raylet}), flush=True)
+        command, answers = json.loads(line), SimpleQueue[dict[str, Any]]()
+        if command["do"] == "count":
+            print(json.dumps({"alive": len(cluster.global_state._live_node_ids())}), flush=True)
+            continue
+        threading.Thread(target=_add, args=(cluster, command, answers), daemon=True).start()
+        print(json.dumps(answers.get()), flush=True)
 
 
-@contextmanager
-def _another_view(hides: Mapping[str, str], netns: str | None) -> Iterator[None]:
-    """Starts processes that see other folders, or another network."""
+def _add(cluster: Any, command: dict[str, Any], answers: SimpleQueue[dict[str, Any]]) -> None:
+    """Adds a node; runs in a thread that never ends, as what a thread sees is its own, and its children die with it."""
+    try:
+        _see(command.get("hides") or {}, command.get("netns"))
+        node = cluster.add_node(
+            num_cpus=command["cpus"], node_ip_address=command["address"], node_name=command["name"],
+            include_dashboard=False, object_store_memory=80 * 2**20,
+        )  # fmt: skip
+        answers.put({"address": cluster.address, "raylet": node.all_processes["raylet"][0].process.pid})
+    except Exception as error:  # told where it was asked for
+        answers.put({"error": repr(error)})
+    threading.Event().wait()
+
+
+def _see(hides: Mapping[str, str], netns: str | None) -> None:
+    """Has this thread, and what it starts, see other folders, or another network."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def checked(result: int) -> None:
         if result:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    with contextlib.ExitStack() as back:
-        for name, kind in (("mnt", CLONE_NEWNS if hides else 0), ("net", CLONE_NEWNET if netns else 0)):
-            if kind:
-                ours = os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                back.callback(os.close, ours)
-                back.callback(lambda ours=ours, kind=kind: checked(libc.setns(ours, kind)))  # type: ignore[misc]
-        if hides:
-            checked(libc.unshare(CLONE_NEWNS))
-            checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
-            for folder, other in hides.items():
-                checked(libc.mount(other.encode(), folder.encode(), None, MS_BIND, None))
-        if netns:
-            theirs = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
-            checked(libc.setns(theirs, CLONE_NEWNET))
-            os.close(theirs)
-        yield
+    if hides:
+        checked(libc.unshare(CLONE_NEWNS))
+        checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+        for folder, other in hides.items():
+            checked(libc.mount(other.encode(), folder.encode(), None, MS_BIND, None))
+    if netns:
+        theirs = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
+        checked(libc.setns(theirs, CLONE_NEWNET))
+        os.close(theirs)
 
 
 if __name__ == "__main__":

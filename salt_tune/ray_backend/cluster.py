@@ -281,5 +281,11 @@ def _name(row: Row) -> str:
 
 def _line(error: Exception) -> str:
     """Returns what an error on a node says, in a line."""
+    from ray.exceptions import NodeDiedError, TaskUnschedulableError, WorkerCrashedError
+
+    if isinstance(error, NodeDiedError | TaskUnschedulableError):
+        return "it has just died"
+    if isinstance(error, WorkerCrashedError):
+        return "its process died"
     cause = getattr(error, "cause", None)
     return " ".join(str(cause or error).split()) or type(cause or error).__name__

@@ -1,8 +1,7 @@
 """What the loss of a worker means: memory, its node, or a node that keeps killing workers."""
 
-import time
 from collections import defaultdict
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from salt_tune.ray_backend.nodes import ALONE, Node
 from salt_tune.resources.memory_kills import memory_kills
@@ -10,8 +9,9 @@ from salt_tune.ui.console import console
 
 MOST_IN_A_ROW: Final = 3  # workers of different trials that die on a node without a report between them
 RAYS_MEMORY_KILLER: Final = "low on memory"  # in what Ray says of a process that it killed itself
-NODE_SECONDS: Final = 3.0  # in which the loss of a node is known, after that of a worker on it
-ANSWER_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 10.0  # that a node has, which lives
+
+Cause = Literal["node", "memory", "unknown"]
 
 
 class Losses:
@@ -23,16 +23,22 @@ class Losses:
 
     def begin(self, node: Node) -> None:
         """Begins to count on a node."""
-        self._kills[node.id] = _memory_kills(node)
+        self._kills[node.id] = _memory_kills(node) or 0
 
     def report(self, node: Node) -> None:
         """Is told that a worker of a node has reported: whatever died there before, others live."""
         self._died[node.id].clear()
 
-    def is_for_memory(self, node: Node, error: Exception) -> bool:
-        """Tells whether a worker of a node was killed because memory ran out."""
-        before, self._kills[node.id] = self._kills[node.id], _memory_kills(node)
-        return self._kills[node.id] > before or RAYS_MEMORY_KILLER in str(error)
+    def explain(self, node: Node, error: Exception) -> Cause:
+        """Says what ended the process of a worker, from what Ray says of it and what the node answers."""
+        from ray.exceptions import ActorUnschedulableError, NodeDiedError
+
+        gone = isinstance(error, ActorUnschedulableError | NodeDiedError) or _is_missed(node)
+        kills = None if gone else _memory_kills(node)
+        if kills is None:  # a worker may be missed before its node is
+            return "node"
+        before, self._kills[node.id] = self._kills[node.id], kills
+        return "memory" if kills > before or RAYS_MEMORY_KILLER in str(error) else "unknown"
 
     def leaves_out(self, node: Node, trial: str) -> bool:
         """Is told of a process that died on a node; tells, in a line too, where the node is to be left out for it."""
@@ -46,32 +52,23 @@ class Losses:
         return True
 
 
-def is_dead(node: Node, error: Exception) -> bool:
-    """Tells whether the node of a worker that was lost has died; a worker may be missed before its node is."""
+def _is_missed(node: Node) -> bool:
+    """Tells whether the cluster takes a node for dead."""
     import ray
-    from ray.exceptions import ActorUnschedulableError, NodeDiedError
 
-    if node.name == ALONE:
-        return False
-    if isinstance(error, ActorUnschedulableError | NodeDiedError):
-        return True
-    until = time.monotonic() + NODE_SECONDS
-    while time.monotonic() < until:
-        if not any(row["Alive"] for row in ray.nodes() if row["NodeID"] == node.id):
-            return True
-        time.sleep(0.2)
-    return False
+    return node.name != ALONE and not any(row["Alive"] for row in ray.nodes() if row["NodeID"] == node.id)
 
 
-def _memory_kills(node: Node) -> int:
-    """Counts them on a node; 0 where it does not answer soon, as it is busy dying."""
+def _memory_kills(node: Node) -> int | None:
+    """Counts them on a node; None where it does not answer."""
     import ray
 
     if node.name == ALONE:
         return memory_kills()
     count: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=node.here)(memory_kills)
+    asked = count.remote()
     try:
-        found: int = ray.get(count.remote(), timeout=ANSWER_SECONDS)
+        found: int = ray.get(asked, timeout=ANSWER_SECONDS)
     except ray.exceptions.RayError:
-        return 0
+        return None
     return found

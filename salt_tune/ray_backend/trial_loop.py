@@ -55,6 +55,10 @@ class Pool(Protocol):
         """See `WorkerPool.size`."""
         ...
 
+    def has(self, slot: Slot) -> bool:
+        """See `WorkerPool.has`."""
+        ...
+
     def submit(self, trial: TrialSpec, patience: float, avoid: Slot | None = None) -> Slot:
         """See `WorkerPool.submit`."""
         ...
@@ -115,7 +119,7 @@ class TrialLoop:
                     self._try_again(trial, slot, came)
                 else:
                     node = {"node": slot.node} if slot.node != ALONE else {}
-                    self._take(trial, {**came, "slot": slot.number, **node})
+                    self._take(trial, slot, {**came, "slot": slot.number, **node})
 
     def _wait_for_a_node(self) -> None:
         """Waits where no node is left; the search's callbacks hear nothing meanwhile.
@@ -154,7 +158,7 @@ class TrialLoop:
                 console.print(f"{self.limited} is reached: waits for the reports under way")
                 self.drain(math.inf)
 
-    def _take(self, trial: Trial, report: dict[str, Any]) -> None:
+    def _take(self, trial: Trial, slot: Slot, report: dict[str, Any]) -> None:
         """Tells the controller of a report, and does what it decides."""
         if report["status"] == TrialState.FAILED:
             self._leave_full_disk(report["error"])
@@ -163,7 +167,10 @@ class TrialLoop:
         decision = self._controller.report(trial.id, report)
         self._heed_limits()
         if decision is Decision.CONTINUE and not self._controller.draining:
-            self._submit(trial)
+            if self._pool.has(slot):
+                self._submit(trial)
+            else:
+                self._lost.append((trial, slot, f"node {slot.node} was left out"))
         elif decision is Decision.PAUSE and not self._controller.is_next(trial.id):
             self._controller.pause(trial.id)
 

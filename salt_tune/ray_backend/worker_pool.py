@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from salt_tune.ray_backend.losses import Losses, is_dead
+from salt_tune.ray_backend.losses import Losses
 from salt_tune.ray_backend.nodes import Node, Nodes, killed_on
 from salt_tune.ray_backend.signs_of_life import SignsOfLife
 from trainable.trial_process import TrialProcess
@@ -105,6 +105,10 @@ class WorkerPool:
     def size(self) -> int:
         """How many trials it can train at a time; 0 where no node is left."""
         return len(self._slots)
+
+    def has(self, slot: Slot) -> bool:
+        """Tells whether a slot is still there: its node has neither died nor been left out."""
+        return slot in self._slots
 
     def submit(self, trial: TrialSpec, patience: float, avoid: Slot | None = None) -> Slot:
         """Has a trial trained to its next report, by the worker that has it in memory where that is idle.
@@ -223,10 +227,11 @@ class WorkerPool:
         if isinstance(error, RayTaskError):
             line = " ".join(str(error.cause).split()) or type(error.cause).__name__
             return Lost(line, str(error))
-        if is_dead(worker.node, error):
+        cause = self._losses.explain(worker.node, error) if worker.slot in self._slots else "node"
+        if cause == "node":
             return Lost(f"node {worker.node.name} died", with_node=True)
         if worker.hung is not None:
             return Lost(f"its process gave no sign of life for {worker.hung:.0f} s, and was killed")
-        if self._losses.is_for_memory(worker.node, error):
+        if cause == "memory":
             return Lost("its process was killed because memory ran out", memory=True)
         return Lost(DIED)

@@ -86,6 +86,6 @@ def test_a_memory_kill_is_counted_on_this_machine(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("salt_tune.ray_backend.losses.memory_kills", lambda: next(counts))
     losses, here = Losses(), node(ALONE)
     losses.begin(here)
-    assert losses.is_for_memory(here, RuntimeError("x"))
-    assert not losses.is_for_memory(here, RuntimeError("x"))
-    assert losses.is_for_memory(here, RuntimeError("killed as the node was low on memory"))
+    assert losses.explain(here, RuntimeError("x")) == "memory"
+    assert losses.explain(here, RuntimeError("x")) == "unknown"
+    assert losses.explain(here, RuntimeError("killed as the node was low on memory")) == "memory"

@@ -48,6 +48,7 @@ class Workers:
         )
         places = [node for node, size in nodes.items() for _ in range(size)]
         self._slots = {Slot(number, node): TrialProcess(self.run) for number, node in enumerate(places)}
+        self._processes = dict(self._slots)
         self._jobs: list[tuple[Slot, TrialSpec]] = []
         self.dying: set[str] = set()  # nodes that die as soon as something trains there
         self.comes: str | None = None  # a node, as soon as none is left
@@ -72,6 +73,10 @@ class Workers:
         """See `WorkerPool`."""
         return len(self._slots)
 
+    def has(self, slot: Slot) -> bool:
+        """See `WorkerPool`."""
+        return slot in self._slots
+
     def submit(self, trial: TrialSpec, patience: float, avoid: Slot | None = None) -> Slot:
         """See `WorkerPool`."""
         self.patience.append(patience)
@@ -86,14 +91,18 @@ class Workers:
         """See `WorkerPool`."""
         assert seconds <= LOOKS_UP
         if not self._slots and self.comes is not None:
-            self._slots[Slot(99, self.comes)] = TrialProcess(self.run)
+            self._slots[Slot(99, self.comes)] = self._processes[Slot(99, self.comes)] = TrialProcess(self.run)
         if self._jobs:
             slot, trial = self._jobs.pop(0)
             yield trial, slot, self._train(slot, trial)
 
+    def leave_out(self, node: str) -> None:
+        """Takes the slots of a node away; what trains there still reports."""
+        self._slots = {slot: process for slot, process in self._slots.items() if slot.node != node}
+
     def _train(self, slot: Slot, trial: TrialSpec) -> Report | Lost:
         if slot.node in self.dying:
-            self._slots = {other: process for other, process in self._slots.items() if other.node != slot.node}
+            self.leave_out(slot.node)
             return Lost(f"node {slot.node} died", with_node=True)
         if self.deaths.get(trial.id, 0):
             self.deaths[trial.id] -= 1
@@ -101,7 +110,7 @@ class Workers:
         try:
             if self.error is not None:
                 raise self.error
-            return self._slots[slot].next_report(trial)
+            return self._processes[slot].next_report(trial)
         except Exception as error:
             return Lost(str(error), "".join(traceback.format_exception(error)))
 
@@ -289,6 +298,21 @@ def test_the_trials_of_a_node_that_dies_go_on_at_others(tmp_path: Path) -> None:
     trained = [(report["trial"], report["resource"]) for report in search.reports()]
     assert len(trained) == len({*trained}) == 8
     assert {report["node"] for report in search.reports()[3:]} == {"f"}
+
+
+def test_a_trial_of_a_node_that_was_left_out_goes_on_after_its_report(tmp_path: Path) -> None:
+    search = Search(tmp_path, {"a": 1, "b": 1}, **full_length("", ""))
+    heard = search.heard.on_trial_result
+
+    def leave_out_b(trial: Any, report: Any) -> None:
+        heard(trial, report)
+        search.workers.leave_out("b")
+
+    search.heard.on_trial_result = leave_out_b  # type: ignore[method-assign]
+    search.loop.run()
+    assert search.states() == ["complete"] * 2
+    moves = [(trial, why) for kind, trial, why in search.heard.heard if kind == "restart"]
+    assert moves == [("T1", "node b was left out: moved from node b to node a")]
 
 
 def test_a_search_without_a_node_waits_for_one(
