@@ -19,7 +19,7 @@ from analysis.run_directory.events import (
     Trials,
     TrialsAllowed,
 )
-from analysis.run_directory.lines import damaged_line, read_lines
+from analysis.run_directory.lines import cut_last_line, damaged_line, read_lines
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import TrialState, ends_lost
 
@@ -100,20 +100,27 @@ def read_events(run: RunDirectory, *, live: bool = False) -> Iterator[Event]:
     Args:
         run: its directory; without a journal it has no events.
         live: another process may be writing, or the reports may be gone: nothing is changed, a last line that is cut
-            off is left alone, and a report that is not there is None.
+            off is left alone, and a report that is not there is None. Otherwise a last report that no event names is
+            taken away.
 
     Raises:
         RunError: a line is damaged, or, but for `live`, a report is missing.
     """
-    entries = read_lines(run.decisions, live=live)  # first: what a search writes meanwhile names no report that is not
+    events = []  # first: what a search writes meanwhile names no report that is not there
+    for number, entry in enumerate(read_lines(run.decisions, live=live), start=1):
+        with damaged_line(run.decisions, number):
+            events.append(_decode(entry))
+    lines = read_lines(run.reports, live=live)
+    named = sum(isinstance(event, ResultReported) for event in events)
+    if not live and len(lines) == named + 1:  # the writer has died before the decision: the report comes again
+        cut_last_line(run.reports)
+        del lines[-1]
     reports: dict[tuple[str, float, str], dict[str, Any]] = {}
-    for number, report in enumerate(read_lines(run.reports, live=live), start=1):
+    for number, report in enumerate(lines, start=1):
         with damaged_line(run.reports, number):
             # The status tells apart what a trial says at one point: that it got there, then that memory ran out.
             reports[report["trial"], report["resource"], report["status"]] = report
-    for number, entry in enumerate(entries, start=1):
-        with damaged_line(run.decisions, number):
-            event = _decode(entry)
+    for event in events:
         if isinstance(event, ResultReported):
             found = reports.get((event.trial, event.resource, event.status))
             if found is None and not live:

@@ -37,6 +37,19 @@ def read_lines(path: Path, *, live: bool = False) -> list[dict[str, Any]]:
     return entries
 
 
+def cut_last_line(path: Path) -> None:
+    """Takes the last line, a whole one, away from a file.
+
+    Raises:
+        RunError: the file cannot be changed.
+    """
+    try:
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n", 0, len(content) - 1) + 1)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+
+
 @contextmanager
 def damaged_line(path: Path, number: int) -> Iterator[None]:
     """Raises what goes wrong with a line of `path`, counted from 1, as a `RunError` that names it."""

@@ -30,7 +30,7 @@ class Panel:
         groups: numbers of their groups, shape (clips,).
         labelled: clips whose class others can tell: it has clips in at least two groups; none where there are not two
             such classes. Shape (clips,).
-        label_free: clips for the probes that need no labels, shape (clips,): the held-out ones; a third of them where
+        label_free: clips for the probes that need no labels, shape (clips,): the held-out ones; a quarter of them where
             there are labels, which say more.
         viewed: clips for LiDAR, shape (clips,): half of the held-out ones.
         evaluation: what they were drawn for.
@@ -71,7 +71,7 @@ def draw_panel(store: ClipStore, config: EvaluationConfig) -> Panel:
         chosen = draw_clips(store.val, max(2, len(held_out) // share), config.seed)
         return np.concatenate([np.isin(held_out, chosen), np.zeros(len(training), dtype=np.bool_)])
 
-    label_free = part(3 if labelled.any() else 1)
+    label_free = part(4 if labelled.any() else 1)
     return Panel(held_out, training, ids, keys, labels, groups, labelled, label_free, part(2), config)
 
 

@@ -161,6 +161,17 @@ def test_a_last_line_that_was_cut_off_is_left_alone_in_a_live_run_and_taken_away
     assert run.decisions.read_bytes() == whole
 
 
+def test_a_last_report_whose_decision_was_lost_is_left_alone_in_a_live_run_and_taken_away_else(tmp_path: Path) -> None:
+    run = write(tmp_path, ADDED, ResultReported("T0", 1.0, "running", 0.5), reports=(REPORT,))
+    whole = run.reports.read_bytes()
+    run.reports.write_bytes(whole + json.dumps({**REPORT, "resource": 2.0}).encode() + b"\n")
+    orphaned, decisions = run.reports.read_bytes(), run.decisions.read_bytes()
+    events = list(read_events(run, live=True))
+    assert run.reports.read_bytes() == orphaned
+    assert list(read_events(run)) == events
+    assert (run.reports.read_bytes(), run.decisions.read_bytes()) == (whole, decisions)
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
