@@ -50,6 +50,7 @@ class MadeCluster:
         }
         self.address, self.head = "", 0
         self.raylets: dict[str, int] = {}
+        self._nodes: dict[str, dict[str, Any]] = {}  # the command that adds it, by name
 
     def __enter__(self) -> "MadeCluster":
         """Starts the head."""
@@ -94,9 +95,20 @@ class MadeCluster:
         hidden = {str(folder): str(other) for folder, other in (hides or {}).items()}
         address = address or f"127.0.0.{10 + number}"
         name = "abcdefgh"[number - 1]
-        answer = self._ask(do="add", name=name, cpus=cpus, address=address, hides=hidden, netns=netns)
-        self.raylets[name] = answer["raylet"]
+        self._nodes[name] = {
+            "do": "add",
+            "name": name,
+            "cpus": cpus,
+            "address": address,
+            "hides": hidden,
+            "netns": netns,
+        }
+        self.restart(name)
         return name
+
+    def restart(self, name: str) -> None:
+        """Starts a node again whose raylet has died, as another node of the same name and address."""
+        self.raylets[name] = self._ask(**self._nodes[name])["raylet"]
 
     def remove(self, *names: str) -> None:
         """Kills all processes of nodes, without a word to the others; returns when the head misses them."""

@@ -5,7 +5,8 @@ one. It reports what this package's method reports. Hyperparameters say what bec
 
     fate      what happens on its way to the first point from `at` on: "diverged" and "out_of_memory" are reported,
               "failed" is an error that the user could put right, "crash" one that is tried again, "killed" the end of
-              its process, the first time; "" lets it train to its end
+              its process, the first time, "hungry" that it takes memory until its process is killed, the first time;
+              "" lets it train to its end
     at        resource
     seconds   that a full trial takes; none by default
     verdict   what is reported beside an untrained encoder, at probe points; "" reports none
@@ -163,9 +164,12 @@ class ToyTrial:
             raise UserError("fate = 'failed': take another one")
         if fate == "crash":
             raise RuntimeError("it crashed")
-        if fate == "killed" and not met.exists():
+        if fate in ("killed", "hungry") and not met.exists():
             met.parent.mkdir(parents=True, exist_ok=True)
             met.touch()
+            eaten = []
+            while fate == "hungry":
+                eaten.append(b"x" * 2**26)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _write_losses(self, point: float, mean: float) -> None:
