@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.made_cluster import MadeCluster, may_mount
+from benchmarks.made_network import MadeNetwork
 from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, start, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of
 
@@ -120,6 +121,42 @@ def test_the_trials_of_a_node_that_dies_move(cluster: MadeCluster, tmp_path: Pat
     assert "1 trial moved from one node to another" in output.splitlines()
     assert "node c has come" in output.splitlines()
     assert {report["node"] for report in check_undisturbed(tmp_path / "runs" / "run")} == {"a", "b", "c"}
+
+
+@pytest.fixture
+def network() -> Iterator[MadeNetwork]:
+    """A second network, for a node that can be cut off."""
+    try:
+        with MadeNetwork() as made:
+            yield made
+    except PermissionError as error:
+        pytest.skip(str(error))
+
+
+def test_a_node_that_is_cut_off_and_comes_back_loses_nothing(
+    network: MadeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What trains there goes on until its report, and writes it; the other node trains the same."""
+    flags = write_space(tmp_path, seconds=60.0)
+    with MadeCluster(head=network.ours) as cluster:
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        cluster.add(1)
+        cluster.add(2, netns=network.name, address=network.theirs)
+        process = begin(tmp_path, *flags, cluster=cluster)
+        reports = tmp_path / "runs" / "run" / "reports.jsonl"
+        wait_for(lambda: {report["node"] for report in read_reports(reports)} == {"a", "b"}, process)
+        network.cut()
+        output = ""
+        assert process.stdout is not None
+        while "moved from node b to node a" not in output:
+            output += process.stdout.readline()
+        network.heal()
+        cluster.restart("b")
+        rest, errors = process.communicate(timeout=MINUTES)
+    assert (process.returncode, errors) == (0, ""), output + rest
+    assert "node b has come" in rest.splitlines()
+    assert check_undisturbed(tmp_path / "runs" / "run")[-1]["node"] in {"a", "b"}
 
 
 def test_a_node_that_keeps_killing_workers_is_left_out(cluster: MadeCluster, tmp_path: Path) -> None:
