@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from salt_tune.controller.factory import make_searcher
 from salt_tune.ray_backend.cluster import Cluster
@@ -14,7 +15,7 @@ from salt_tune.ray_backend.environment import set_ray_environment
 from salt_tune.ray_backend.nodes import ALONE, Concurrent, Node, Nodes, Place
 from salt_tune.ray_backend.temporary_folder import ray_folder
 from salt_tune.resources.allocation import Resources, share_out
-from salt_tune.resources.packing import measure_packing
+from salt_tune.resources.packing import Packing, measure_packing
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.errors import ConfigError, UserError
@@ -201,21 +202,25 @@ def pack(nodes: Nodes, space: SearchSpace, data: Dataset, seed: int) -> None:
     @cache
     def packing(cores: int, gpus: int) -> Resources:
         node = next(node for node in nodes if (node.cores, node.all_gpus) == (cores, gpus))
-        measure = partial(
-            measure_packing,
-            configs,
-            measured,
-            node.data,
-            evaluation=space.evaluation,
-            cores=cores,
-            gpus=gpus,
-            most=space.trials,
-        )
-        found = measure() if node.name == ALONE else node.run(measure, gpus=gpus)
+        told = (configs, measured, node.data, space.evaluation, cores, gpus, space.trials)
+        found = _measure(*told) if node.name == ALONE else node.run(_measure, *told, gpus=gpus)
         console.print(f"node {node.name}: {found.why}" if node.name != ALONE else found.why)
         return Resources(found.concurrent, found.cpus, found.gpus)
 
     nodes.share(lambda node: packing(node.cores, node.all_gpus))
+
+
+def _measure(
+    configs: list[Config],
+    sizes: list[ModelSize],
+    store: Path,
+    evaluation: dict[str, Any],
+    cores: int,
+    gpus: int,
+    most: int,
+) -> Packing:
+    """See `measure_packing`; runs on the node that is measured."""
+    return measure_packing(configs, sizes, store, evaluation=evaluation, cores=cores, gpus=gpus, most=most)
 
 
 def _fits(task: Task, config: Config, data: Dataset) -> bool:

@@ -13,8 +13,10 @@ import pytest
 
 from benchmarks.made_cluster import MadeCluster, may_mount
 from benchmarks.made_network import MadeNetwork
+from tests.conftest import SMALL_SPACE
 from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, start, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of
+from trainable.data.store.clip_store import ClipStore
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +123,21 @@ def test_the_trials_of_a_node_that_dies_move(cluster: MadeCluster, tmp_path: Pat
     assert "1 trial moved from one node to another" in output.splitlines()
     assert "node c has come" in output.splitlines()
     assert {report["node"] for report in check_undisturbed(tmp_path / "runs" / "run")} == {"a", "b", "c"}
+
+
+def test_what_pays_is_measured_on_a_node_with_its_copy_of_a_store(
+    cluster: MadeCluster, store_path: Path, tmp_path: Path
+) -> None:
+    cluster.add(1, cpus=2)
+    settings = [part for setting in SMALL_SPACE for part in ("--set", setting)]
+    flags = ("--store", store_path, "--store-copy", tmp_path / "disk", "--concurrent", "auto")
+    ended = run_search(tmp_path, *flags, *settings, "--trials", 2, "--epochs", 1, cluster=cluster)
+    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    (copy,) = (tmp_path / "disk").glob(f"{store_path.name}-*")
+    assert ClipStore.open(copy).manifest["fingerprint"] == ClipStore.open(store_path).manifest["fingerprint"]
+    told = [line for line in ended.output.splitlines() if line.startswith("node a: ")]
+    assert len(told) == 2 and "at a time" in told[1], ended.output
+    assert {report["node"] for report in read_reports(ended.path / "reports.jsonl")} == {"a"}
 
 
 @pytest.fixture
