@@ -41,6 +41,8 @@ def search(
     time_limit: str | None = None,
     budget: str | None = None,
     heartbeat: float = SILENT_SECONDS,
+    address: str | None = None,
+    store_copy: str | Path | None = None,
 ) -> RunDirectory:
     """Searches for the hyperparameters with the best objective on a clip store, in this process.
 
@@ -63,7 +65,8 @@ def search(
             with `store`, else 0.
         oom_retries: how often a trial that ran out of memory is tried again.
         keep_checkpoints: paused trials that may keep a checkpoint, with freeze_thaw; None: all.
-        concurrent: trials at a time; "auto" measures what pays; None: one a GPU, or one a core, at most 4.
+        concurrent: trials at a time, of a cluster on each node; "auto" measures what pays; None: one a GPU, or one a
+            core, at most 4.
         gpus_per_trial: GPUs of a trial, fractions allowed; None: all GPUs shared evenly.
         disk_limit_gb: refuse to start where more may be needed, in 10^9 bytes.
         wandb: "offline" and "online" log to Weights & Biases.
@@ -75,6 +78,8 @@ def search(
         time_limit: such as "8h" or "90min": no trial goes on after that, and `resume` can go on.
         budget: such as "40epochs", "200tflop" or "12h" of training, of all trials together; as `time_limit`.
         heartbeat: seconds that a worker may give no sign of life before it is killed and its trial goes on in another.
+        address: of a Ray cluster, "HOST:PORT" or "auto", on whose nodes trials are trained; None: on this machine.
+        store_copy: folder on each node's own disk that the store is copied to first; None: all read the same.
 
     Returns:
         The run directory. Where no trial finished, its summary names no winner.
@@ -104,6 +109,8 @@ def search(
                 time_limit,
                 budget,
                 heartbeat,
+                address,
+                None if store_copy is None else Path(store_copy),
             ),
         )
     )
@@ -126,6 +133,8 @@ def resume(
     time_limit: str | None = None,
     budget: str | None = None,
     heartbeat: float = SILENT_SECONDS,
+    address: str | None = None,
+    store_copy: str | Path | None = None,
 ) -> RunDirectory:
     """Goes on with a search that was stopped or killed, in this process.
 
@@ -134,7 +143,7 @@ def resume(
         extend: trials to start beside those that were asked for.
         replicates: further seeds of the three best beside those that were asked for, or "auto"; see `search`.
         store: where the clip store lies now, if it was moved.
-        concurrent: trials at a time; None: as many as before. See also `search`.
+        concurrent: trials at a time; None: as many as before, on a cluster as in `search`. See also `search`.
         gpus_per_trial: see `search`.
         disk_limit_gb: see `search`.
         wandb: see `search`; None: as before, as the next four.
@@ -145,6 +154,8 @@ def resume(
         time_limit: see `search`; counted from now.
         budget: see `search`; counted from the search's beginning.
         heartbeat: see `search`.
+        address: see `search`.
+        store_copy: see `search`.
 
     Returns:
         The run directory.
@@ -169,6 +180,8 @@ def resume(
                 time_limit,
                 budget,
                 heartbeat,
+                address,
+                None if store_copy is None else Path(store_copy),
             ),
         )
     )

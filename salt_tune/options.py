@@ -26,6 +26,7 @@ VIDEOS: Final = "Videos and split"
 VIEW: Final = "View of a clip"
 TEACHER: Final = "Teacher and latents"
 MACHINE: Final = "This machine"
+CLUSTER: Final = "A cluster"
 RUN: Final = "The run"
 LOGGING: Final = "Logging"
 
@@ -202,6 +203,10 @@ latents_flag = flag(
     metavar="DIR",
     help="Import latents: a folder with ID.pt for each clip.",
 )
+address_flag = flag(
+    CLUSTER, "--address", metavar="HOST:PORT",
+    help="Train on the nodes of this Ray cluster; auto: of RAY_ADDRESS, or of the Ray that runs here.",
+)  # fmt: skip
 overwrite_flag = flag(MACHINE, "--overwrite", is_flag=True, help="Replace what was begun or prepared otherwise.")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from salt_tune.options import MACHINE, RUN, Finite, Folder, detach_flag, flag, wandb_flag
+from salt_tune.options import MACHINE, RUN, Finite, Folder, address_flag, detach_flag, flag, wandb_flag
 from salt_tune.registry import MODES
 from salt_tune.ui.commands import Command
 from salt_tune.ui.detached import Settled
@@ -44,6 +44,7 @@ APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", 
     MACHINE, "--workers", type=click.IntRange(min=1), default=1, show_default=True,
     help="Processes that share the training, a GPU or a core each.",
 )  # fmt: skip
+@address_flag
 @detach_flag("salt_tune.promote")
 @wandb_flag(MODES, "off")
 def main(run_path: Path, wandb_mode: Any, settled: Settled, **flags: Any) -> int:

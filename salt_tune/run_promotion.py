@@ -17,6 +17,7 @@ from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
 from salt_tune.callbacks.wandb_logger import WandbFollower, check_wandb
 from salt_tune.controller.continued_race import Reached, milestones, winner_of
+from salt_tune.ray_backend.cluster_address import find_cluster
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
 from salt_tune.registry import Mode
 from salt_tune.report.final_table import print_final_table
@@ -61,6 +62,7 @@ class Asked:
     store: Path | None = None
     checkpoint_minutes: float = CHECKPOINT_MINUTES
     workers: int = 1
+    address: str | None = None
     wandb: Mode = "off"
 
 
@@ -139,6 +141,7 @@ class Promotion:
 
     def __init__(self, run: RunDirectory, asked: Asked) -> None:
         self._run, self._asked, self._summary = run, asked, read_summary(run)
+        self._cluster = find_cluster(asked.address) if asked.address is not None else None
         self._space = reload_space(run.space)
         self._task = self._space.task
         self._data = reopen_data(run, self._task, self._summary["store"], asked.store)
@@ -215,7 +218,7 @@ class Promotion:
         if asked.more is not None:
             epochs = round(longest_final(run, trial["id"]) + asked.more)
         config = task.config({**trial["config"], "epochs": epochs})
-        check_workers(task, config, asked.workers)
+        check_workers(task, config, asked.workers, on_cluster=asked.address is not None)
         init = task.check_init(asked.init, config, self._data) if asked.init else None
         anew = asked.from_scratch and task.trunk_epochs(config) > 0
         final = run.final(trial["id"], epochs, from_scratch=anew, init=init)
@@ -273,8 +276,8 @@ class Promotion:
             The last report; None where it was paused or interrupted.
         """
         before = go_on_from(self._run, plan.name, plan.trunk, plan.final) if plan.trunk else []
-        if self._asked.workers > 1:
-            training: FinalRun = SharedFinal(self._task, plan.spec, self._data, self._asked.workers)
+        if self._cluster is not None or self._asked.workers > 1:
+            training: FinalRun = SharedFinal(self._task, plan.spec, self._data, self._asked.workers, self._cluster)
         else:
             training = self._task.open_final(plan.spec, self._data)
         stop, reports = threading.Event(), Journal(plan.final.reports, RUN_AGAIN)
@@ -328,6 +331,7 @@ class Promotion:
             (asked.anyway, ("--anyway",)),
             (asked.init is not None, ("--init", asked.init and asked.init.absolute())),
             (asked.workers > 1, ("--workers", asked.workers)),
+            (asked.address is not None, ("--address", asked.address)),
             (asked.against is not None, ("--against", asked.against and asked.against.absolute())),
             (asked.store is not None, ("--store", self._data.path.absolute())),
             (asked.wandb != "off", ("--wandb", asked.wandb)),

@@ -19,12 +19,12 @@ from salt_tune.controller.limits import Limits
 from salt_tune.controller.replicates import most_replicates
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend import session
+from salt_tune.ray_backend.nodes import Nodes
 from salt_tune.ray_backend.trial_loop import End, run_trials
 from salt_tune.report.finalists import MOST_TIED
 from salt_tune.report.held_out import few_clips
 from salt_tune.report.leaderboard import print_summary
 from salt_tune.report.summary import write_summary
-from salt_tune.resources.allocation import Resources
 from salt_tune.resources.disk_budget import check_disk, disk_bound
 from salt_tune.runs.create import claimed, created, new_run
 from salt_tune.runs.lock import locked
@@ -46,10 +46,11 @@ from trainable.worker import Dataset
 
 @dataclass(frozen=True)
 class Machine:
-    """What a search may take of this machine, and where it logs to.
+    """What a search may take of this machine or of a cluster, and where it logs to.
 
     Attributes:
-        concurrent: trials at a time; "auto": measured before the search; None: one a GPU, or one a core, at most 4.
+        concurrent: trials at a time, on each node of a cluster; "auto": measured before the search; None: one a GPU,
+            or one a core, at most 4.
         gpus_per_trial: fractions allowed; None: all GPUs shared evenly.
         disk_limit_gb: a search that may need more is refused; None: as much as is free.
         following: what follows the search.
@@ -57,6 +58,8 @@ class Machine:
         time_limit: where the search ends early; see `Limits.parse`, as `budget`.
         budget: another limit.
         heartbeat: seconds that a worker may give no sign of life.
+        address: of a Ray cluster, HOST:PORT or "auto"; None: the search runs on this machine.
+        store_copy: folder on each node's own disk that the store is copied to; None: all read the same.
     """
 
     concurrent: int | Literal["auto"] | None = None
@@ -67,6 +70,8 @@ class Machine:
     time_limit: str | None = None
     budget: str | None = None
     heartbeat: float = SILENT_SECONDS
+    address: str | None = None
+    store_copy: Path | None = None
 
     @property
     def limits(self) -> Limits:
@@ -133,7 +138,7 @@ def begin(
     machine.limits.check(task)
     run = new_run(runs, name, space)
     comparable_runs(warm_start, space)
-    shared = session.machine_share(machine.concurrent, machine.gpus_per_trial)
+    place = session.choose_place(machine.address, machine.concurrent, machine.gpus_per_trial, machine.store_copy)
     machine.following.check()
     with contextlib.ExitStack() as starting:
         starting.enter_context(claimed(run))
@@ -142,15 +147,15 @@ def begin(
         with console.status(f"reading {task.judged_clips(space.evaluation, data):,} held-out clips"):
             baselines = task.baselines(space.evaluation, data)
         earlier = warm_trials(warm_start, space, data)
-        with session.ray_session(shared):
-            check_models(find_space(space_name), space, partial(session.first_unbuildable, task))
-            resources = _settle(run, space, data, how, [how.replicates], shared, machine, space.trials)
+        with place.session(run.path.parent, task, data) as nodes:
+            check_models(find_space(space_name), space, partial(session.first_unbuildable, nodes, task))
+            _settle(run, space, data, how, [how.replicates], nodes, machine, space.trials)
             here = provenance(run, git=machine.git)
             asked = {**asdict(how), "session": machine.session, **here.fields}
-            with created(run, space, data, asked, baselines, earlier, asdict(resources), here.diff) as manifest:
+            with created(run, space, data, asked, baselines, earlier, nodes.facts(), here.diff) as manifest:
                 starting.close()
                 controller = open_controller(run, manifest, space)
-                return _search(run, manifest, controller, data, resources, machine, settled)
+                return _search(run, manifest, controller, data, nodes, machine, settled)
 
 
 def resume(
@@ -179,21 +184,22 @@ def resume(
     manifest, space, data = reopen(run, store)
     session.check_packing(space.task, machine.concurrent)
     machine.limits.check(space.task)
-    shared = session.machine_share(machine.concurrent or manifest["resources"]["concurrent"], machine.gpus_per_trial)
+    concurrent = machine.concurrent or _concurrent_before(manifest["resources"], on_cluster=machine.address is not None)
+    place = session.choose_place(machine.address, concurrent, machine.gpus_per_trial, machine.store_copy)
     machine = replace(machine, following=machine.following.after(manifest.get("session") or {}))
     machine.following.check()
     with locked(run.lock):
         manifest = {**manifest, "store": data.facts(), "session": machine.session}
         controller = open_controller(run, manifest, space)
-        with session.ray_session(shared):
+        with place.session(run.path, space.task, data) as nodes:
             trials = controller.scheduler.allowed + extend
             requests = [*controller.replicates.requests, replicates]
-            resources = _settle(run, space, data, controller.settings, requests, shared, machine, trials)
+            _settle(run, space, data, controller.settings, requests, nodes, machine, trials)
             remember(run, manifest)
             controller.ask_replicates(replicates)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
-            return _search(run, manifest, controller, data, resources, machine, settled, resume=True)
+            return _search(run, manifest, controller, data, nodes, machine, settled, resume=True)
 
 
 def _settle(
@@ -202,27 +208,31 @@ def _settle(
     data: Dataset,
     how: Settings,
     requests: Sequence[Request],
-    resources: Resources,
+    nodes: Nodes,
     machine: Machine,
     trials: int,
-) -> Resources:
-    """Returns what each trial gets, after the disk can hold what they may write."""
-    sizes = session.measure_sizes(space.task, largest_models(space, how.seed), data)
+) -> None:
+    """Settles what each trial gets, and that the disk can hold what they may write."""
+    sizes = session.measure_sizes(nodes, space.task, largest_models(space, how.seed), data)
     if machine.concurrent == "auto":
-        resources = session.packed(resources, space, data, how.seed)
+        session.pack(nodes, space, data, how.seed)
     bound = disk_bound(
         space,
         [size for size in sizes if size is not None],
         data.held_out,
         judged=space.task.judged_clips(space.evaluation, data),
-        concurrent=resources.concurrent,
+        concurrent=nodes.concurrent,
         trials=trials,
         keep=how.keep_checkpoints,
         replicates=most_replicates(requests, trials),
         best=MOST_TIED,
     )
     check_disk(run.path, bound, machine.disk_limit_gb)
-    return resources
+
+
+def _concurrent_before(resources: Mapping[str, Any], *, on_cluster: bool) -> int | None:
+    """Returns how many trials ran at a time on this machine; None: on a cluster, then or now, as many as by default."""
+    return None if on_cluster or "nodes" in resources else int(resources["concurrent"])
 
 
 def _search(
@@ -230,7 +240,7 @@ def _search(
     manifest: dict[str, Any],
     controller: Controller,
     data: Dataset,
-    resources: Resources,
+    nodes: Nodes,
     machine: Machine,
     settled: Settled,
     *,
@@ -245,13 +255,13 @@ def _search(
     controller.callbacks += make_callbacks(run, controller.space, wanted)
     with contextlib.ExitStack() as leaving:
         try:
-            _say_beginning(run, manifest, controller, data, resources, resume=resume)
+            _say_beginning(run, manifest, controller, data, nodes.concurrent, resume=resume)
             if not controller.over:
                 settled(run.path, run.log)
             for callback in controller.callbacks:
                 leaving.callback(lambda told: _say_end(told, controller, ended), callback)
             controller.begin()
-            end = run_trials(run, data, controller, resources, machine.limits, machine.heartbeat)
+            end = run_trials(run, controller, nodes, machine.limits, machine.heartbeat)
         except KeyboardInterrupt:
             end = "stopped"
         except Exception as error:  # whatever it is, there are trials to show
@@ -264,7 +274,7 @@ def _search(
         with contextlib.suppress(*known):
             controller.close(time.perf_counter() - started, over=ended)
         with contextlib.suppress(*known):
-            best = _sum_up(run, manifest, controller, None if failure else resources, over=ended)
+            best = _sum_up(run, manifest, controller, None if failure else nodes.concurrent, over=ended)
     if not ended:
         console.last_words(f"Not finished. To go on: {resume_command(run.path)}")
     elif console.deserted:
@@ -278,7 +288,7 @@ def _search(
 
 
 def _sum_up(
-    run: RunDirectory, manifest: dict[str, Any], controller: Controller, resources: Resources | None, *, over: bool
+    run: RunDirectory, manifest: dict[str, Any], controller: Controller, concurrent: int | None, *, over: bool
 ) -> str | None:
     """Writes summary.json and prints it, but for a search that failed; returns the winner."""
     summary = write_summary(
@@ -295,10 +305,10 @@ def _sum_up(
     )
     if over and summary["tied"]:
         delete_checkpoints(run, controller.trials, best=summary["tied"])
-    if resources is not None:
+    if concurrent is not None:
         with contextlib.suppress(Deserted):  # `_search` says where all of it is
             console.print()
-            print_summary(run, summary, concurrent=resources.concurrent)
+            print_summary(run, summary, concurrent=concurrent)
     best: str | None = summary["best"]
     return best
 
@@ -313,7 +323,7 @@ def _say_beginning(
     manifest: dict[str, Any],
     controller: Controller,
     data: Dataset,
-    resources: Resources,
+    concurrent: int,
     *,
     resume: bool,
 ) -> None:
@@ -325,7 +335,7 @@ def _say_beginning(
     length = amount(controller.space.schedule.full, controller.space.schedule.resource)
     console.print(
         f"{run.path.name}: {counted(trials, 'trial')}{begun} of up to {length} on {data.path} "
-        f"({data.train_size} training clips), {resources.concurrent} at a time"
+        f"({data.train_size} training clips), {concurrent} at a time"
     )
     if warning := few_clips(controller.space.task.judged_clips(controller.space.evaluation, data)):
         console.print(warning)

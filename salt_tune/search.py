@@ -14,12 +14,14 @@ import click
 from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.options import (
+    CLUSTER,
     LOGGING,
     MACHINE,
     RUN,
     CountOrAuto,
     Finite,
     Folder,
+    address_flag,
     detach_flag,
     flag,
     parse_settings,
@@ -82,7 +84,8 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @flag(RUN, "--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: start N trials more.")
 @flag(
     MACHINE, "--concurrent", type=CountOrAuto("trials", 1),
-    help="Trials at a time, or auto to measure what pays [default: one a GPU, or one a core, at most 4].",
+    help="Trials at a time, of a cluster on each node; or auto to measure what pays [default: one a GPU, or one a "
+    "core, at most 4].",
 )  # fmt: skip
 @flag(
     MACHINE, "--gpus-per-trial", type=Finite(min=0),
@@ -111,6 +114,11 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @flag(
     MACHINE, "--heartbeat", type=Finite(min=1), default=SILENT_SECONDS, show_default=True, metavar="SECONDS",
     help="Kill a worker without a sign of life for so long; its trial goes on in another.",
+)  # fmt: skip
+@address_flag
+@flag(
+    CLUSTER, "--store-copy", type=Folder(), metavar="PATH",
+    help="Copy the store to this folder on each node's own disk first, where the shared one is slow.",
 )  # fmt: skip
 @detach_flag("salt_tune.search")
 @wandb_flag(MODES)
@@ -152,6 +160,8 @@ def main(context: click.Context, /, run: Path | None, extend: int | None, **flag
         time_limit=flags["time_limit"],
         budget=flags["budget"],
         heartbeat=flags["heartbeat"],
+        address=flags["address"],
+        store_copy=flags["store_copy"],
     )
     if run is None:
         if extend:

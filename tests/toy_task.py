@@ -1,11 +1,12 @@
 """A task whose losses are a formula, for tests of all that is not training: `task: tests.toy_task:ToyTask` in a space.
 
-It loads no torch, its worker is there at once, and any folder is its dataset. It reports what this package's method
-reports. Hyperparameters say what becomes of a trial:
+It loads no torch, its worker is there at once, and any folder is its dataset; a file `mark` in it makes it another
+one. It reports what this package's method reports. Hyperparameters say what becomes of a trial:
 
     fate      what happens on its way to the first point from `at` on: "diverged" and "out_of_memory" are reported,
               "failed" is an error that the user could put right, "crash" one that is tried again, "killed" the end of
-              its process, the first time; "" lets it train to its end
+              its process, the first time, "hungry" that it takes memory until its process is killed, the first time;
+              "" lets it train to its end
     at        resource
     seconds   that a full trial takes; none by default
     verdict   what is reported beside an untrained encoder, at probe points; "" reports none
@@ -58,10 +59,13 @@ class ToyData:
             raise StoreError(f"{path}: no such folder")
         self.path = path
         self.held_out = [f"clip-{number}" for number in range(CLIPS)]
+        mark = path / "mark"
+        self._mark = mark.read_text(encoding="utf-8") if mark.exists() else ""
 
     def facts(self) -> dict[str, Any]:
         """See `Dataset`."""
-        return {"path": str(self.path.absolute()), "train_clips": self.train_size, "val_clips": CLIPS}
+        return {"path": str(self.path.absolute()), "train_clips": self.train_size, "val_clips": CLIPS,
+                "mark": self._mark}  # fmt: skip
 
 
 class ToyTask(Task):
@@ -79,6 +83,10 @@ class ToyTask(Task):
     def open_data(self, path: Path) -> ToyData:
         """See `Task`."""
         return ToyData(path)
+
+    def damage(self, path: Path) -> str:
+        """See `Task`."""
+        return "it is damaged" if (path / "damaged").exists() else ""
 
     def judged_clips(self, evaluation: dict[str, Any], data: Any) -> int:
         """See `Task`."""
@@ -156,9 +164,12 @@ class ToyTrial:
             raise UserError("fate = 'failed': take another one")
         if fate == "crash":
             raise RuntimeError("it crashed")
-        if fate == "killed" and not met.exists():
+        if fate in ("killed", "hungry") and not met.exists():
             met.parent.mkdir(parents=True, exist_ok=True)
             met.touch()
+            eaten = []
+            while fate == "hungry":
+                eaten.append(b"x" * 2**26)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _write_losses(self, point: float, mean: float) -> None:

@@ -8,7 +8,6 @@ fold of a probe, each look at a lock.
 import contextlib
 import json
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Final
@@ -30,7 +29,7 @@ def begin(file: Path) -> None:
         OSError: it cannot be written.
     """
     global _file, _next
-    file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+    file.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
     _file, _next = file, time.monotonic() + EVERY
 
 

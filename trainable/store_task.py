@@ -1,8 +1,10 @@
 """What tasks on a clip store have in common: a base to write another one on; needs no torch."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
 from trainable.errors import ConfigError
 from trainable.task import Task
@@ -21,6 +23,14 @@ class StoreTask(Task):
     def open_data(self, path: Path) -> StoreDataset:
         """See `Task`."""
         return StoreDataset.open(path)
+
+    def damage(self, path: Path) -> str:
+        """Compares every row with its checksum; see `Task`."""
+        from trainable.data.build.decoding import Decoders
+        from trainable.data.maintain.verify import verify
+
+        bad = verify(ClipStore.open(path, whole=False), Decoders(len(os.sched_getaffinity(0))), lambda _: None)
+        return f"{len(bad)} rows differ from their checksums, the first of clip {bad[0].id}" if bad else ""
 
     def check(self, config: Config, data: Dataset) -> None:
         """Checks mask and batch against view and clips; see `Task`."""

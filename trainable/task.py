@@ -231,6 +231,14 @@ class Task(ABC):
 
     # --- what workers do
 
+    def damage(self, path: Path) -> str:  # noqa: ARG002
+        """Compares all of a dataset with checksums of its own, after it was copied to a node.
+
+        Returns:
+            What is damaged, in words for people; empty where nothing is, or there are no checksums.
+        """
+        return ""
+
     def check_models(self, configs: Sequence[Config]) -> tuple[int, ConfigError] | None:  # noqa: ARG002
         """Finds the first configuration with a model that cannot be built: its position, and why; runs in a worker.
 

@@ -30,7 +30,7 @@ from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.reports import plain_report
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.callbacks.base import Callback
-from salt_tune.controller.checkpoints import delete_checkpoints
+from salt_tune.controller.checkpoints import Checkpoints, delete_checkpoints
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.new_trial import cost_of, new_trial
 from salt_tune.controller.replicates import Replicates
@@ -73,10 +73,12 @@ class Controller:
     replicates: Replicates = field(init=False)
     draining: bool = False
     _again: deque[str] = field(default_factory=deque)  # on their way when the process died, or memory ran out
+    _checkpoints: Checkpoints = field(init=False)
     _prunable: list[str] = field(default_factory=list)  # that the scheduler has given up, and the journal not yet
 
     def __post_init__(self) -> None:
         self.trials = Trials(self.space.trials)
+        self._checkpoints = Checkpoints(self.run, self.trials)
         self.replicates = Replicates(self.trials, self.settings.replicates, self.space.schedule.rung_points())
 
     # --- what it knows
@@ -238,10 +240,11 @@ class Controller:
         """Gives up trials that cannot go on, and deletes checkpoints that will not be read again."""
         if trial.state.ended:
             self._tell(lambda callback: callback.on_trial_end(trial))
-        for pruned in [*self._prunable]:
+        given_up = [*self._prunable]
+        for pruned in given_up:
             self._decide(TrialPruned(pruned))
             self._tell(lambda callback, pruned=pruned: callback.on_trial_end(self.trials[pruned]))  # type: ignore[misc]
-        delete_checkpoints(self.run, self.trials, {TrialState.RUNNING, TrialState.PAUSED})
+        self._checkpoints.after([trial.id, *given_up])
 
     # --- the search's own beginning and end
 

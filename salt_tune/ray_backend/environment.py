@@ -2,7 +2,7 @@
 
 import os
 
-from salt_tune.ray_backend.temporary_folder import keep_out_of_home
+from salt_tune.ray_backend.temporary_folder import give_home, keep_out_of_home
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -14,5 +14,19 @@ RAY_ENVIRONMENT = {
 
 def set_ray_environment() -> None:
     """Sets what is not set yet; to be called before Ray is imported."""
-    os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})
+    _set_defaults()
     keep_out_of_home()
+
+
+def set_cluster_environment() -> None:
+    """Sets what is not set yet for a Ray that others have started; to be called before `set_ray_environment`.
+
+    Its token is the cluster's, not one of this process's.
+    """
+    _set_defaults()
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    give_home()
+
+
+def _set_defaults() -> None:
+    os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})

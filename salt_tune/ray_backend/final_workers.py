@@ -6,21 +6,27 @@ checkpoint is the training's own, so that any number of workers goes on from it.
 
 import contextlib
 import dataclasses
+import math
 import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
+from salt_tune.ray_backend.cluster import Cluster
 from salt_tune.ray_backend.final_rank import Mailbox, train_rank
 from salt_tune.ray_backend.session import count_gpus, ray_session
 from salt_tune.resources.allocation import Resources
+from salt_tune.ui.format import counted
 from trainable.errors import UserError
 from trainable.task import Task
 from trainable.worker import Config, Dataset, FinalSpec, Report
 
+NODE_LABEL: Final = "ray.io/node-id"  # that Ray gives each node
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
 ENDING_SECONDS: Final = 30.0  # that Ray Train may take to end its workers after they are done
 RAY_TRAIN: Final = {
@@ -29,13 +35,14 @@ RAY_TRAIN: Final = {
 }
 
 
-def check_workers(task: Task, config: Config, workers: int) -> None:
+def check_workers(task: Task, config: Config, workers: int, *, on_cluster: bool = False) -> None:
     """Refuses a number of workers that cannot share a final run.
 
     Args:
         task: what is trained.
         config: hyperparameters of the run.
         workers: how many, at least 1, which is always right.
+        on_cluster: whether this machine's cores and GPUs do not count.
 
     Raises:
         UserError: says what would be right.
@@ -45,13 +52,15 @@ def check_workers(task: Task, config: Config, workers: int) -> None:
     wrong = f"--workers = {workers}: "
     if not task.data_parallel:
         raise UserError(f"{wrong}a final run of {task.name} cannot be shared; leave it out")
+    if workers > config["batch_size"]:
+        rows = config["batch_size"]
+        raise UserError(f"{wrong}must not exceed batch_size = {rows}, as each takes rows of every batch")
+    if on_cluster:
+        return
     cores, gpus = len(os.sched_getaffinity(0)), count_gpus()
     if workers > (gpus or cores):
         has = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"no GPU, and {cores} core{'s' * (cores > 1)}"
         raise UserError(f"{wrong}this machine has {has}; each worker needs one of its own")
-    if workers > config["batch_size"]:
-        rows = config["batch_size"]
-        raise UserError(f"{wrong}must not exceed batch_size = {rows}, as each takes rows of every batch")
 
 
 class SharedFinal:
@@ -62,14 +71,14 @@ class SharedFinal:
         spec: how; its `threads` are those of all workers together.
         data: on what.
         workers: how many; see `check_workers`.
+        cluster: address of one on whose nodes they run; None: on this machine.
     """
 
-    def __init__(self, task: Task, spec: FinalSpec, data: Dataset, workers: int) -> None:
-        self._task, self._workers = task, workers
-        self._data = data.path.absolute()
+    def __init__(self, task: Task, spec: FinalSpec, data: Dataset, workers: int, cluster: str | None = None) -> None:
+        self._task, self._workers, self._cluster = task, workers, cluster
+        self._dataset, self._data = data, data.path.absolute()
         baselines = spec.baselines.absolute() if spec.baselines else None
         self._spec = dataclasses.replace(spec, folder=spec.folder.absolute(), baselines=baselines)
-        self._gpus = 1 if count_gpus() else 0
 
     def train(self, on_report: Callable[[Report], None], stop: Event, tell: Callable[[str], None]) -> Report | None:
         """See `FinalRun`. Where workers are lost, those that remain go on from the last checkpoint.
@@ -77,18 +86,44 @@ class SharedFinal:
         Raises:
             UserError: as of `FinalRun`, or all workers were lost.
         """
-        resources = Resources(self._workers, max(1, self._spec.threads // self._workers), self._gpus)
-        with ray_session(resources) as folder:
+        with self._session() as (resources, nodes, storage):
             remaining = self._workers
             while not stop.is_set():
                 try:
-                    return self._attempt(remaining, resources, folder / "train", on_report, stop, tell)
+                    return self._attempt(remaining, resources, nodes, storage, on_report, stop, tell)
                 except _LostError as lost:
                     remaining -= lost.workers
                     if remaining < 1:
                         raise UserError(f"{lost}, and none is left; the same command goes on {self._where}") from lost
                     tell(f"{lost}; going on with {remaining} of {self._workers}, {self._where}")
         return None
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[tuple[Resources, list[str], Path]]:
+        """Opens Ray; yields what each worker gets, ids of the nodes that may have one, and where Ray Train writes."""
+        if self._cluster is None:
+            gpus = 1 if count_gpus() else 0
+            resources = Resources(self._workers, max(1, self._spec.threads // self._workers), gpus)
+            with ray_session(resources) as folder:
+                yield resources, [], folder / "train"
+            return
+        folder = self._spec.folder
+        with Cluster(self._cluster).session(folder, self._task, self._dataset) as nodes:
+            gpus = 1 if any(node.all_gpus for node in nodes) else 0
+            most = sum(node.all_gpus if gpus else node.cores for node in nodes)
+            if self._workers > most:
+                what = "GPU" if gpus else "core"
+                raise UserError(
+                    f"--workers = {self._workers}: the cluster has {counted(most, what)}; "
+                    "each worker needs one of its own"
+                )
+            # As many threads as each can have, wherever they come to lie.
+            share = min(node.cores // math.ceil(self._workers / len([*nodes])) for node in nodes)
+            storage = Path(tempfile.mkdtemp(prefix=".ray-train-", dir=folder))
+            try:
+                yield Resources(self._workers, max(1, share), gpus), [node.id for node in nodes], storage
+            finally:
+                shutil.rmtree(storage, ignore_errors=True)
 
     def close(self) -> None:
         """See `FinalRun`: everything ends with `train`."""
@@ -101,6 +136,7 @@ class SharedFinal:
         self,
         workers: int,
         resources: Resources,
+        nodes: list[str],
         storage: Path,
         on_report: Callable[[Report], None],
         stop: Event,
@@ -112,11 +148,13 @@ class SharedFinal:
             _LostError: some of them died.
         """
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
         spec = dataclasses.replace(self._spec, workers=workers, threads=resources.cpus)
         told = {"task": self._task.name, "data": str(self._data), "spec": spec, "mailbox": mailbox}
-        ended = _fit(told, workers, resources, storage)
+        ended = _fit(told, workers, resources, nodes, storage)
         asked = False
         while True:
             if stop.is_set() and not asked:
@@ -153,8 +191,8 @@ class _LostError(Exception):
         self.workers = workers
 
 
-def _fit(told: dict[str, Any], workers: int, resources: Resources, storage: Path) -> "Future[Any]":
-    """Has Ray Train run `train_rank` in each worker; returns what becomes of it.
+def _fit(told: dict[str, Any], workers: int, resources: Resources, nodes: list[str], storage: Path) -> "Future[Any]":
+    """Has Ray Train run `train_rank` in each worker, on these nodes, or on all; returns what becomes of it.
 
     In a thread, as it waits for the end, and would take Ctrl-C for itself in the main one.
     """
@@ -171,6 +209,7 @@ def _fit(told: dict[str, Any], workers: int, resources: Resources, storage: Path
             num_workers=workers,
             use_gpu=resources.gpus > 0,
             resources_per_worker={"CPU": resources.cpus, **({"GPU": 1} if resources.gpus else {})},
+            label_selector={NODE_LABEL: f"in({','.join(nodes)})"} if nodes else None,
         ),
         run_config=RunConfig(name="final", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
     )

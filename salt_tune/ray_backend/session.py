@@ -1,16 +1,21 @@
-"""Ray on this machine for as long as a command needs it, and what is measured there before its first trial."""
+"""Ray for as long as a command needs it, and what is measured there before its first trial."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from salt_tune.controller.factory import make_searcher
+from salt_tune.ray_backend.cluster import Cluster
+from salt_tune.ray_backend.cluster_address import find_cluster
 from salt_tune.ray_backend.environment import set_ray_environment
+from salt_tune.ray_backend.nodes import ALONE, Concurrent, Node, Nodes, Place
 from salt_tune.ray_backend.temporary_folder import ray_folder
 from salt_tune.resources.allocation import Resources, share_out
-from salt_tune.resources.packing import measure_packing
+from salt_tune.resources.packing import Packing, measure_packing
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
 from trainable.errors import ConfigError, UserError
@@ -23,11 +28,11 @@ STARTS = 3  # of Ray, before the search gives up
 PROBED = 6  # suggestions that --concurrent auto measures
 
 
-def machine_share(concurrent: int | Literal["auto"] | None, gpus_per_trial: float | None) -> Resources:
+def machine_share(concurrent: Concurrent, gpus_per_trial: float | None) -> Resources:
     """Shares this machine out among trials, before anything is started.
 
     Args:
-        concurrent: trials at a time; "auto": see `packed`, which begins with what None gives.
+        concurrent: trials at a time; "auto": see `pack`, which begins with what None gives.
         gpus_per_trial: GPUs of each; None: all, shared evenly.
 
     Raises:
@@ -104,33 +109,72 @@ def _start(resources: Resources, folder: Path) -> None:
 def _heed_environment() -> None:
     """Says what the environment asks of Ray that is not done, or is not safe."""
     if address := os.environ.pop("RAY_ADDRESS", None):
-        console.print(f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own")
+        console.print(
+            f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own; --address auto takes it"
+        )
     if (mode := os.environ.get("RAY_AUTH_MODE", "token")) != "token":
         console.print(f"warning: RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
 
 
-def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigError] | None:
-    """Returns which configuration's model cannot be built, and why; None where all can. See `Task.check_models`."""
-    import ray
+@dataclass(frozen=True)
+class ThisMachine:
+    """This machine, with a Ray of the search's own; see `salt_tune.ray_backend.nodes.Place`.
 
+    Attributes:
+        resources: what each trial gets.
+    """
+
+    resources: Resources
+
+    @contextmanager
+    def session(self, folder: Path, task: Task, data: Dataset) -> Iterator[Nodes]:  # noqa: ARG002
+        """Starts Ray; see `Place`."""
+        import ray
+
+        with ray_session(self.resources):
+            (row,) = ray.nodes()
+            cores, gpus = len(os.sched_getaffinity(0)), count_gpus() if self.resources.gpus else 0
+            yield Nodes([Node(row["NodeID"], ALONE, self.resources, cores, gpus, data.path)])
+
+
+def choose_place(
+    address: str | None, concurrent: Concurrent, gpus_per_trial: float | None, copies: Path | None
+) -> Place:
+    """Returns where a search runs, before anything is started.
+
+    Args:
+        address: of a cluster, HOST:PORT or "auto"; None: this machine.
+        concurrent: trials at a time, of a cluster on each node.
+        gpus_per_trial: GPUs of each; None: all, shared evenly.
+        copies: see `Cluster`.
+
+    Raises:
+        UserError: so much is not there, or the cluster does not let us in.
+    """
+    if address is not None:
+        return Cluster(find_cluster(address), concurrent, gpus_per_trial, copies)
+    if copies is not None:
+        raise UserError(f"--store-copy = {copies}: is for a cluster; give its --address, or leave it out")
+    return ThisMachine(machine_share(concurrent, gpus_per_trial))
+
+
+def first_unbuildable(nodes: Nodes, task: Task, configs: list[Config]) -> tuple[int, ConfigError] | None:
+    """Returns which configuration's model cannot be built, and why; None where all can. See `Task.check_models`."""
     from trainable.trial_process import check_models
 
-    wrong: tuple[int, ConfigError] | None = ray.get(ray.remote(check_models).remote(task.name, configs))
-    return wrong
+    return nodes.run(check_models, task.name, configs)
 
 
-def measure_sizes(task: Task, configs: list[Config], data: Dataset) -> list[Size | None]:
+def measure_sizes(nodes: Nodes, task: Task, configs: list[Config], data: Dataset) -> list[Size | None]:
     """Measures what each configuration's model takes; None where it cannot be built, and would be a failed trial."""
-    import ray
-
     from trainable.trial_process import measure_models
 
-    found = ray.get(ray.remote(measure_models).remote(task.name, configs, data.geometry))
+    found = nodes.run(measure_models, task.name, configs, data.geometry)
     return [None if isinstance(size, ConfigError) else size for size in found]
 
 
-def check_packing(task: Task, concurrent: int | Literal["auto"] | None) -> None:
-    """Refuses to measure what `packed` cannot.
+def check_packing(task: Task, concurrent: Concurrent) -> None:
+    """Refuses to measure what `pack` cannot.
 
     Raises:
         UserError: `--concurrent auto`, and a task that it is not made for.
@@ -139,28 +183,44 @@ def check_packing(task: Task, concurrent: int | Literal["auto"] | None) -> None:
         raise UserError(f"--concurrent = auto: cannot measure trials of {task.name}; give a number, or leave it out")
 
 
-def packed(resources: Resources, space: SearchSpace, data: Dataset, seed: int) -> Resources:
-    """Returns what each trial gets, by measuring on the first suggestions what pays; see `check_packing`."""
+def pack(nodes: Nodes, space: SearchSpace, data: Dataset, seed: int) -> None:
+    """Shares nodes out by measuring on the first suggestions what pays; see `check_packing`.
+
+    Nodes with as many cores and GPUs are taken to be alike: one of them is measured.
+    """
     searcher = make_searcher(space, seed)
     first = [parameters for number in range(PROBED) if (parameters := searcher.suggest(f"T{number}")) is not None]
     suggested = [space.hyperparameters(parameters, seed) for parameters in first]
     fitting = [config for config in suggested if _fits(space.task, config, data)]
-    sizes = dict(enumerate(measure_sizes(space.task, fitting, data)))
+    sizes = dict(enumerate(measure_sizes(nodes, space.task, fitting, data)))
     known = {number: size for number, size in sizes.items() if isinstance(size, ModelSize)}
     if not known:
         console.print("--concurrent auto: none of the first suggestions can be trained, so nothing can be measured")
-        return resources
-    packing = measure_packing(
-        [fitting[number] for number in known],
-        list(known.values()),
-        data.path,
-        evaluation=space.evaluation,
-        cores=len(os.sched_getaffinity(0)),
-        gpus=resources.concurrent if resources.gpus else 0,
-        most=space.trials,
-    )
-    console.print(packing.why)
-    return Resources(packing.concurrent, packing.cpus, packing.gpus)
+        return
+    configs, measured = [fitting[number] for number in known], list(known.values())
+
+    @cache
+    def packing(cores: int, gpus: int) -> Resources:
+        node = next(node for node in nodes if (node.cores, node.all_gpus) == (cores, gpus))
+        told = (configs, measured, node.data, space.evaluation, cores, gpus, space.trials)
+        found = _measure(*told) if node.name == ALONE else node.run(_measure, *told, gpus=gpus)
+        console.print(f"node {node.name}: {found.why}" if node.name != ALONE else found.why)
+        return Resources(found.concurrent, found.cpus, found.gpus)
+
+    nodes.share(lambda node: packing(node.cores, node.all_gpus))
+
+
+def _measure(
+    configs: list[Config],
+    sizes: list[ModelSize],
+    store: Path,
+    evaluation: dict[str, Any],
+    cores: int,
+    gpus: int,
+    most: int,
+) -> Packing:
+    """See `measure_packing`; runs on the node that is measured."""
+    return measure_packing(configs, sizes, store, evaluation=evaluation, cores=cores, gpus=gpus, most=most)
 
 
 def _fits(task: Task, config: Config, data: Dataset) -> bool:

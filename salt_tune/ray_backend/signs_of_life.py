@@ -2,9 +2,6 @@
 
 import contextlib
 import json
-import os
-import signal
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +35,10 @@ class SignsOfLife:
                 self._changed, self._seen = changed, time.monotonic()
         return time.monotonic() - self._seen
 
-    def kill(self) -> bool:
-        """Kills the worker; False where it runs on another machine, or has not said yet who it is."""
+    @property
+    def pid(self) -> int | None:
+        """The worker's number on its node; None where it has not said yet who it is."""
         try:
-            who = json.loads(self.file.read_text(encoding="utf-8"))
-            if who["host"] != socket.gethostname():
-                return False
-            os.kill(who["pid"], signal.SIGKILL)  # one that is stopped hears nothing else
+            return int(json.loads(self.file.read_text(encoding="utf-8"))["pid"])
         except (OSError, ValueError):
-            return False
-        return True
+            return None

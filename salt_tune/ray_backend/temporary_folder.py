@@ -57,5 +57,10 @@ def keep_out_of_home() -> None:
     settled = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not settled and LOADED not in sys.modules:
         os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+    give_home()
+
+
+def give_home() -> None:
+    """Gives a home to a user that has none."""
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises; neither HOME nor an entry in passwd
         os.environ["HOME"] = "/"

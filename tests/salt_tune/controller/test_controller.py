@@ -14,6 +14,7 @@ from analysis.run_directory.events import Trials
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.callbacks.base import Report
+from salt_tune.controller.checkpoints import GO_ON, delete_checkpoints
 from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.settings import Settings
@@ -335,6 +336,23 @@ def test_losers_give_their_checkpoints_up_on_the_way(tmp_path: Path) -> None:
     dropped = {entry["trial"] for entry in decisions(controller, "drop")}
     assert dropped and dropped | {"T5"} <= seen
     assert all(controller.trials[trial].state == "pruned" for trial in dropped)
+
+
+def test_nothing_is_left_that_a_look_at_all_files_would_delete(tmp_path: Path) -> None:
+    world = asha(trials=12, lost={("T1", 1.0): "diverged", ("T2", 0.5): "failed"})
+    controller = world.controller(tmp_path)
+    looks = 0
+
+    def look(_: int) -> int:
+        nonlocal looks
+        looks += 1
+        before = files(controller)
+        delete_checkpoints(controller.run, controller.trials, GO_ON)
+        assert files(controller) == before
+        return 0
+
+    world.run(controller, choose=look)
+    assert looks > 12
 
 
 def test_a_search_that_is_left_before_its_end_keeps_its_checkpoints(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from analysis.run_directory.lines import read_lines
 from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.controller.settings import Settings
+from salt_tune.ray_backend.nodes import ALONE
 from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, SILENT_STEPS, TrialLoop
-from salt_tune.ray_backend.worker_pool import Lost
+from salt_tune.ray_backend.worker_pool import Lost, Slot
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.controlled import World
 from tests.salt_tune.controller.test_controller import Heard
@@ -34,9 +35,9 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 class Workers:
     """A pool whose workers are in this process, and train when they are waited for, first come first served."""
 
-    def __init__(self, folder: Path, space: SearchSpace, size: int) -> None:
+    def __init__(self, folder: Path, space: SearchSpace, nodes: dict[str, int]) -> None:
         schedule = space.schedule
-        run = RunSpec(
+        self.run = RunSpec(
             task=TOY,
             data=str(folder),
             evaluation=space.evaluation,
@@ -46,8 +47,12 @@ class Workers:
             threads=1,
             device="cpu",
         )
-        self._slots = [TrialProcess(run) for _ in range(size)]
-        self._jobs: list[tuple[int, TrialSpec]] = []
+        places = [node for node, size in nodes.items() for _ in range(size)]
+        self._slots = {Slot(number, node): TrialProcess(self.run) for number, node in enumerate(places)}
+        self._processes = dict(self._slots)
+        self._jobs: list[tuple[Slot, TrialSpec]] = []
+        self.dying: set[str] = set()  # nodes that die as soon as something trains there
+        self.comes: str | None = None  # a node, as soon as none is left
         self.most = 0  # trials that it had at once
         self.patience: list[float] = []
         self.memory = False  # whether deaths are for memory
@@ -64,28 +69,49 @@ class Workers:
         """See `WorkerPool`."""
         return len(self._jobs)
 
-    def submit(self, trial: TrialSpec, patience: float) -> None:
+    @property
+    def size(self) -> int:
+        """See `WorkerPool`."""
+        return len(self._slots)
+
+    def has(self, slot: Slot) -> bool:
+        """See `WorkerPool`."""
+        return slot in self._slots
+
+    def submit(self, trial: TrialSpec, patience: float, avoid: Slot | None = None) -> Slot:
         """See `WorkerPool`."""
         self.patience.append(patience)
-        slot = min({*range(len(self._slots))} - {slot for slot, _ in self._jobs})
+        free = {*self._slots} - {slot for slot, _ in self._jobs}
+        slot = min(free, key=lambda slot: (avoid is not None and slot.node == avoid.node, slot.number))
         assert trial.id not in {job.id for _, job in self._jobs}
         self._jobs.append((slot, trial))
         self.most = max(self.most, len(self._jobs))
+        return slot
 
-    def wait(self, seconds: float) -> Iterator[tuple[TrialSpec, int, Report | Lost]]:
+    def wait(self, seconds: float) -> Iterator[tuple[TrialSpec, Slot, Report | Lost]]:
         """See `WorkerPool`."""
         assert seconds <= LOOKS_UP
-        slot, trial = self._jobs.pop(0)
-        yield trial, slot, self._train(slot, trial)
+        if not self._slots and self.comes is not None:
+            self._slots[Slot(99, self.comes)] = self._processes[Slot(99, self.comes)] = TrialProcess(self.run)
+        if self._jobs:
+            slot, trial = self._jobs.pop(0)
+            yield trial, slot, self._train(slot, trial)
 
-    def _train(self, slot: int, trial: TrialSpec) -> Report | Lost:
+    def leave_out(self, node: str) -> None:
+        """Takes the slots of a node away; what trains there still reports."""
+        self._slots = {slot: process for slot, process in self._slots.items() if slot.node != node}
+
+    def _train(self, slot: Slot, trial: TrialSpec) -> Report | Lost:
+        if slot.node in self.dying:
+            self.leave_out(slot.node)
+            return Lost(f"node {slot.node} died", with_node=True)
         if self.deaths.get(trial.id, 0):
             self.deaths[trial.id] -= 1
             return Lost("its process died", memory=self.memory)
         try:
             if self.error is not None:
                 raise self.error
-            return self._slots[slot].next_report(trial)
+            return self._processes[slot].next_report(trial)
         except Exception as error:
             return Lost(str(error), "".join(traceback.format_exception(error)))
 
@@ -94,13 +120,18 @@ class Search:
     """A search of the toy task in a folder, its loop, and what its callbacks heard."""
 
     def __init__(
-        self, folder: Path, workers: int = 2, oom_retries: int = 0, limits: Limits = NO_LIMITS, **space: Any
+        self,
+        folder: Path,
+        workers: int | dict[str, int] = 2,
+        oom_retries: int = 0,
+        limits: Limits = NO_LIMITS,
+        **space: Any,
     ) -> None:
         self.space = SearchSpace.model_validate({**SPACE, **space})
         self.heard = Heard()
         world = World(self.space, Settings(oom_retries=oom_retries))
         self.controller = world.controller(folder, callbacks=[self.heard])
-        self.workers = Workers(folder, self.space, workers)
+        self.workers = Workers(folder, self.space, {ALONE: workers} if isinstance(workers, int) else workers)
         self.loop = TrialLoop(self.controller, self.workers, limits)
 
     def reports(self) -> list[dict[str, Any]]:
@@ -246,6 +277,64 @@ def test_an_error_of_the_controller_ends_the_search(tmp_path: Path) -> None:
     search.controller.journal.path.mkdir()
     with pytest.raises((OSError, UserError)):
         search.loop.run()
+
+
+def test_the_trials_of_a_node_that_dies_go_on_at_others(tmp_path: Path) -> None:
+    """As often as nodes die: that is no fault of a trial."""
+    nodes = dict.fromkeys(("a", "b", "c", "d", "e", "f"), 1)
+    search = Search(tmp_path, nodes, **full_length("", ""))
+    heard = search.heard.on_trial_result
+
+    def die_after_the_third(trial: Any, report: Any) -> None:
+        heard(trial, report)
+        if len(search.reports()) == 3:
+            search.workers.dying = {*nodes} - {"f"}
+
+    search.heard.on_trial_result = die_after_the_third  # type: ignore[method-assign]
+    search.loop.run()
+    assert search.states() == ["complete"] * 2
+    moves = [why for kind, _, why in search.heard.heard if kind == "restart"]
+    assert len(moves) == search.loop.moved == 5 > MOST_RESTARTS
+    assert "node b died: moved from node b to node c" in moves
+    trained = [(report["trial"], report["resource"]) for report in search.reports()]
+    assert len(trained) == len({*trained}) == 8
+    assert {report["node"] for report in search.reports()[3:]} == {"f"}
+
+
+def test_a_trial_of_a_node_that_was_left_out_goes_on_after_its_report(tmp_path: Path) -> None:
+    search = Search(tmp_path, {"a": 1, "b": 1}, **full_length("", ""))
+    heard = search.heard.on_trial_result
+
+    def leave_out_b(trial: Any, report: Any) -> None:
+        heard(trial, report)
+        search.workers.leave_out("b")
+
+    search.heard.on_trial_result = leave_out_b  # type: ignore[method-assign]
+    search.loop.run()
+    assert search.states() == ["complete"] * 2
+    moves = [(trial, why) for kind, trial, why in search.heard.heard if kind == "restart"]
+    assert moves == [("T1", "node b was left out: moved from node b to node a")]
+
+
+def test_a_search_without_a_node_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("salt_tune.ray_backend.trial_loop.time.sleep", lambda _: None)
+    search = Search(tmp_path, {"a": 1}, **full_length(""))
+    search.workers.dying, search.workers.comes = {"a"}, "b"
+    search.loop.run()
+    assert search.states() == ["complete"] and search.loop.moved == 1
+    assert "no node is left: waits 5 minutes for one to come" in capsys.readouterr().out
+
+
+def test_a_search_without_a_node_ends_where_none_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salt_tune.ray_backend.trial_loop.time.sleep", lambda _: None)
+    monkeypatch.setattr("salt_tune.ray_backend.trial_loop.NODE_SECONDS", 0.0)
+    search = Search(tmp_path, {"a": 1}, **full_length(""))
+    search.workers.dying = {"a"}
+    with pytest.raises(UserError, match=r"^no node is left that can train; resume the search$"):
+        search.loop.run()
+    assert search.states() == ["running"]
 
 
 @pytest.mark.parametrize("seconds", [0, 30])

@@ -17,25 +17,26 @@ POOL = """
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-from salt_tune.ray_backend.session import ray_session
+from salt_tune.ray_backend.session import ThisMachine
 from salt_tune.ray_backend.worker_pool import Lost, WorkerPool
 from salt_tune.resources.allocation import Resources
 from tests.salt_tune.ray_backend.test_trial_loop import RunSpec, Budget, TOY
+from tests.toy_task import ToyData
 from trainable.worker import TrialSpec
 
 folder = Path(sys.argv[1])
 run = RunSpec(TOY, str(folder), {"clips": 24}, Budget("epoch", 1.0, [0.5, 1.0], [1.0]), str(folder / "checkpoints"),
     str(folder / "{trial}-{resource}.parquet"), 1, "cpu")
-resources = Resources(2, 1, 0.0)
 told = []
-with ray_session(resources):
+place = ThisMachine(Resources(2, 1, 0.0))
+with place.session(folder, None, ToyData(folder)) as nodes:
     signs = folder / "signs"
     signs.mkdir()
-    pool = WorkerPool(run, resources, signs)
+    pool = WorkerPool(nodes, lambda node: run, signs)
     def came(seconds=60):
         for trial, slot, report in pool.wait(seconds):
             lost = {"lost": report.why, "traceback": report.traceback} if isinstance(report, Lost) else report
-            told.append({"trial": trial.id, "slot": slot, **lost})
+            told.append({"trial": trial.id, "slot": slot.number, **lost})
     pool.submit(TrialSpec("T0", {"fate": "killed"}), 60.0)
     pool.submit(TrialSpec("T1", {"fate": "crash"}), 60.0)
     assert (pool.free, pool.busy) == (0, 2)
