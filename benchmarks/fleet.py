@@ -49,7 +49,7 @@ class Fleet:
         self._now, self._order = 0.0, itertools.count()
         self._dying = {f"n{node}": self._draw.uniform(1, 20) for node in range(0, nodes, 10)}
         self.size = nodes * SLOTS
-        self.deaths = 0
+        self.deaths = self.lost = 0
 
     @property
     def free(self) -> int:
@@ -67,7 +67,7 @@ class Fleet:
 
     def submit(self, trial: TrialSpec, patience: float, avoid: Slot | None = None) -> Slot:  # noqa: ARG002
         """See `Pool`."""
-        slot = self._free.popleft()  # what has been free longest, so not where a worker was just lost
+        slot = self._free.popleft()
         heapq.heappush(self._due, (self._now + self._draw.expovariate(1.0), next(self._order), slot, trial))
         return slot
 
@@ -87,7 +87,7 @@ class Fleet:
         self._due = [due for due in self._due if due[2].node != slot.node]
         heapq.heapify(self._due)
         self._free += [its for _, its in there]
-        self.deaths += 1
+        self.deaths, self.lost = self.deaths + 1, self.lost + 1 + len(there)
         for each, its in [(trial, slot), *there]:
             yield each, its, lost
 
@@ -155,7 +155,7 @@ def main() -> None:
                 "milliseconds that the disk takes to confirm a line": round(_disk_seconds() * 1000, 2),
                 "driver's memory: before, most (MB)": f"{before:.0f}, {_memory():.0f}",
                 "written: journal, reports (MB)": f"{_size(run.decisions):.1f}, {_size(run.reports):.1f}",
-                "nodes that died, trials that moved": f"{fleet.deaths}, {loop.moved}",
+                "nodes that died, trials that went on from a checkpoint": f"{fleet.deaths}, {fleet.lost}",
             },
         )
 
