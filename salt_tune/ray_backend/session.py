@@ -106,7 +106,7 @@ def _heed_environment() -> None:
     if address := os.environ.pop("RAY_ADDRESS", None):
         console.print(f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own")
     if (mode := os.environ.get("RAY_AUTH_MODE", "token")) != "token":
-        console.print(f"warning: RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
+        console.warn(f"RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
 
 
 def first_unbuildable(task: Task, configs: list[Config]) -> tuple[int, ConfigError] | None:
