@@ -338,7 +338,7 @@ def _say_beginning(
         f"({data.train_size} training clips), {concurrent} at a time"
     )
     if warning := few_clips(controller.space.task.judged_clips(controller.space.evaluation, data)):
-        console.print(warning)
+        console.warn(warning)
     if controller.over:
         left = controller.searcher.left(1)
         more = "; --extend N starts N trials more" if left else f": {_all_tried(controller, manifest)}"

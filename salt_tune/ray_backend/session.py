@@ -113,7 +113,7 @@ def _heed_environment() -> None:
             f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own; --address auto takes it"
         )
     if (mode := os.environ.get("RAY_AUTH_MODE", "token")) != "token":
-        console.print(f"warning: RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
+        console.warn(f"RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
 
 
 @dataclass(frozen=True)

@@ -206,10 +206,10 @@ def reader(run: RunDirectory) -> ReadLosses:
         try:
             losses = read_clip_losses(path)
         except RunError as error:
-            console.print(f"warning: {error}")
+            console.warn(str(error))
             return None
         if len(losses) < 2 or not all(map(math.isfinite, losses.values())):
-            console.print(f"warning: {path}: cannot be compared: {len(losses)} clips, and must be 2 with finite losses")
+            console.warn(f"{path}: cannot be compared: {len(losses)} clips, and must be 2 with finite losses")
             return None
         return losses
 

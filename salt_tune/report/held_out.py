@@ -14,4 +14,4 @@ def few_clips(clips: int) -> str | None:
     if clips >= ENOUGH:
         return None
     wider = math.sqrt(ENOUGH / clips)
-    return f"warning: only {clips} held-out clips: intervals of val_loss are {wider:.1f} times as wide as with {ENOUGH}"
+    return f"only {clips} held-out clips: intervals of val_loss are {wider:.1f} times as wide as with {ENOUGH}"

@@ -97,5 +97,5 @@ def _panel_baselines(run: RunDirectory) -> list[dict[str, Any]]:
     try:
         return read_panel_baselines(run)
     except RunError as error:
-        console.print(f"warning: {error}")
+        console.warn(str(error))
         return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from analysis.text import shortened
+from analysis.text import printable, shortened
 from salt_tune.ui.console import console
 from salt_tune.ui.format import heading, number
 from salt_tune.ui.tables import fitting_table
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 def load_run(path: Path) -> "Run":
-    """Loads a run; what `analysis` warns of is a line.
+    """Loads a run; what `analysis` warns of is a line on the standard error.
 
     Raises:
         RunError: see `analysis.load`.
@@ -37,7 +37,7 @@ def load_run(path: Path) -> "Run":
         warnings.simplefilter("always")
         run = analysis.load(path)
     for warning in told:
-        console.warn(str(warning.message))
+        click.echo(f"warning: {printable(str(warning.message))}", err=True)  # beside what may be JSON
     return run
 
 

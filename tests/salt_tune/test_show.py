@@ -48,7 +48,9 @@ def test_runs_of_any_size(tmp_path: Path, here: Command, trials: int) -> None:
     begun = begin_run(tmp_path / "run")
     write_trials(begun, trials)
     begun.reports.write_bytes(begun.reports.read_bytes() + b'{"trial": "T0", "reso')  # it is being written
-    shown = json.loads(here("show", begun.path, "--json").stdout)
+    done = here("show", begun.path, "--json")
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("warning: ") and "was cut off" in done.stderr
+    shown = json.loads(done.stdout)
     assert len(shown["ranking"]) == trials and shown["best"] is None
     told = here("status", begun.path)
     assert (told.returncode, told.stderr) == (0, "")

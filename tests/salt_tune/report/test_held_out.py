@@ -17,5 +17,5 @@ def test_intervals_of_means_shrink_with_the_root_of_the_clips() -> None:
 
 
 def test_few_clips_are_warned_of_in_a_line() -> None:
-    assert few_clips(16) == ("warning: only 16 held-out clips: intervals of val_loss are 3.5 times as wide as with 200")
+    assert few_clips(16) == "only 16 held-out clips: intervals of val_loss are 3.5 times as wide as with 200"
     assert few_clips(ENOUGH) is few_clips(25_000) is None
