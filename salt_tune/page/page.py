@@ -20,6 +20,7 @@ from salt_tune.page import facts
 from salt_tune.page.data import describe_data
 from salt_tune.page.facts import Table
 from salt_tune.page.figures import Figure, Figures, Size, as_json, script
+from salt_tune.page.provenance import failures, origin
 from salt_tune.ui.format import counted
 from trainable.files import atomic_write
 
@@ -137,7 +138,7 @@ def _part(identity: str, name: str, run: Run, figures: Figures) -> Part:
     trials = counted(int(run.trials["replicate_of"].isna().sum()), "trial")
     state = f"{trials}, {'ended' if run.over else 'not ended'}"
     empty = [] if len(run.trials) else ["No trial has begun."]
-    failed = facts.failures(run)
+    failed = failures(run)
     good = [*add(charts.probes), *add(charts.loss_against_probe), *add(charts.classes, "half")]
     matters = [*add(charts.importance), *add(charts.slices, "small"), *add(charts.parallel_coordinates)]
     standing = [*add(charts.ranking), *add(charts.against_winner)]
@@ -157,7 +158,7 @@ def _part(identity: str, name: str, run: Run, figures: Figures) -> Part:
         Section("cost", "What did it cost?", facts.cost_in_words(run), spent, [facts.spent(run)]),
         Section("failed", "What failed, and why?", [] if failed else ["Nothing failed."], [], [], "failures", failed),
         Section("data", "Data", [], [], [], "data", describe_data(run.summary["store"])),
-        Section("reproduce", "How to reproduce it", [], [], [], "origin", facts.origin(run)),
+        Section("reproduce", "How to reproduce it", [], [], [], "origin", origin(run)),
     ]
     sections = [section for section in sections if _says_something(section)]
     return Part(identity, printable(name), state, facts.verdict(run), sections)
