@@ -5,8 +5,9 @@ Trains the first point that a space starts from, at half, once and twice its lea
 - the same trunk, cooled down over the last fifth by each shape, judged by its weights and by their average;
 - a cosine from scratch over as many epochs, with the weight decay of the seed and of V-JEPA.
 
-Says the differences from the cosine with 95% intervals over the pairs, which share learning rate and seed. The trunk
-begins with what a search has trained anyway: `--trial-epochs` of it are not paid for again.
+Says the differences from the cosine, and those that the cooldown itself makes, with 95% intervals over the pairs, which
+share learning rate and seed. The trunk begins with what a search has trained anyway: `--trial-epochs` of it are not
+paid for again.
 """
 
 import argparse
@@ -41,6 +42,7 @@ HORIZON = 0.1  # of averaged weights
 COOLDOWN = 0.2
 MEASURED = ("val_loss", "probe_top1", "effective_rank")
 COSINE = "cosine from scratch, weights"
+TRUNK = "not cooled down, averaged weights"
 
 Measures = dict[str, dict[str, Any]]
 
@@ -67,7 +69,7 @@ def main() -> None:
         "store": f"{given.store.name}, {given.epochs} epochs, learning rates around {config.lr:g}, {SEEDS} seeds",
         "epochs beside the search, going on and cooling down": given.epochs - given.trial_epochs,
         "epochs beside the search, cosine from scratch": given.epochs,
-        **dict(_compared(measured)),
+        **dict(compared(measured)),
         "all": [{"lr": one.lr, "seed": one.seed, **ways} for one, ways in zip(configs, measured, strict=True)],
     }
     machine.write(f"cooldown-{given.store.name}", figures)
@@ -107,21 +109,35 @@ def _train(store_path: Path, evaluation: dict[str, Any], config: TrialConfig) ->
     return found
 
 
-def _compared(measured: list[Measures]) -> Iterator[tuple[str, str]]:
-    """Yields of each way the means, and their differences from the cosine with an interval over the pairs."""
+def compared(measured: list[Measures]) -> Iterator[tuple[str, str]]:
+    """Yields of each way the means, and their differences from the cosine and from the trunk.
+
+    Args:
+        measured: of each pair of learning rate and seed the measures by way.
+    """
     for way in measured[0]:
-        words = []
-        for metric in MEASURED:
-            pairs = [(ways[way][metric], ways[COSINE][metric]) for ways in measured]
-            values = np.array([pair for pair in pairs if None not in pair], dtype=np.float64)
-            if not len(values):
-                continue
-            words.append(f"{metric} {values[:, 0].mean():.4g}")
-            differences = values[:, 0] - values[:, 1]
-            if differences.any():
-                low, high = bootstrap((differences,), np.mean, rng=np.random.default_rng(0)).confidence_interval
-                words[-1] += f" ({differences.mean():+.4f} [{low:+.4f}, {high:+.4f}])"
-        yield way, "; ".join(words)
+        means = [_mean([ways[way][metric] for ways in measured], metric) for metric in MEASURED]
+        yield way, "; ".join(means)
+    for way in measured[0]:
+        for base, name in ((COSINE, "the cosine"), (TRUNK, "the trunk's averaged weights")):
+            if way not in (COSINE, TRUNK) or (way, base) == (TRUNK, COSINE):
+                yield f"{way}, less {name}", "; ".join(_differences(measured, way, base))
+
+
+def _mean(values: list[float | None], metric: str) -> str:
+    known = [value for value in values if value is not None]
+    return f"{metric} {np.mean(known):.4g}" if known else f"{metric} unknown"
+
+
+def _differences(measured: list[Measures], way: str, base: str) -> Iterator[str]:
+    """Yields of each metric the mean difference over the pairs, with its interval."""
+    for metric in MEASURED:
+        pairs = [(ways[way][metric], ways[base][metric]) for ways in measured]
+        values = np.array([pair for pair in pairs if None not in pair], dtype=np.float64)
+        if len(values) > 1:
+            found = values[:, 0] - values[:, 1]
+            low, high = bootstrap((found,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+            yield f"{metric} {found.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 if __name__ == "__main__":

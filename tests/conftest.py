@@ -28,9 +28,10 @@ CLIPS = 48
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A suite that a script or nohup runs in the background ignores these signals, and so would all that it starts.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # No example is too slow: how long one takes hangs on what else the machine does.
 settings.register_profile("tests", deadline=None, max_examples=20)

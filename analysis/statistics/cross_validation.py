@@ -23,13 +23,13 @@ class FoldMean:
 
     Attributes:
         mean: over the folds.
-        standard_error: of the mean; infinite of a single fold.
+        standard_error: of the mean; None of a single fold.
         low: the lower end of the interval.
         high: its upper end.
     """
 
     mean: float
-    standard_error: float
+    standard_error: float | None
     low: float
     high: float
 
@@ -51,7 +51,7 @@ def mean_over_folds(values: Floats, test_to_train: float, *, least: float = 0.0,
         raise ValueError("values has no fold, and must have at least one")
     mean = float(np.mean(values))
     if len(values) == 1:
-        return FoldMean(mean, float("inf"), least, most)
+        return FoldMean(mean, None, least, most)
     error = float(np.sqrt(np.var(values, ddof=1) * (1 / len(values) + test_to_train)))
     margin = float(stdtrit(len(values) - 1, UPPER)) * error
     return FoldMean(mean, error, max(least, mean - margin), min(most, mean + margin))

@@ -21,7 +21,7 @@ MOMENTS = {
     "trained": (("plan.json", 1.0), ("shards/*.pixels.json", 0.6), ("teacher", 0.8), ("shards/*.latents.json", 0.1)),
     "given": (("plan.json", 0.8), ("*.tmp", 0.2), ("shards/*.pixels.json", 0.3), ("shards/*.pixels.json", 0.05)),
 }
-# The kill tests of test_prepare.py (a teacher trained here) and test_builder.py (other formats) run by default.
+# The kill tests of test_builder.py, of several formats, run by default.
 FLOWS = [
     pytest.param("trained", ("--teacher-epochs", 3), id="pixel teacher trained here", marks=pytest.mark.slow),
     pytest.param("given", ("--teacher-weights", "STORE"), id="teacher given", marks=pytest.mark.slow),

@@ -1,4 +1,4 @@
-"""Thousands of files of which one in a hundred is bad: those are skipped and named, and move no other."""
+"""Many files of which one in fifty is bad: those are skipped and named, and move no other."""
 
 import os
 import subprocess
@@ -19,7 +19,8 @@ from trainable.hashing import digest
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
 
-MANY, VERY_MANY, FEW, VERY_FEW = 1_200, 10_000, 300, 64
+MANY, VERY_MANY, FEW, VERY_FEW = 600, 10_000, 150, 64
+BAD = 50  # one in so many
 MOST_GROWTH_MB = {MANY: 40, VERY_MANY: 100}  # of memory, from FEW files to so many
 VIEW = View(frames=2, size=16, patch=8, tubelet=2)
 FLAGS = ("--frames", 2, "--size", 16, "--patch", 8, "--workers", 2)
@@ -57,7 +58,7 @@ def link_all(folder: Path, count: int, samples: tuple[list[Path], dict[str, Path
     wrong: dict[str, str] = {}
     for number in range(count):
         clip = f"class {number % 10}/{number:05d}"
-        reason = list(bad)[number // 100 % len(bad)] if number % 100 == 37 else None
+        reason = list(bad)[number // BAD % len(bad)] if number % BAD == 37 else None
         video = good[number % GOOD] if reason is None else bad[reason]
         target = folder / f"{clip}{video.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def test_the_bad_ones_are_skipped_and_named(
 
     store = ClipStore.open(tmp_path / "store")
     skipped: dict[str, Any] = {clip["id"]: clip for clip in store.manifest["skipped"]}
-    assert len(wrong) == count // 100
+    assert len(wrong) == count // BAD
     assert skipped.keys() == wrong.keys()
     for clip, reason in wrong.items():
         assert reason in skipped[clip]["reason"]

@@ -26,6 +26,7 @@ def assert_same_store(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(np.load(one / name), np.load(other / name))
 
 
+@pytest.mark.slow  # trainable/data/build/test_builder.py stops it anywhere by default
 def test_killed_again_and_again_it_comes_to_the_same_store(
     store_path: Path, videos: Path, tmp_path: Path, here: Command
 ) -> None:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from trainable.hashing import UInts
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+FEWEST: Final = 4  # clips that a part of the panel has, so that folds can part them
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def draw_panel(store: ClipStore, config: EvaluationConfig) -> Panel:
     labelled = can_be_told(labels, groups)
 
     def part(share: int) -> Flags:
-        """Marks one in so many of the held-out clips, two at least."""
-        chosen = draw_clips(store.val, max(2, len(held_out) // share), config.seed)
+        """Marks one in so many of the held-out clips, and four where there are so many."""
+        chosen = draw_clips(store.val, max(FEWEST, len(held_out) // share), config.seed)
         return np.concatenate([np.isin(held_out, chosen), np.zeros(len(training), dtype=np.bool_)])
 
     label_free = part(4 if labelled.any() else 1)

@@ -52,7 +52,7 @@ def test_whole_clips_are_pooled_per_slot_and_stretches_stand_in_the_first_slots(
     features = evaluator.judge(training).features
     student = training.model.student.eval()
     assert features.whole.shape == (20, 4, 64)
-    assert {name: each.shape for name, each in features.stretches.items()} == dict.fromkeys(STRETCHES, (3, 2, 64))
+    assert {name: each.shape for name, each in features.stretches.items()} == dict.fromkeys(STRETCHES, (4, 2, 64))
     assert features.views is not None and features.views.shape == (5, VIEWS, 64)
     for position, (clips, clip) in {0: (store.val, panel.held_out[0]), 12: (store.train, panel.training[2])}.items():
         pixels = torch.from_numpy(np.array(store.pixels(clips, int(clip))))[None]

@@ -164,7 +164,7 @@ NO_CLASSES, NO_FOLDS = "it needs two classes, each with clips of two groups", "t
     ("labels", "left_out", "decides"),
     [
         ([0] * 48, dict.fromkeys(LABELLED, NO_CLASSES), ["order_top1", "speed_top1"]),
-        ([0, 0, *[1] * 46], {}, ["attentive_top1"]),
+        ([0, 0, *[1] * 46], dict.fromkeys(("order_top1", "speed_top1"), NO_FOLDS), ["attentive_top1"]),
         ([*range(48)], {**dict.fromkeys(ACCURACIES, NO_FOLDS), **dict.fromkeys(LABELLED, NO_CLASSES)}, None),
     ],
     ids=["no classes", "a class of two clips", "a class a clip"],
