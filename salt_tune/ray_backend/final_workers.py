@@ -52,15 +52,13 @@ def check_workers(task: Task, config: Config, workers: int, *, on_cluster: bool 
     wrong = f"--workers = {workers}: "
     if not task.data_parallel:
         raise UserError(f"{wrong}a final run of {task.name} cannot be shared; leave it out")
+    cores, gpus = len(os.sched_getaffinity(0)), count_gpus()
+    if not on_cluster and workers > (gpus or cores):
+        has = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"no GPU, and {cores} core{'s' * (cores > 1)}"
+        raise UserError(f"{wrong}this machine has {has}; each worker needs one of its own")
     if workers > config["batch_size"]:
         rows = config["batch_size"]
         raise UserError(f"{wrong}must not exceed batch_size = {rows}, as each takes rows of every batch")
-    if on_cluster:
-        return
-    cores, gpus = len(os.sched_getaffinity(0)), count_gpus()
-    if workers > (gpus or cores):
-        has = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"no GPU, and {cores} core{'s' * (cores > 1)}"
-        raise UserError(f"{wrong}this machine has {has}; each worker needs one of its own")
 
 
 class SharedFinal:

@@ -109,9 +109,7 @@ def _start(resources: Resources, folder: Path) -> None:
 def _heed_environment() -> None:
     """Says what the environment asks of Ray that is not done, or is not safe."""
     if address := os.environ.pop("RAY_ADDRESS", None):
-        console.print(
-            f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own; --address auto takes it"
-        )
+        console.print(f"RAY_ADDRESS = {address}: is ignored, as a search starts a Ray of its own")
     if (mode := os.environ.get("RAY_AUTH_MODE", "token")) != "token":
         console.warn(f"RAY_AUTH_MODE = {mode}: all that reach this machine's ports can run code as you")
 
