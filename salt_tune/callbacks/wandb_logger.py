@@ -148,9 +148,10 @@ class WandbFollower:
             self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, job="final", resume=True))
 
     def log(self, report: Mapping[str, Any]) -> None:
-        """Logs a report."""
+        """Logs a report at its step, or, of a task that counts none, at its thousandths of epochs."""
         if (run := self._run) is not None:
-            self._try(lambda: run.log(numbers_of(report), int(report["step"])))
+            step = int(report.get("step", round(1000 * report["epoch"])))
+            self._try(lambda: run.log(numbers_of(report), step))
 
     def finish(self, exit_code: int) -> None:
         """Ends the run."""
