@@ -1,9 +1,9 @@
 """`python -m benchmarks.report_page`: how large a run's page is, how long it takes to write and to draw.
 
-Searches of 10, 100 and 1,000 trials with made scores, each with three reports a trial and two workers. "To write" is
-CPU seconds of a process that has loaded its libraries; the first page of a process takes "script" more. "First chart"
-and "all charts" are seconds after Chromium was told to open the page; `axe` counts the violations that axe-core finds.
-They are left out without Chromium. Import times are the best of five, beside those of pandas.
+The searches have 10, 100 and 1,000 trials with made scores, three reports a trial and two workers. "To write" is in CPU
+seconds of a process that has loaded its libraries. The first page of a process takes "script" more. "First chart" and
+"all charts" are seconds after Chromium was told to open the page. `axe` counts the violations that axe-core finds. They
+are left out without Chromium. Import times are the best of five, beside that of pandas.
 """
 
 import shutil

@@ -22,7 +22,7 @@ from trainable.errors import UserError
 )
 @click.option("--follow", cls=Flag, is_flag=True, help="Serve the page on 127.0.0.1, always as the runs are by now.")
 @click.option(
-    "--port", cls=Flag, type=click.IntRange(0, 65535), default=0, show_default="a free one", help="Of --follow."
+    "--port", cls=Flag, type=click.IntRange(0, 65535), default=0, show_default="a free one", help="Port of --follow."
 )
 def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) -> int:
     """Write one page that answers what a search found: what won, how sure, what mattered, what to try next.

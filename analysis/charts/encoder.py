@@ -157,7 +157,7 @@ def confusion(run: Run) -> Any:
 
 
 def _class_names(run: Run, trial: str, answers: pd.DataFrame) -> dict[int, str]:
-    """Returns the name of each class, from the clips whose name and index are both known."""
+    """Returns the name of each class, from clips of which name and index are known."""
     losses = run.clip_losses(trial)[["clip", "label"]].dropna().drop_duplicates()
     known = answers[["clip", "label"]].merge(losses, on="clip", suffixes=("", "_name")).drop_duplicates("label")
     names = {int(index): plain(name) for index, name in zip(known["label"], known["label_name"], strict=True)}

@@ -208,7 +208,7 @@ def pareto(run: Run, against: str | None = None) -> Any:
         return None
     name = against or run.summary["objective"]["against"] or "training_seconds"
     points = table.merge(trial_points(run).drop(columns="value"), on="trial")
-    x = alt.X("cost:Q", title=label(name), scale=alt.Scale(zero=False))
+    x = alt.X("cost:Q", title=label(name), scale=scale_of(points["cost"].tolist()))
     y = alt.Y("value:Q", title=label(run.metric), scale=scale_of(points["value"].tolist()))
     base = alt.Chart(points).transform_filter(SHOWN).encode(x=x, y=y)
     front = base.transform_filter("datum.front").mark_line(interpolate="step-after", strokeWidth=2, opacity=0.6)

@@ -44,7 +44,7 @@ def importance(run: Run, *, seed: int = 0) -> pd.DataFrame:
     """Returns how much of the scores' variance each searched hyperparameter explains, by functional ANOVA.
 
     Optuna's `FanovaImportanceEvaluator` fits a random forest to the trials at one rung (`comparable`). Parameters that
-    are unset in some trials are left out, as are trials whose values lie outside the ranges.
+    are unset in some trials are left out, as are trials with values outside the ranges.
 
     Args:
         run: the search.

@@ -1,4 +1,4 @@
-"""The charts of a page: Vega-Lite specifications whose data stand in the page once."""
+"""The charts of a page: Vega-Lite specifications, and the data that they share."""
 
 import json
 from collections.abc import Callable, Iterator
