@@ -13,9 +13,9 @@ from typing import Any
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
+from salt_tune.callbacks.base import Mode
 from salt_tune.callbacks.lenient import Lenient
 from salt_tune.callbacks.tracker import Tracker, numbers_of
-from salt_tune.registry import Mode
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
