@@ -7,9 +7,9 @@ from typing import Any, Literal
 from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
 from salt_tune import run_search
+from salt_tune.callbacks.base import Mode
 from salt_tune.controller.following import Following
 from salt_tune.controller.settings import Settings, default_replicates
-from salt_tune.registry import Mode
 from salt_tune.run_search import Machine, Outcome
 from trainable.heartbeat import SILENT_SECONDS
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from salt_tune.callbacks.base import MODES
 from salt_tune.options import MACHINE, RUN, Finite, Folder, address_flag, detach_flag, flag, wandb_flag
-from salt_tune.registry import MODES
 from salt_tune.ui.commands import Command
 from salt_tune.ui.detached import Settled
 from trainable.worker import CHECKPOINT_MINUTES

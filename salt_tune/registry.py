@@ -1,7 +1,7 @@
 """What a search can choose by name: schedulers, searchers and callbacks, ours and those of other packages."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from trainable.registry import Registry, nearest
 
@@ -9,9 +9,6 @@ if TYPE_CHECKING:
     from salt_tune.callbacks.base import Callback
     from salt_tune.schedulers.base import Scheduler
     from salt_tune.searchers.base import Searcher
-
-Mode = Literal["off", "offline", "online"]  # of Weights & Biases
-MODES: Final[tuple[str, ...]] = get_args(Mode)
 
 SCHEDULERS: "Registry[type[Scheduler]]" = Registry(
     "scheduler",

@@ -15,11 +15,11 @@ from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
 from analysis.run_directory.reports import plain_report
 from analysis.verdict import UNFIT
+from salt_tune.callbacks.base import Mode
 from salt_tune.callbacks.wandb_logger import WandbFollower, check_wandb
 from salt_tune.controller.continued_race import Reached, milestones, winner_of
 from salt_tune.ray_backend.cluster_address import find_cluster
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
-from salt_tune.registry import Mode
 from salt_tune.report.final_table import print_final_table
 from salt_tune.report.model_card import write_card
 from salt_tune.report.prediction import predict_loss

@@ -13,6 +13,7 @@ import click
 
 from analysis.run_directory.events import Request
 from analysis.run_directory.paths import RunDirectory
+from salt_tune.callbacks.base import MODES
 from salt_tune.options import (
     CLUSTER,
     LOGGING,
@@ -28,7 +29,6 @@ from salt_tune.options import (
     seed_flag,
     wandb_flag,
 )
-from salt_tune.registry import MODES
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
 from salt_tune.ui.detached import Settled

@@ -1,10 +1,13 @@
 """What follows a search as it goes, and never steers it."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 from analysis.run_directory.events import Trials
 from analysis.run_directory.trials import Trial
+
+Mode = Literal["off", "offline", "online"]  # of Weights & Biases
+MODES: Final[tuple[str, ...]] = get_args(Mode)
 
 Report = Mapping[str, Any]  # as a worker gave it, numbers that are not finite included; docs/run-directory.md
 

@@ -13,9 +13,9 @@ from typing import Any
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
+from salt_tune.callbacks.base import Mode
 from salt_tune.callbacks.lenient import Lenient
 from salt_tune.callbacks.tracker import Tracker, numbers_of
-from salt_tune.registry import Mode
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -148,9 +148,10 @@ class WandbFollower:
             self._run = self._try(lambda: WandbRun(mode, folder, group, name, config, job="final", resume=True))
 
     def log(self, report: Mapping[str, Any]) -> None:
-        """Logs a report."""
+        """Logs a report at its step, or, of a task that counts none, at its thousandths of epochs."""
         if (run := self._run) is not None:
-            self._try(lambda: run.log(numbers_of(report), int(report["step"])))
+            step = int(report.get("step", round(1000 * report["epoch"])))
+            self._try(lambda: run.log(numbers_of(report), step))
 
     def finish(self, exit_code: int) -> None:
         """Ends the run."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from salt_tune.callbacks.base import Mode
 from salt_tune.callbacks.mlflow_logger import check_mlflow
 from salt_tune.callbacks.trackio_logger import check_trackio
 from salt_tune.callbacks.wandb_logger import check_wandb
-from salt_tune.registry import Mode
 
 Output = Literal["screen", "quiet", "json_lines"]
 
