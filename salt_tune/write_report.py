@@ -31,7 +31,8 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
     The page is one file, which loads nothing from elsewhere.
     """
     from analysis.tables.runs import load
-    from salt_tune.page.page import write_page
+    from salt_tune.report.page.page import write_page
+    from salt_tune.stores.data_on_page import describe_data
 
     if follow:
         return _follow(paths, out, port)
@@ -46,7 +47,7 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
     if file.is_dir():
         raise UserError(f"--out {file}: is a folder, and must be a file")
     try:
-        size = write_page(runs, file)
+        size = write_page(runs, file, describe_data)
     except PermissionError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror}); give another --out") from error
     for each in told:
@@ -57,11 +58,12 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
 
 def _follow(paths: tuple[Path, ...], out: Path | None, port: int) -> int:
     """Serves the page until Ctrl-C."""
-    from salt_tune.page.follow import serve
+    from salt_tune.report.page.follow import serve
+    from salt_tune.stores.data_on_page import describe_data
 
     if out is not None:
         raise UserError("--out: cannot be given with --follow, which writes no file")
-    with serve([RunDirectory(path) for path in paths], port) as (address, wait):
+    with serve([RunDirectory(path) for path in paths], port, describe_data) as (address, wait):
         console.print(f"{address}  (Ctrl-C ends it)")
         wait()
     return 0

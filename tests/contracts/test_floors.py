@@ -70,9 +70,9 @@ def floors(arrows: dict[str, set[str]]) -> int:
 
 
 ROOMS = [
-    Room("salt_tune", 6, 39, boxes=(("registry", "registry"), *((name, "commands") for name in COMMANDS))),
+    Room("salt_tune", 6, 35, boxes=(("registry", "registry"), *((name, "commands") for name in COMMANDS))),
     Room("trainable", 7, 40, split=("data",)),
-    Room("analysis", 4, 7),
+    Room("analysis", 4, 6),
 ]
 
 

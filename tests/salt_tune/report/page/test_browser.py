@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from analysis import Run
-from salt_tune.page.page import write_page
+from salt_tune.report.page.page import write_page
+from salt_tune.stores.data_on_page import describe_data
 
 TOOLTIP = "#vg-tooltip-element.visible"
 
@@ -102,7 +103,7 @@ def test_it_prints(opened: Opened, tmp_path: Path) -> None:
 
 
 def test_names_of_any_kind_run_nothing(browser: Any, fake: Run, tmp_path: Path) -> None:
-    write_page({"<img src=x onerror=alert(1)>": fake}, tmp_path / "page.html")
+    write_page({"<img src=x onerror=alert(1)>": fake}, tmp_path / "page.html", describe_data)
     opened = Opened(browser, tmp_path / "page.html")
     assert opened.complaints == [] and opened.page.locator("h1").inner_text() == "<img src=x onerror=alert(1)>"
     assert opened.page.locator("main img").count() == 0

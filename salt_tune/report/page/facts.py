@@ -14,11 +14,11 @@ from analysis.tables.ranking import rank_stability, ranking, scores_at_rungs
 from analysis.tables.run import Run
 from analysis.tables.suggest import suggest
 from analysis.text import printable
-from salt_tune.page.provenance import has_manifest
 from salt_tune.report.cost import cost_lines
 from salt_tune.report.encoder import difference
 from salt_tune.report.leaderboard import next_lines
 from salt_tune.report.losses import loss_lines
+from salt_tune.report.page.provenance import has_manifest
 from salt_tune.report.verdict import verdict_lines
 from salt_tune.report.watch_out import warning_lines
 from salt_tune.ui.format import amount, counted, duration, exact, number, quantity

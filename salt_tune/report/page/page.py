@@ -16,15 +16,17 @@ from analysis.errors import RunError
 from analysis.tables.compare import compare
 from analysis.tables.run import Run
 from analysis.text import printable
-from salt_tune.page import facts
-from salt_tune.page.data import describe_data
-from salt_tune.page.facts import Table
-from salt_tune.page.figures import Figure, Figures, Size, as_json, script
-from salt_tune.page.provenance import failures, origin
+from salt_tune.report.page import facts
+from salt_tune.report.page.facts import Table
+from salt_tune.report.page.figures import Figure, Figures, Size, as_json, script
+from salt_tune.report.page.provenance import failures, origin
 from salt_tune.ui.format import counted
 from trainable.files import atomic_write
 
 TEMPLATES: Final = "templates"
+
+Describe = Callable[[Mapping[str, Any]], Any]
+"""See `salt_tune.stores.data_on_page.describe_data`."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ class Part:
     sections: Sequence[Section]
 
 
-def write_page(runs: Mapping[str, Run], path: Path) -> int:
+def write_page(runs: Mapping[str, Run], path: Path, describe: Describe) -> int:
     """Writes the page of some runs to one file, atomically.
 
     Args:
         runs: by name.
         path: the file; its folder is there.
+        describe: of what a run remembers of its data, what the section on it draws.
 
     Returns:
         Its size in bytes.
@@ -82,21 +85,22 @@ def write_page(runs: Mapping[str, Run], path: Path) -> int:
     Raises:
         OSError: it cannot be written.
     """
-    content = render_page(runs).encode()
+    content = render_page(runs, describe).encode()
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return len(content)
 
 
-def render_page(runs: Mapping[str, Run], *, follow: bool = False) -> str:
+def render_page(runs: Mapping[str, Run], describe: Describe, *, follow: bool = False) -> str:
     """Returns the page of some runs as HTML, which loads nothing from elsewhere.
 
     Args:
         runs: by name.
+        describe: see `write_page`.
         follow: it asks its own server whether there is something new, and is loaded again then.
     """
     figures, several = Figures(), len(runs) > 1
-    parts = [_part(f"run{number}", name, run, figures) for number, (name, run) in enumerate(runs.items())]
+    parts = [_part(f"run{number}", name, run, figures, describe) for number, (name, run) in enumerate(runs.items())]
     scripts = {"vega": script(), "page": _read("page.js")}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -131,7 +135,7 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _part(identity: str, name: str, run: Run, figures: Figures) -> Part:
+def _part(identity: str, name: str, run: Run, figures: Figures, describe: Describe) -> Part:
     def add(chart: Callable[[Run], Any], size: Size = "wide") -> list[Figure]:
         return figures.add(f"{identity}-{chart.__name__}", lambda: chart(run), size)
 
@@ -157,7 +161,7 @@ def _part(identity: str, name: str, run: Run, figures: Figures) -> Part:
         Section("machine", "What did the machine do when?", [], add(charts.timeline)),
         Section("cost", "What did it cost?", facts.cost_in_words(run), spent, [facts.spent(run)]),
         Section("failed", "What failed, and why?", [] if failed else ["Nothing failed."], [], [], "failures", failed),
-        Section("data", "Data", [], [], [], "data", describe_data(run.summary["store"])),
+        Section("data", "Data", [], [], [], "data", describe(run.summary["store"])),
         Section("reproduce", "How to reproduce it", [], [], [], "origin", origin(run)),
     ]
     sections = [section for section in sections if _says_something(section)]

@@ -10,13 +10,14 @@ import pytest
 
 from analysis import Run, load
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
-from salt_tune.page.page import render_page, write_page
+from salt_tune.report.page.page import render_page, write_page
 from salt_tune.space.description import describe
+from salt_tune.stores.data_on_page import describe_data
 from tests.analysis.fake_run import summary, write_run
 from tests.analysis.made_search import spread, write_search
 from tests.salt_tune.controlled import World
 from tests.salt_tune.made_trials import BASELINES, make_space
-from tests.salt_tune.page.conftest import NASTY
+from tests.salt_tune.report.page.conftest import NASTY
 
 SECTIONS = ["encoder", "ranking", "warnings", "curves", "health", "matters", "next", "horizon", "machine", "cost",
             "failed", "data", "reproduce"]  # fmt: skip
@@ -43,7 +44,7 @@ def test_what_is_suggested_has_its_reason(forty: Run, file: Path) -> None:
 
 
 def test_names_of_any_kind_stay_text(fake: Run) -> None:
-    page = render_page({NASTY: fake})
+    page = render_page({NASTY: fake}, describe_data)
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
     assert page.count("<script") == 3 and "\x1b" not in page
     payload = re.search(r'<script type="application/json" id="payload">(.*?)</script>', page, re.DOTALL)
@@ -59,7 +60,7 @@ def test_nothing_is_loaded_from_elsewhere(forty: Run, file: Path) -> None:
 
 
 def test_failures_have_their_line_and_traceback(fake: Run) -> None:
-    page = render_page({"fake": fake})
+    page = render_page({"fake": fake}, describe_data)
     failed = page[page.index('id="run0-failed"') : page.index('id="run0-data"')]
     assert "<strong>T6</strong> failed" in failed and "<strong>T3</strong> diverged" in failed
     assert "Traceback" in failed and "No traceback was kept" in failed
@@ -67,7 +68,7 @@ def test_failures_have_their_line_and_traceback(fake: Run) -> None:
 
 def test_runs_stand_beside_each_other_first(tmp_path: Path) -> None:
     runs = load((write_run(tmp_path / "a").path, write_run(tmp_path / "b").path))
-    page = render_page(runs)
+    page = render_page(runs, describe_data)
     assert page.index("The runs beside each other") < page.index('id="run0"') < page.index('id="run1"')
     assert "The recommended trial of each run" in page
 
@@ -80,7 +81,7 @@ def test_a_page_of_hardly_anything_says_so(tmp_path: Path, trials: list[object])
     )
     if not trials:
         run.reports.write_text("")
-    page = render_page({"few": load(run.path)})
+    page = render_page({"few": load(run.path)}, describe_data)
     assert "No trial finished, so there is no winner." in page
     assert ("No trial has begun." in page) is (not trials)
     assert "Too few trials can be compared" in page
@@ -92,7 +93,7 @@ def test_only_failures_are_a_page_too(tmp_path: Path) -> None:
         for trial in summary()["trials"]
     ]
     nothing: dict[str, Any] = {"best": None, "recommended": None, "tied": [], "finalists": [], "seed_noise": None}
-    page = render_page({"lost": load(write_run(tmp_path, trials=lost, **nothing).path)})
+    page = render_page({"lost": load(write_run(tmp_path, trials=lost, **nothing).path)}, describe_data)
     assert "there is no winner" in page and page.count("<strong>T") == len(lost)
 
 
@@ -102,7 +103,7 @@ def test_only_failures_are_a_page_too(tmp_path: Path) -> None:
 def test_a_large_search_makes_no_large_page(tmp_path: Path, count: int, megabytes: float) -> None:
     run = load(write_search(tmp_path / "run", spread(count), lambda values: values["lr"]).path)
     file = tmp_path / "page.html"
-    assert write_page({"large": run}, file) == file.stat().st_size < megabytes * 1e6
+    assert write_page({"large": run}, file, describe_data) == file.stat().st_size < megabytes * 1e6
 
 
 def test_a_search_that_runs_is_a_page_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +112,9 @@ def test_a_search_that_runs_is_a_page_too(tmp_path: Path, monkeypatch: pytest.Mo
     asked = {"format_version": FORMAT_VERSION, "baselines": BASELINES, "seed": 0, "store": {}, "command": ["search.py"]}
     run = RunDirectory(tmp_path)
     run.manifest.write_text(json.dumps({**asked, **describe(world.space)}))
-    assert "No trial has begun." in render_page({"run": load(run.path)})
+    assert "No trial has begun." in render_page({"run": load(run.path)}, describe_data)
     world.run(world.controller(run.path), reports=9)
-    page = render_page({"run": load(run.path)})
+    page = render_page({"run": load(run.path)}, describe_data)
     assert "This search has not ended." in page and "not ended" in page
     assert {"ranking", "curves", "cost", "reproduce"} <= set(sections(page))
     assert "python -m salt_tune.search" in page

@@ -12,7 +12,7 @@ from analysis.errors import RunError
 from analysis.run_directory.paths import RunDirectory
 from analysis.tables.runs import load
 from analysis.text import printable
-from salt_tune.page.page import render_page
+from salt_tune.report.page.page import Describe, render_page
 from trainable.errors import UserError
 
 HOST: Final = "127.0.0.1"
@@ -24,10 +24,11 @@ class Pages:
 
     Args:
         runs: the run directories.
+        describe: see `write_page`.
     """
 
-    def __init__(self, runs: Sequence[RunDirectory]) -> None:
-        self._runs = runs
+    def __init__(self, runs: Sequence[RunDirectory], describe: Describe) -> None:
+        self._runs, self._describe = runs, describe
         self._lock = threading.Lock()
         self._made: tuple[str, str] = ("", "")
 
@@ -60,16 +61,17 @@ class Pages:
                 runs = load(tuple(run.path for run in self._runs))
         except RunError as error:
             return PROBLEM.format(escape(printable(str(error))))
-        return render_page(runs, follow=True)
+        return render_page(runs, self._describe, follow=True)
 
 
 @contextmanager
-def serve(runs: Sequence[RunDirectory], port: int) -> Iterator[tuple[str, Callable[[], None]]]:
+def serve(runs: Sequence[RunDirectory], port: int, describe: Describe) -> Iterator[tuple[str, Callable[[], None]]]:
     """Serves the page of some runs until the block is left.
 
     Args:
         runs: the run directories, which are there.
         port: 0: a free one.
+        describe: see `write_page`.
 
     Yields:
         The address, and what waits for ever.
@@ -79,7 +81,7 @@ def serve(runs: Sequence[RunDirectory], port: int) -> Iterator[tuple[str, Callab
         UserError: the port is taken.
     """
     load(tuple(run.path for run in runs))
-    pages = Pages(runs)
+    pages = Pages(runs, describe)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

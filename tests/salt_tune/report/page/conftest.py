@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from analysis import Run, load
-from salt_tune.page.page import write_page
+from salt_tune.report.page.page import write_page
+from salt_tune.stores.data_on_page import describe_data
 from tests.analysis.fake_run import summary, write_run
 from tests.analysis.made_search import spread, write_search
 
@@ -37,7 +38,7 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def file(forty: Run) -> Path:
     """The page of `forty`."""
-    write_page({"forty": forty}, forty.directory.path / "page.html")
+    write_page({"forty": forty}, forty.directory.path / "page.html", describe_data)
     return forty.directory.path / "page.html"
 
 
