@@ -106,7 +106,7 @@ def test_nobody_trains_on_without_the_driver_and_the_same_command_goes_on(
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=180)  # Ray's own agents look for their head for a minute
     assert alive == []
     process = start(run.parent, *words)
     _, errors = process.communicate(timeout=600)

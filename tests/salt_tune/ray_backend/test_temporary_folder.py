@@ -127,6 +127,6 @@ def test_ray_starts_with_a_long_tmpdir_and_a_home_that_nobody_can_write(long_fol
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     words = [sys.executable, "-c", SESSION, str(short_folder)]
     done = subprocess.run(words, cwd=ROOT, env={**kept, **odd}, capture_output=True, text=True, check=False)
-    told = "RAY_ADDRESS = 192.0.2.1:6379: is ignored, as a search starts a Ray of its own; --address auto takes it\n"
+    told = "RAY_ADDRESS = 192.0.2.1:6379: is ignored, as a search starts a Ray of its own\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{told}a worker answers\n", "")
     assert list(short_folder.iterdir()) == []
