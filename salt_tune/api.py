@@ -150,7 +150,7 @@ def resume(
         tensorboard: see `search`.
         mlflow: see `search`.
         trackio: see `search`.
-        notify: see `search`; "": no more.
+        notify: see `search`; never taken from the run.
         time_limit: see `search`; counted from now.
         budget: see `search`; counted from the search's beginning.
         heartbeat: see `search`.

@@ -186,7 +186,10 @@ def resume(
     machine.limits.check(space.task)
     concurrent = machine.concurrent or _concurrent_before(manifest["resources"], on_cluster=machine.address is not None)
     place = session.choose_place(machine.address, concurrent, machine.gpus_per_trial, machine.store_copy)
-    machine = replace(machine, following=machine.following.after(manifest.get("session") or {}))
+    session_before = manifest.get("session") or {}
+    machine = replace(machine, following=machine.following.after(session_before))
+    if session_before.get("notify") and not machine.following.notify:
+        console.warn("--notify was given before, and is not taken from the run, which may be another's; give it again")
     machine.following.check()
     with locked(run.lock):
         manifest = {**manifest, "store": data.facts(), "session": machine.session}

@@ -128,7 +128,7 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @flag(
     LOGGING, "--notify", metavar="CMD",
     help="Run a shell command at the end, at a failure and at a new best: SALT_TUNE_EVENT, _TEXT and more say what, "
-    "and JSON on its standard input. With --resume, loggers and command are as before.",
+    "and JSON on its standard input. With --resume, it is given anew.",
 )  # fmt: skip
 @flag(LOGGING, "--quiet", is_flag=True, help="Print warnings only.")
 @flag(LOGGING, "--json-lines", is_flag=True, help="Print what happens as JSON, one object a line, and nothing else.")

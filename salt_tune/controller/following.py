@@ -21,7 +21,7 @@ class Following:
         tensorboard: whether to write TensorBoard's event files.
         mlflow: whether to log to MLflow.
         trackio: whether to log to Trackio.
-        notify: a shell command, see `salt_tune.callbacks.notify`; "": none.
+        notify: a shell command, see `salt_tune.callbacks.notify`; never taken from a run, which may be another's.
         output: what is printed: a screen or lines, warnings alone, or JSON lines; never remembered.
     """
 
@@ -34,7 +34,8 @@ class Following:
 
     def after(self, session: Mapping[str, Any]) -> "Following":
         """Returns the same with what is None as it was in an earlier session of run.json."""
-        given: dict[str, Any] = {name: session.get(name) for name in self.remembered() if getattr(self, name) is None}
+        names = self.remembered().keys() - {"notify"}
+        given: dict[str, Any] = {name: session.get(name) for name in names if getattr(self, name) is None}
         return replace(self, **given)
 
     def remembered(self) -> dict[str, Any]:
