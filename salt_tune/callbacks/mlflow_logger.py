@@ -3,15 +3,13 @@
 import logging
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.lenient import Lenient
-from salt_tune.callbacks.tracker import Tracker
+from salt_tune.callbacks.tracker import Tracker, require_package
 from salt_tune.space.search_space import SearchSpace
-from trainable.errors import UserError
 
 
 def check_mlflow() -> None:
@@ -20,8 +18,7 @@ def check_mlflow() -> None:
     Raises:
         UserError: it is not.
     """
-    if find_spec("mlflow") is None:
-        raise UserError("--mlflow: needs the package mlflow, or mlflow-skinny: pip install 'salt_tune[mlflow]'")
+    require_package("mlflow", "mlflow, or mlflow-skinny")
 
 
 class MlflowLogger(Tracker):

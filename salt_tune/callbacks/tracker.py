@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from analysis.run_directory.events import Trials
@@ -10,6 +11,7 @@ from analysis.run_directory.trials import Trial, TrialState
 from salt_tune.callbacks.base import Report
 from salt_tune.callbacks.lenient import Lenient
 from salt_tune.space.search_space import SearchSpace
+from trainable.errors import UserError
 
 
 class TrackedRun(Protocol):
@@ -90,6 +92,20 @@ class Tracker:
             paused = trials[name].state is TrialState.PAUSED
             self._try(lambda run=run, paused=paused: run.finish(int(not paused)))  # type: ignore[misc]
         self._open.clear()
+
+
+def require_package(package: str, names: str) -> None:
+    """Makes sure that the package of a tracker is there.
+
+    Args:
+        package: its module, which the flag and the extra are named after.
+        names: of what can be installed.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if find_spec(package) is None:
+        raise UserError(f"--{package}: needs the package {names}: pip install 'salt_tune[{package}]'")
 
 
 def numbers_of(report: Mapping[str, Any]) -> dict[str, float]:

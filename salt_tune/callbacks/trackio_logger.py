@@ -3,16 +3,14 @@
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from analysis.run_directory.events import Trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.lenient import Lenient
-from salt_tune.callbacks.tracker import Tracker
+from salt_tune.callbacks.tracker import Tracker, require_package
 from salt_tune.space.search_space import SearchSpace
-from trainable.errors import UserError
 
 
 def check_trackio() -> None:
@@ -21,8 +19,7 @@ def check_trackio() -> None:
     Raises:
         UserError: it is not.
     """
-    if find_spec("trackio") is None:
-        raise UserError("--trackio: needs the package trackio: pip install 'salt_tune[trackio]'")
+    require_package("trackio", "trackio")
 
 
 class TrackioLogger(Tracker):
