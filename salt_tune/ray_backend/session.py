@@ -11,6 +11,7 @@ from typing import Any
 from salt_tune.controller.factory import make_searcher
 from salt_tune.ray_backend.cluster import Cluster
 from salt_tune.ray_backend.cluster_address import find_cluster
+from salt_tune.ray_backend.daemons import only_daemons_in_use
 from salt_tune.ray_backend.environment import set_ray_environment
 from salt_tune.ray_backend.nodes import ALONE, Concurrent, Node, Nodes, Place
 from salt_tune.ray_backend.temporary_folder import ray_folder
@@ -85,18 +86,19 @@ def _start(resources: Resources, folder: Path) -> None:
 
     for left in reversed(range(STARTS)):
         try:
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                num_cpus=max(len(os.sched_getaffinity(0)), resources.concurrent),
-                num_gpus=count_gpus(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                configure_logging=True,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(folder),
-            )
+            with only_daemons_in_use():
+                ray.init(
+                    address="local",  # whatever RAY_ADDRESS says
+                    num_cpus=max(len(os.sched_getaffinity(0)), resources.concurrent),
+                    num_gpus=count_gpus(),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="error",
+                    configure_logging=True,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=str(folder),
+                )
         except (RuntimeError, ray.exceptions.RayError) as error:
             ray.shutdown()
             if not left:
