@@ -57,5 +57,5 @@ def build_store(
     named = {"name": teacher.name, "sha256": teacher.sha256}
     plan = Plan(find_source(videos), replace(view, views=views), pixels, latents, named, "layer_norm", 0)
     builder = StoreBuilder(path, plan)
-    builder.write(teacher, Decoders(2), lambda _count: None)
+    builder.write(teacher, Decoders(1), lambda _count: None)
     return builder.finish(teacher, **(facts or {}))

@@ -47,7 +47,7 @@ def test_shares_of_a_step_are_those_of_its_parts(store: ClipStore) -> None:
     assert list(shares) == list(PARTS)
     assert sum(shares.values()) == pytest.approx(1)
     assert all(share > 0 for share in shares.values())
-    assert shares["student"] > 0.6
+    assert max(shares, key=shares.__getitem__) == "student"
     other.train_to(3)
     assert watched.collect()["train_loss"] == other.collect()["train_loss"]
     for training in (watched, other):

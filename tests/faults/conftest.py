@@ -70,7 +70,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:

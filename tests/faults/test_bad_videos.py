@@ -71,7 +71,7 @@ def test_strange_names_and_bad_files_among_good_ones(
     good, bad = strange_videos
     # From within, so that names stand alone where FFmpeg could take them for a protocol.
     done = prepare(
-        tmp_path / "videos", ".", "--store", "../-store", *SMALL, "--teacher-weights", store_path, "--workers", 2
+        tmp_path / "videos", ".", "--store", "../-store", *SMALL, "--teacher-weights", store_path, "--workers", 1
     )
     assert_well(done)
     store = ClipStore.open(tmp_path / "-store")

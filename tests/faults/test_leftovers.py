@@ -14,7 +14,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def arguments(videos: Path, store_path: Path) -> tuple[object, ...]:
-    return (videos, "--store", "store", *SMALL, "--workers", 2, "--teacher-weights", store_path)
+    return (videos, "--store", "store", *SMALL, "--workers", 1, "--teacher-weights", store_path)
 
 
 def test_killed_before_the_plan_was_written(here: Run, arguments: tuple[object, ...], tmp_path: Path) -> None:

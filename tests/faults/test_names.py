@@ -50,7 +50,7 @@ def assert_plain(done: subprocess.CompletedProcess[str]) -> None:
 
 def test_from_videos_to_a_damaged_row(here: Run, made: Path, store_path: Path, tmp_path: Path) -> None:
     store = tmp_path / "st\x1b[31more"
-    done = here(made / "videos", "--store", store, *SMALL, "--teacher-weights", store_path, "--workers", 2)
+    done = here(made / "videos", "--store", store, *SMALL, "--teacher-weights", store_path, "--workers", 1)
     assert_well(done)
     assert_plain(done)
     assert r"skipped \x1b[2Jgone/\x1b]0;owned\x07: " in done.stdout and r"st\x1b[31more: " in done.stdout

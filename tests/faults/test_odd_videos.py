@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_store_holds_the_frames_of_decoding_in_order(
     pixels: str, folder: Path, here: Here, store_path: Path, tmp_path: Path
 ) -> None:
-    flags = (*SMALL, "--pixels", pixels, "--teacher-weights", store_path, "--workers", 2)
+    flags = (*SMALL, "--pixels", pixels, "--teacher-weights", store_path, "--workers", 1)
     done = here(folder, "--store", "s", *flags)
     assert_well(done)
     assert_well(here("verify", "s"))
@@ -77,7 +77,7 @@ def test_as_many_frames_as_the_program_shows(here: Here, store_path: Path, tmp_p
     run_ffmpeg(folder, f"{pattern} -g 250 far.mp4")
     for name, how in BY_FFMPEG.items():
         run_ffmpeg(folder, f"{how} {name}")
-    assert_well(here("videos", "--store", "s", *SMALL, "--teacher-weights", store_path, "--workers", 2))
+    assert_well(here("videos", "--store", "s", *SMALL, "--teacher-weights", store_path, "--workers", 1))
     store = ClipStore.open(tmp_path / "s")
     assert store.manifest["skipped"] == []
     shown = {row["video"]: row["frames"] for row in pq.read_table(store.path / store.manifest["index"]).to_pylist()}

@@ -79,7 +79,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> N
     while not condition():
         assert process.poll() is None, "ended before it could be interrupted"
         assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def search(folder: Path, *arguments: object, name: str) -> Ended:

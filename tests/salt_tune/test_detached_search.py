@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def reported(run: Path, count: int) -> None:
     """Waits for so many reports of a run that goes on by itself."""
     process = process_of(run)
     while len(read_reports(run / "reports.jsonl")) < count:
+        time.sleep(0.05)
         assert process.is_running() and process.status() != psutil.STATUS_ZOMBIE, (run / "log.txt").read_text()
 
 
@@ -62,6 +64,7 @@ def test_a_search_goes_on_without_its_terminal(folder: Path, here: Command) -> N
     starts.communicate()
     (searches,) = children
     while not (run / "log.txt").exists():
+        time.sleep(0.05)
         assert searches.is_running()
     assert process_of(run) == searches
     reported(run, 3)

@@ -50,7 +50,7 @@ def few(videos: Path, tmp_path: Path) -> Path:
 
 
 def test_it_encodes_a_folder_in_the_layout_of_prepare(videos: Path, model: Path, here: Command, tmp_path: Path) -> None:
-    done = here("encode", videos, "--model", model, "--out", OUT, "--workers", 2)
+    done = here("encode", videos, "--model", model, "--out", OUT, "--workers", 1)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == f"{OUT}: 48 videos; features 64 wide by model"
     table = pq.read_table(tmp_path / OUT)

@@ -13,7 +13,7 @@ from tests.conftest import Command
 from tests.salt_tune.conftest import read_json, start, wait_for
 from trainable.data.store.clip_store import ClipStore
 
-SMALL = ("--frames", 8, "--size", 32, "--patch", 8, "--teacher-epochs", 1, "--workers", 2)
+SMALL = ("--frames", 8, "--size", 32, "--patch", 8, "--teacher-epochs", 1, "--workers", 1)
 
 
 def assert_same_store(one: Path, other: Path) -> None:

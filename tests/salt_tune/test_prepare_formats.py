@@ -1,6 +1,5 @@
 """The formats of pixels and latents, views and flips, and what is said of bytes and time beforehand."""
 
-import itertools
 import re
 import subprocess
 from collections.abc import Callable
@@ -42,14 +41,22 @@ def taken(store: Path, *parts: str) -> int:
     return sum(file.stat().st_size for part in parts for file in store.glob(f"*.{part}.npy"))
 
 
+# Each format of either once; the other pairs with `make test-all`.
 @pytest.mark.parametrize(
     ("pixels", "latents"),
-    list(itertools.product(("raw", "jpeg", "none"), ("float16", "int8"))),
+    [
+        ("raw", "float16"),
+        ("jpeg", "int8"),
+        ("none", "float16"),
+        pytest.param("raw", "int8", marks=pytest.mark.slow),
+        pytest.param("jpeg", "float16", marks=pytest.mark.slow),
+        pytest.param("none", "int8", marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_every_format(here: Run, videos: Path, store_path: Path, tmp_path: Path, pixels: str, latents: str) -> None:
     formats = ("--pixels", pixels, "--latents", latents)
-    arguments = (videos, "--store", "new/store", *SMALL, *formats, "--workers", 2, "--teacher-weights", store_path)
+    arguments = (videos, "--store", "new/store", *SMALL, *formats, "--workers", 1, "--teacher-weights", store_path)
     announced = here(*arguments, "--dry-run")
     assert_well(announced)
     assert re.search(r"^about \d+ s: decode \d+ s, latents \d+ s$", announced.stdout, re.MULTILINE)
@@ -82,9 +89,11 @@ def assert_halves_fit(store: ClipStore, teacher_store: Path) -> None:
             np.testing.assert_allclose(store.latents(clips, number), expected, atol=off)
 
 
-@pytest.mark.parametrize("flips", ["undirected", "all", "none"])
+@pytest.mark.parametrize(
+    "flips", ["undirected", *(pytest.param(name, marks=pytest.mark.slow) for name in ("all", "none"))]
+)
 def test_views_and_flips(here: Run, videos: Path, store_path: Path, tmp_path: Path, flips: str) -> None:
-    arguments = (videos, "--store", "store", *SMALL, "--workers", 2, "--teacher-weights", store_path)
+    arguments = (videos, "--store", "store", *SMALL, "--workers", 1, "--teacher-weights", store_path)
     done = here(*arguments, "--views", 3, "--flips", flips)
     assert_well(done)
     assert said(done.stdout)[0] == 32 * 3 + 16
@@ -111,7 +120,7 @@ def test_a_dry_run_of_synthetic_videos_leaves_nothing(here: Run, tmp_path: Path)
 def test_what_is_still_to_do(
     here: Run, many_videos: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    arguments = (many_videos, "--store", "store", *SMALL, "--workers", 2, "--teacher-epochs", 200)
+    arguments = (many_videos, "--store", "store", *SMALL, "--workers", 1, "--teacher-epochs", 200)
     process = started(tmp_path, *arguments)
     partial = tmp_path / "store.partial"
     wait_until(lambda: (partial / "teacher" / "reports.jsonl").exists(), process)

@@ -22,7 +22,7 @@ __all__ = ["here", "refused"]  # fixtures
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
 
-COMMON = ("--store", "new/store", *SMALL, "--workers", 2)
+COMMON = ("--store", "new/store", *SMALL, "--workers", 1)
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 

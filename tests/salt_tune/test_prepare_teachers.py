@@ -24,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
 
 SMALLEST = "videomaev2_small"
-WORKERS = ("--workers", 2)
+WORKERS = ("--workers", 1)
 
 
 @pytest.fixture(scope="module")

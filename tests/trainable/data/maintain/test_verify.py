@@ -109,12 +109,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         builder = StoreBuilder(folder / pixels, plan)
         weights = folder / "raw" / "teacher"
         if pixels == "raw":
-            builder.write(None, Decoders(2), ignore)
+            builder.write(None, Decoders(1), ignore)
             weights = folder / "raw.partial" / "teacher"
             PixelTeacher.train(builder.open_pixels(), weights, trained, device="cpu", seed=0, on_report=ignore)
-            builder.add_latents(PixelTeacher(weights, "cpu"), Decoders(2), ignore)
+            builder.add_latents(PixelTeacher(weights, "cpu"), Decoders(1), ignore)
         else:
-            builder.write(PixelTeacher(weights, "cpu"), Decoders(2), ignore)
+            builder.write(PixelTeacher(weights, "cpu"), Decoders(1), ignore)
         builder.finish(PixelTeacher(weights, "cpu"))
     return folder
 
@@ -174,7 +174,7 @@ def flip(file: Path, at: int, bits: int = 1) -> None:
         opened.write(bytes([byte ^ bits]))
 
 
-def verified(path: Path, processes: int = 2) -> list[BadRow]:
+def verified(path: Path, processes: int = 1) -> list[BadRow]:
     """What `verify` finds, of all bytes."""
     store, counts = ClipStore.open(path, whole=False), list[int]()
     bad = verify(store, Decoders(processes), counts.append)
@@ -187,7 +187,7 @@ def verified(path: Path, processes: int = 2) -> list[BadRow]:
 def repaired(path: Path, teacher: FrozenTeacher | None) -> int:
     """Repairs all that is bad."""
     bad, done = verified(path), list[int]()
-    count = repair(ClipStore.open(path, whole=False), bad, teacher, Decoders(2), done.append)
+    count = repair(ClipStore.open(path, whole=False), bad, teacher, Decoders(1), done.append)
     assert sum(done) == len(bad)
     assert verified(path) == []
     return count
@@ -197,7 +197,7 @@ def refusal(path: Path, teacher: FrozenTeacher | None) -> str:
     """The line with which a repair is refused, which leaves everything as it was."""
     before, bad = content(path), verified(path)
     with pytest.raises(StoreError) as caught:
-        repair(ClipStore.open(path, whole=False), bad, teacher, Decoders(2), ignore)
+        repair(ClipStore.open(path, whole=False), bad, teacher, Decoders(1), ignore)
     assert content(path) == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -253,7 +253,7 @@ def test_one_damaged_byte_is_found_refused_and_repaired(
     train(ClipStore.open(path))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["raw", "jpeg"])
 def test_any_damaged_byte_of_any_shard_is_found(folder: Path, tmp_path: Path, name: str, data: st.DataObject) -> None:
@@ -282,7 +282,7 @@ def test_nan_and_infinity_are_found(copy: Copy) -> None:
         assert [(bad.clip, bad.view) for bad in verified(path)] == [(row.clip, row.view)]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 127), byte=st.integers(0, 255))
 @example(at=8, byte=67)  # the header ends earlier, and is none the worse for it
 def test_a_damaged_header_is_harmless_or_found_and_mended_without_a_teacher(
@@ -380,7 +380,7 @@ def test_a_changed_or_missing_video_is_refused(
 
     flip(further.file, further.start)
     with pytest.raises(StoreError, match="put the video back"):
-        repair(ClipStore.open(path), verified(path), teacher, Decoders(2), ignore)
+        repair(ClipStore.open(path), verified(path), teacher, Decoders(1), ignore)
     assert [bad.id for bad in verified(path)] == [row.clips.ids[row.clip]], "the other one is repaired all the same"
     video.write_bytes(original)
     assert repaired(path, teacher) == 0
@@ -440,9 +440,9 @@ def test_latents_are_computed_in_the_batches_of_the_preparation(
 ) -> None:
     source, view, bound = find_source(folder / "videos"), View(8, 48, 8, 2, views=3), BatchBound(teacher)
     builder = StoreBuilder(tmp_path / "s", Plan(source, view, "raw", "int8", {"name": "pixel"}, "layer_norm", 0))
-    builder.write(bound if passes == 1 else None, Decoders(2), ignore)
+    builder.write(bound if passes == 1 else None, Decoders(1), ignore)
     if passes == 2:
-        builder.add_latents(bound, Decoders(2), ignore)
+        builder.add_latents(bound, Decoders(1), ignore)
     path = builder.finish(bound).path
     before = content(path)
     for file in path.glob("*.scales.npy"):
@@ -476,7 +476,7 @@ def test_a_repair_that_is_killed_goes_on(copy: Copy, teacher: PixelTeacher) -> N
     (path / "val-00000.pixels.npy").unlink()
     bad = verified(path)
     with pytest.raises(StoppedError):
-        repair(ClipStore.open(path, whole=False), bad, OtherMachine(teacher, error=0, batches=1), Decoders(2), ignore)
+        repair(ClipStore.open(path, whole=False), bad, OtherMachine(teacher, error=0, batches=1), Decoders(1), ignore)
     assert {name: len(data) for name, data in content(path).items()} == {name: len(before[name]) for name in before}
     left = verified(path)
     assert 0 < len(left) < len(bad)
@@ -500,7 +500,7 @@ def test_a_repair_that_is_killed_before_the_index_is_taken_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(repair_module, stage, stop)
         with pytest.raises(StoppedError):
-            repair(ClipStore.open(path), bad, OtherMachine(teacher), Decoders(2), ignore)
+            repair(ClipStore.open(path), bad, OtherMachine(teacher), Decoders(1), ignore)
     assert (path / "manifest.json").read_bytes() == manifest
     assert [(bad.clip, bad.view) for bad in verified(path)] == [(row.clip, row.view)]
     assert repaired(path, OtherMachine(teacher)) == 1
@@ -521,5 +521,5 @@ def test_what_is_good_by_now_is_left_alone(copy: Copy) -> None:
     flip(row.file, row.start)
     bad = verified(path)
     flip(row.file, row.start)
-    assert repair(ClipStore.open(path), bad, None, Decoders(2), ignore) == 0
+    assert repair(ClipStore.open(path), bad, None, Decoders(1), ignore) == 0
     assert content(path) == before

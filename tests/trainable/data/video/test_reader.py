@@ -133,6 +133,7 @@ def test_streams_that_were_cut_without_decoding(
         cut, first = Path(name, f"cut.{container}"), int(where * length)
         write(source, Kind("source.mp4", codec, options), range(length), [start + number for number in range(length)])
         copy_stream(source, cut, start=first)
+        assume(container != "ts" or cut.stat().st_size > 2000)  # of fewer packets FFmpeg knows no transport stream
         whole = in_order(source)
         assert numbers_on(whole) == [*range(length)]
         images, indices = frames_of(cut)
