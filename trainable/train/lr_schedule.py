@@ -62,7 +62,7 @@ def wsd(config: TrialConfig, step: int, total_steps: int) -> Rates:
     """Warms up, stays and decays: a linear warm-up from 0 to `lr`, a constant rate, and a cooldown at the end.
 
     After MiniCPM (Hu et al., 2024) and V-JEPA 2. The warm-up takes `warmup_steps`, or 2 / (1 - `beta2`) steps where
-    none are given: AdamW's second moments are settled then (Ma and Yarats, 2021, "On the adequacy of untuned warmup for
+    none are given. AdamW's second moments are settled then (Ma and Yarats, 2021, "On the adequacy of untuned warmup for
     adaptive optimization"). The cooldown takes the last share `cooldown` of the steps. Weight decay is constant.
 
     Args:

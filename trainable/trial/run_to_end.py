@@ -29,7 +29,7 @@ def run_to_end(
 ) -> dict[str, Any] | None:
     """Trains to the end, with a checkpoint after each report and each few minutes; goes on from the last one.
 
-    A batch whose loss or gradient is not finite, or whose loss is a spike, is left out: the training goes back to its
+    A batch whose loss or gradient is not finite, or whose loss is a spike, is left out. The training goes back to its
     last checkpoint, and comes by without it.
 
     Args:
