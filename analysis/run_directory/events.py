@@ -27,12 +27,25 @@ class TrialAdded:
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A trial is to train from the resource `start` to the resource `milestone`, for a `reason` in a few words."""
+    """A trial is to train on.
+
+    Attributes:
+        trial: its id.
+        start: the resource that it goes on from.
+        milestone: the resource that it is to reach.
+        reason: why, in a few words.
+        predicted: the score that its scheduler expects at the end; None where it expects nothing.
+        predicted_sd: the standard deviation of this prediction.
+        chance: the probability that it is the best one, by this prediction.
+    """
 
     trial: str
     start: float
     milestone: float
     reason: str
+    predicted: float | None = None
+    predicted_sd: float | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,9 +80,25 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class TrialPruned:
-    """A paused trial is given up: it will not go on."""
+    """A paused trial is given up: it will not go on. See `JobStarted` for what was expected of it."""
 
     trial: str
+    predicted: float | None = None
+    predicted_sd: float | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialLeft:
+    """A search came to its end without a paused trial, which only more trials could take up again.
+
+    It changes no state, and says what was expected; see `JobStarted`.
+    """
+
+    trial: str
+    predicted: float | None = None
+    predicted_sd: float | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +144,7 @@ Event = (
     | ResultReported
     | TrialEnded
     | TrialPruned
+    | TrialLeft
     | TrialsAllowed
     | ReplicatesAsked
     | RoundStarted

@@ -15,6 +15,7 @@ from analysis.run_directory.events import (
     SessionEnded,
     TrialAdded,
     TrialEnded,
+    TrialLeft,
     TrialPruned,
     Trials,
     TrialsAllowed,
@@ -29,6 +30,7 @@ _NAMES: dict[type[Event], str] = {
     ResultReported: "result",
     TrialEnded: "end",
     TrialPruned: "drop",
+    TrialLeft: "left",
     ReplicatesAsked: "replicates",
     RoundStarted: "round",
     SessionEnded: "session",
@@ -63,7 +65,7 @@ def _decode(entry: Mapping[str, Any]) -> Event:
             return TrialAdded(entry["trial"], parameters, config, entry["seed"], entry["origin"], entry["replicate_of"])
         case "run":
             start, milestone = _number(entry, "start"), _number(entry, "milestone")
-            return JobStarted(entry["trial"], start, milestone, entry["reason"])
+            return JobStarted(entry["trial"], start, milestone, entry["reason"], *_prediction(entry))
         case "result":
             score = math.inf if entry["score"] is None else _number(entry, "score")
             return ResultReported(
@@ -72,7 +74,9 @@ def _decode(entry: Mapping[str, Any]) -> Event:
         case "end":
             return TrialEnded(entry["trial"], TrialState(entry["state"]), entry["error"])
         case "drop":
-            return TrialPruned(entry["trial"])
+            return TrialPruned(entry["trial"], *_prediction(entry))
+        case "left":
+            return TrialLeft(entry["trial"], *_prediction(entry))
         case "extend" | "exhausted" as name:
             return TrialsAllowed(int(_number(entry, "trials")), total=name == "exhausted")
         case "replicates":
@@ -85,6 +89,11 @@ def _decode(entry: Mapping[str, Any]) -> Event:
             return SessionEnded(_number(entry, "seconds"))
         case unknown:
             raise ValueError(f"event = {unknown!r} is unknown")
+
+
+def _prediction(entry: Mapping[str, Any]) -> list[float | None]:
+    fields = ("predicted", "predicted_sd", "chance")
+    return [None if entry[field] is None else _number(entry, field) for field in fields]
 
 
 def _number(entry: Mapping[str, Any], field: str) -> float:

@@ -33,7 +33,7 @@ from typing import Any
 from analysis.errors import RunError
 from analysis.run_directory.reports import natural
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 _FINAL = re.compile(r"(?P<trial>.+)-(?P<epochs>\d+(\.\d+)?(e\+\d+)?)epochs(?P<anew>-from-scratch|-init-[0-9a-f]{8})?")
 
 

@@ -11,6 +11,7 @@ DECISION_TYPES = {
     **dict.fromkeys(("event", "trial"), "str"),
     **dict.fromkeys(("start", "milestone"), "float64"),
     "reason": "str",
+    **dict.fromkeys(("predicted", "predicted_sd", "chance"), "float64"),
     "resource": "float64",
     "status": "str",
     "score": "float64",

@@ -36,8 +36,9 @@ class Run:
             `config.NAME`.
         reports: one row a report, sorted by trial and resource; see `analysis.tables.reports.read_reports`.
         decisions: one row a decision, in order: `event` and `trial`; and, where the event has them, `start`,
-            `milestone`, `reason`, `resource`, `status`, `score`, `retry`, `state`, `error`, `trials`, `seconds`. See
-            docs/run-directory.md.
+            `milestone`, `reason`, `predicted`, `predicted_sd`, `chance`, `resource`, `status`, `score`, `retry`,
+            `state`, `error`, `trials`, `seconds`. Numbers are float64 (missing: NaN), but for `trials` (Int64) and
+            `retry` (boolean). See docs/run-directory.md.
         final: the reports of the promoted runs, with the name of the folder as `promotion` in front; none: no rows.
     """
 

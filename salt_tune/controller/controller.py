@@ -7,7 +7,7 @@ Everything that is told is in the journal before it is answered.
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from analysis.run_directory.events import (
@@ -20,6 +20,7 @@ from analysis.run_directory.events import (
     SessionEnded,
     TrialAdded,
     TrialEnded,
+    TrialLeft,
     TrialPruned,
     Trials,
     TrialsAllowed,
@@ -93,7 +94,7 @@ class Controller:
             with damaged_line(self.run.decisions, number):
                 self._apply(event)
         for trial in [*self._prunable]:  # the process died before their lines
-            self._decide(TrialPruned(trial))
+            self._prune(trial)
         self._again = deque(trial.id for trial in self.trials.values() if trial.state is TrialState.RUNNING)
 
     @property
@@ -159,7 +160,13 @@ class Controller:
         if isinstance(trial, TrialAdded):
             self._decide(trial)
             trial = trial.trial
-        return JobStarted(trial, self.trials[trial].resource, milestone, reason)
+        return JobStarted(trial, self.trials[trial].resource, milestone, reason, **self._expected(trial))
+
+    def _expected(self, trial: str) -> dict[str, float]:
+        """Returns the fields of an event that say what the scheduler expects of a paused trial, where it does."""
+        prediction = self.scheduler.prediction(trial)
+        fields = {} if prediction is None else asdict(prediction)
+        return {name: value for name, value in fields.items() if math.isfinite(value)}
 
     def _choose_replicate(self) -> JobStarted | None:
         """Returns the next job of a finalist with another seed; begins a round where one is due."""
@@ -242,9 +249,12 @@ class Controller:
             self._tell(lambda callback: callback.on_trial_end(trial))
         given_up = [*self._prunable]
         for pruned in given_up:
-            self._decide(TrialPruned(pruned))
+            self._prune(pruned)
             self._tell(lambda callback, pruned=pruned: callback.on_trial_end(self.trials[pruned]))  # type: ignore[misc]
         self._checkpoints.after([trial.id, *given_up])
+
+    def _prune(self, trial: str) -> None:
+        self._decide(TrialPruned(trial, **self._expected(trial)))
 
     # --- the search's own beginning and end
 
@@ -266,6 +276,9 @@ class Controller:
         self._apply(ended)  # before its line, which nothing follows from: a summary has the time also on a full disk
         if over:
             delete_checkpoints(self.run, self.trials)
+            for trial in self.trials.values():
+                if trial.state is TrialState.PAUSED and (expected := self._expected(trial.id)):
+                    self.journal.append(encode(TrialLeft(trial.id, **expected)))
         self.journal.append(encode(ended))
 
     def _tell(self, what: Callable[[Callback], None]) -> None:

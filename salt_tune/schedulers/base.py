@@ -12,6 +12,25 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What a scheduler expects of a trial that is paused, by which it decides.
+
+    Attributes:
+        predicted: the score of a full trial.
+        predicted_sd: its standard deviation, as the chance counts it.
+        chance: the probability that it beats the best one; from 0 to 1.
+    """
+
+    predicted: float
+    predicted_sd: float
+    chance: float
+
+    def __str__(self) -> str:
+        """Says it in a few words."""
+        return f"predicted {self.predicted:.4g} +- {self.predicted_sd:.2g} at the end, {self.chance:.0%} to be the best"
+
+
+@dataclass(frozen=True)
 class Job:
     """A stretch of training to be done next.
 
@@ -98,6 +117,10 @@ class Scheduler(ABC):
     @abstractmethod
     def prunable(self) -> list[str]:
         """Returns the paused trials that will never go on: their checkpoints can be deleted. Asking changes nothing."""
+
+    def prediction(self, trial: str) -> Prediction | None:  # noqa: ARG002
+        """Returns what is expected of a paused trial; None where nothing is predicted. Asking changes nothing."""
+        return None
 
     @abstractmethod
     def on_trial_prune(self, trial: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from salt_tune.schedulers.base import Job, Scheduler
+from salt_tune.schedulers.base import Job, Prediction, Scheduler
 from salt_tune.schedulers.learning_curves import Array, CurveModel
 
 HEAVY_TAILS = (
@@ -79,9 +79,8 @@ class FreezeThaw(Scheduler):
                 return None
             fair[:] = True
         best = int(np.argmax(np.where(fair, gain / self._costs[self._levels[paused]], -1.0)))
-        trial, level = paused[best], int(self._levels[paused[best]])
-        reason = f"predicted {self._ends[trial]:.4g} at the end, {chance[best]:.0%} to be the best"
-        return Job(self._ids[trial], self.rungs[level + 1], reason)
+        trial, level = self._ids[paused[best]], int(self._levels[paused[best]])
+        return Job(trial, self.rungs[level + 1], str(self.prediction(trial)))
 
     def prunable(self) -> list[str]:
         """See `Scheduler.prunable`: the hopeless, and the least promising above `keep`."""
@@ -94,6 +93,16 @@ class FreezeThaw(Scheduler):
         hopeless = (chance < HOPELESS) & late
         hopeless[np.argsort(chance, kind="stable")[:excess]] = True
         return [self._ids[trial] for trial in paused[hopeless]]
+
+    def prediction(self, trial: str) -> Prediction | None:
+        """See `Scheduler.prediction`; heavy tails are counted in the standard deviation."""
+        index = self._order.get(trial)
+        if index is None or not self._paused[index]:
+            return None
+        paused = np.flatnonzero(self._paused)
+        chance, _ = self._chances(paused)
+        spread = HEAVY_TAILS * self._model.learnable[self._levels[index]]
+        return Prediction(float(self._ends[index]), float(spread), float(chance[np.searchsorted(paused, index)]))
 
     def on_trial_prune(self, trial: str) -> None:
         """See `Scheduler.on_trial_prune`."""

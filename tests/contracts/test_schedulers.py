@@ -204,3 +204,17 @@ def test_only_the_point_that_a_trial_is_on_its_way_to_counts(name: str) -> None:
     scheduler.on_trial_result("T9", scheduler.rungs[0], 5)  # never heard of
     scheduler.on_trial_end("T9")
     assert (scheduler.running, scheduler.started) == ((), 1)
+
+
+@each
+@given(search=searches(), after=st.integers(0, 40))
+@settings(max_examples=15, deadline=None)
+def test_what_it_predicts_is_of_paused_trials_and_asking_changes_nothing(name: str, search: Search, after: int) -> None:
+    scheduler, whole = search.scheduler(name), search.drive(search.scheduler(name))
+    tell(scheduler, Driven(events=whole.events[:after]))
+    job, prunable = scheduler.next_job(), scheduler.prunable()
+    known = {f"T{number}": scheduler.prediction(f"T{number}") for number in range(len(search.table))}
+    assert all(known[trial] is None for trial in scheduler.running) and scheduler.prediction("T99") is None
+    for prediction in filter(None, known.values()):
+        assert 0 <= prediction.chance <= 1 and prediction.predicted_sd >= 0
+    assert (scheduler.next_job(), scheduler.prunable()) == (job, prunable)

@@ -20,6 +20,7 @@ from analysis.run_directory.events import (
     SessionEnded,
     TrialAdded,
     TrialEnded,
+    TrialLeft,
     TrialPruned,
     Trials,
     TrialsAllowed,
@@ -33,6 +34,7 @@ REPORT = {"trial": "T0", "resource": 1.0, "status": "running", "val_loss": 0.5}
 
 names = st.integers(0, 99).map("T{}".format)
 points = st.floats(0, 100)
+predicted = [st.none() | points] * 3
 events = (
     st.builds(
         TrialAdded,
@@ -43,7 +45,7 @@ events = (
         st.none() | st.text(),
         st.none() | names,
     )
-    | st.builds(JobStarted, names, points, points, st.text())
+    | st.builds(JobStarted, names, points, points, st.text(), *predicted)
     | st.builds(
         ResultReported,
         names,
@@ -53,7 +55,8 @@ events = (
         st.booleans(),
     )
     | st.builds(TrialEnded, names, st.sampled_from([TrialState.FAILED, TrialState.PRUNED]), st.none() | st.text())
-    | st.builds(TrialPruned, names)
+    | st.builds(TrialPruned, names, *predicted)
+    | st.builds(TrialLeft, names, *predicted)
     | st.builds(TrialsAllowed, st.integers(0, 99), st.booleans())
     | st.builds(ReplicatesAsked, st.integers(0, 9) | st.just("auto"))
     | st.builds(RoundStarted, st.integers(0, 9), st.dictionaries(names, st.integers(1, 9)), st.text())
@@ -181,7 +184,7 @@ def test_a_last_report_whose_decision_was_lost_is_left_alone_in_a_live_run_and_t
             '{"event": "run", "trial": "T0", "start": 0, "milestone": "far", "reason": ""}',
             "milestone = 'far' is no number",
         ),
-        ('{"event": "drop", "trial": "T9"}', "KeyError: 'T9'"),
+        ('{"event": "end", "trial": "T9", "state": "failed", "error": null}', "KeyError: 'T9'"),
         ("[]", "KeyError: 'event'"),
     ],
 )

@@ -77,6 +77,8 @@ def test_events_are_the_decisions(run: RunDirectory) -> None:
     jobs = events[events["event"] == "run"]
     assert jobs["milestone"].tolist() == [entry["milestone"] for entry in decisions(controller, "run")]
     assert jobs["reason"].iloc[0] == "nothing to promote"
+    for name in ("predicted", "predicted_sd", "chance"):  # ASHA predicts nothing
+        assert str(events[name].dtype) == "float64" and events[name].isna().all()
     results = events[events["event"] == "result"]
     assert results["score"].isna().sum() == 1  # of the one that diverged
     assert str(results["retry"].dtype) == "boolean" and not results["retry"].any()
@@ -133,6 +135,6 @@ def test_a_run_of_an_earlier_format_is_refused_before_its_lines_are_read(run: Ru
 
 def test_a_damaged_journal_is_named(run: RunDirectory) -> None:
     search(run)
-    run.decisions.write_text('{"event": "drop", "trial": "T9"}\n')
+    run.decisions.write_text('{"event": "end", "trial": "T9", "state": "failed", "error": null}\n')
     with pytest.raises(RunError, match=r"decisions\.jsonl: line 1 is damaged: KeyError: 'T9'"):
         load(run.path)

@@ -120,6 +120,32 @@ class Heard:
         self.heard.append(("search", "end", (len(trials), over)))
 
 
+def test_a_decision_has_what_its_scheduler_expected(tmp_path: Path) -> None:
+    world = with_schedule("freeze_thaw", trials=12)
+    controller = world.run(world.controller(tmp_path))
+    controller.close(1.0, over=True)
+    on = [entry for entry in decisions(controller, "run") if entry["start"] > 0]
+    stopped = decisions(controller, "drop") + decisions(controller, "left")
+    assert on and len(stopped) >= 8
+    for entry in on + stopped:
+        assert entry["predicted_sd"] > 0 and 0 <= entry["chance"] <= 1
+    assert all(f"predicted {entry['predicted']:.4g} +- " in entry["reason"] for entry in on)
+    assert all(entry["predicted"] is None for entry in decisions(controller, "run") if entry["start"] == 0)
+    ended = {trial.id: trial.score for trial in controller.trials.values() if trial.state == "complete"}
+    last = {entry["trial"]: entry for entry in on}
+    assert all(abs(last[trial]["predicted"] - score) < 0.1 for trial, score in ended.items())
+    assert decisions(controller)[-1]["event"] == "session"
+    assert known(world.controller(tmp_path)) == known(controller)
+
+
+def test_a_scheduler_that_predicts_nothing_leaves_the_fields_empty(tmp_path: Path) -> None:
+    world = asha()
+    controller = world.run(world.controller(tmp_path))
+    controller.close(1.0, over=True)
+    assert not decisions(controller, "left")
+    assert {entry["chance"] for entry in decisions(controller, "run") + decisions(controller, "drop")} == {None}
+
+
 def test_what_is_told_to_callbacks(tmp_path: Path) -> None:
     told, world = Heard(), asha(trials=3, lost={("T1", 0.5): "failed", ("T2", 0.5): "diverged"})
     controller = world.controller(tmp_path, callbacks=[told])

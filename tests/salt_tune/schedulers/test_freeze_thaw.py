@@ -1,6 +1,7 @@
 """Freeze-thaw: whatever the scores, the search ends well; and on curves that a model can read, it reads them."""
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -156,3 +157,19 @@ def test_the_reason_says_what_is_expected() -> None:
     driven = search(decaying(6))
     assert driven.jobs[0][2] == "not all trials have been started"
     assert "at the end," in driven.jobs[-1][2] and "% to be the best" in driven.jobs[-1][2]
+
+
+def test_a_decision_follows_from_what_is_predicted() -> None:
+    scheduler, table = FreezeThaw(RUNGS, 8), decaying(8, seed=5)
+    for number in range(8):
+        for level in range(3):
+            scheduler.on_job(f"T{number}", RUNGS[level])
+            scheduler.on_trial_result(f"T{number}", RUNGS[level], table[number][level])
+    predictions = {f"T{number}": scheduler.prediction(f"T{number}") for number in range(8)}
+    job = scheduler.next_job()
+    assert job is not None and job.trial is not None and job.reason == str(predictions[job.trial])
+    best = min(prediction.predicted for prediction in predictions.values() if prediction)
+    for number, prediction in enumerate(predictions.values()):
+        assert prediction is not None and abs(prediction.predicted - table[number][-1]) < 0.1
+        lead = (best - prediction.predicted) / prediction.predicted_sd
+        assert prediction.chance == pytest.approx(NormalDist().cdf(lead))
