@@ -65,6 +65,7 @@ class RunSpec:
         gpu_share: of the GPU's memory that a worker may take.
         panel_answers: pattern of a path with `trial` and `resource`; empty: answers of probes are not kept.
         baselines: folder for what the panel's baselines get, which workers share; empty: they are not measured.
+        steps: pattern of a path with `trial`; empty: what single steps came to is not kept.
     """
 
     task: str
@@ -78,6 +79,7 @@ class RunSpec:
     gpu_share: float = 1.0
     panel_answers: str = ""
     baselines: str = ""
+    steps: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
@@ -95,6 +97,10 @@ class RunSpec:
     def answers(self, trial: str, resource: float) -> Path | None:
         """Returns the file of what probes answered of single clips; None where it is not kept."""
         return Path(self.panel_answers.format(trial=trial, resource=resource)) if self.panel_answers else None
+
+    def steps_of(self, trial: str) -> Path | None:
+        """Returns the file of what the steps of a trial came to; None where it is not kept, and a task may do so."""
+        return Path(self.steps.format(trial=trial)) if self.steps else None
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,11 @@ class FinalSpec:
     def checkpoint(self) -> Path:
         """What it goes on from after it was stopped or killed."""
         return self.folder / "checkpoint.safetensors"
+
+    @property
+    def steps(self) -> Path:
+        """What its steps came to, where the task keeps that."""
+        return self.folder / "steps.parquet"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@
       reports.jsonl       one line a report of any trial, appended as it comes
       decisions.jsonl     one line a decision, appended before it is acted on; a resume replays it
       study.db            Optuna's study: what was suggested, and what it was told of it
-      clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, label, loss)
+      clip_losses/T0/     resource-0.2500.parquet: held-out loss of each clip (columns clip, label, loss, ...)
+      steps/              T0.parquet: training loss, gradient norm and learning rate every few steps
       answers/T0/         resource-0.5000.parquet: what probes answered of each clip of the panel
       baselines/          what untrained students, raw pixels and the teacher get in the panel, by architecture
       checkpoints/        T0.safetensors: the last checkpoint of a trial that may go on
@@ -65,6 +66,8 @@ class RunDirectory:
         self.clip_losses_pattern = _pattern(self.clip_losses_root)
         self.answers_root = self.path / "answers"
         self.answers_pattern = _pattern(self.answers_root)
+        self.steps_root = self.path / "steps"
+        self.steps_pattern = _filled_in(self.steps_root) + "/{trial}.parquet"
         self.baselines = self.path / "baselines"
         self.final_root = self.path / "final"
 
@@ -75,6 +78,10 @@ class RunDirectory:
     def answers(self, trial: str, resource: float) -> Path:
         """Returns the file of what the probes of `trial` answered of single clips at the point `resource`."""
         return Path(self.answers_pattern.format(trial=trial, resource=resource))
+
+    def steps(self, trial: str) -> Path:
+        """Returns the file of what the training steps of `trial` came to."""
+        return Path(self.steps_pattern.format(trial=trial))
 
     def checkpoint(self, trial: str) -> Path:
         """Returns the file of the last checkpoint of `trial`."""
@@ -107,7 +114,12 @@ class RunDirectory:
 
 def _pattern(root: Path) -> str:
     """Returns the path of a report's file below `root`, with `trial` and `resource` to be filled in."""
-    return str(root).replace("{", "{{").replace("}", "}}") + "/{trial}/resource-{resource:.4f}.parquet"
+    return _filled_in(root) + "/{trial}/resource-{resource:.4f}.parquet"
+
+
+def _filled_in(root: Path) -> str:
+    """Returns the path as `str.format` gives it back."""
+    return str(root).replace("{", "{{").replace("}", "}}")
 
 
 class FinalDirectory:
@@ -128,6 +140,7 @@ class FinalDirectory:
         self.lock = path / "lock"
         self.log = path / "log.txt"
         self.reports = path / "reports.jsonl"
+        self.steps = path / "steps.parquet"
         self.checkpoint = path / "checkpoint.safetensors"
         self.trunk = path / "trunk.safetensors"
         self.config = path / "config.json"

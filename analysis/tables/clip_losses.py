@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +30,34 @@ def read_clip_table(path: Path) -> pd.DataFrame:
     if len(set(clips)) < len(clips):
         raise RunError(f"{path}: has {len(clips)} rows of {len(set(clips))} clips, and must have each clip once")
     return pd.DataFrame({"clip": clips, "label": pd.Series(labels, dtype="str"), "loss": losses})
+
+
+def read_time_slots(path: Path) -> pd.DataFrame:
+    """Reads the loss by time slot from the file `path`.
+
+    Returns:
+        One row a time slot: `time_slot`, `loss` (the mean over the clips that have masked tokens there), `loss_se` (its
+        standard error), `clips`; no rows where the task does not keep it.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        table = pq.read_table(path)
+        rows = table["time_slot_losses"].to_pylist() if "time_slot_losses" in table.column_names else [[]]
+        losses = np.array(rows, dtype=np.float64).reshape(len(rows), len(rows[0]))
+    except (OSError, TypeError, ValueError, pa.ArrowException) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(f"{path}: cannot be read, and must hold a list of losses a clip: {cause}") from error
+    by_slot = pd.DataFrame(losses)
+    return pd.DataFrame(
+        {
+            "time_slot": range(losses.shape[1]),
+            "loss": by_slot.mean(),
+            "loss_se": by_slot.sem(),
+            "clips": by_slot.count(),
+        }
+    )
 
 
 def read_clip_losses(path: Path) -> dict[str, float]:

@@ -274,6 +274,7 @@ def _run_spec(run: RunDirectory, space: SearchSpace, node: Node) -> RunSpec:
         checkpoints=str(run.checkpoints),
         clip_losses=run.clip_losses_pattern,
         panel_answers=run.answers_pattern,
+        steps=run.steps_pattern,
         baselines=str(run.baselines),
         threads=resources.cpus,
         device="cuda" if resources.gpus else "cpu",

@@ -17,7 +17,8 @@ GB = 1e9
 BLOCK = 4096  # bytes that files are rounded up to
 
 # Bytes, each above what was measured (benchmarks/disk.py).
-CLIP_LOSS = 12  # of a clip in a parquet of losses, beside its name: the loss, twice where all differ, and an index
+CLIP_LOSS = 80  # of a clip in a parquet of losses, beside its name: the loss, and those of 16 time slots
+STEPS = 128 * 1024  # of what the steps of a trial came to: 200 rows an epoch, of up to ten epochs
 ANSWERS = 24  # of a clip in a parquet of answers, beside its name: all metrics, of one repeat
 ANSWERED = 6  # such files beside those of trials, for each architecture
 PARQUET = 4096  # of such a file, beside its clips
@@ -99,6 +100,7 @@ def disk_bound(
         "checkpoints being written": min(started, concurrent) * largest,
         "clip losses": reports * _blocks(judged * (name + CLIP_LOSS) + PARQUET),
         "answers of probes": probed * _blocks(panel * (name + ANSWERS * repeats) + 2 * PARQUET) if panel else 0,
+        "steps": started * STEPS,
         "reports": reports * REPORT + started * TRIAL + SEARCH,
     }
     limited = SCHEDULERS[space.schedule.scheduler].limits_checkpoints

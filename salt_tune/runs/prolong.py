@@ -76,9 +76,9 @@ def _finals(run: RunDirectory, trial: str) -> list[FinalDirectory]:
 
 
 def go_on_from(run: RunDirectory, trial: str, trunk: Trunk, final: FinalDirectory) -> list[dict[str, Any]]:
-    """Gives a final run the reports and the checkpoint of a trunk, where it has no checkpoint yet.
+    """Gives a final run the reports, the steps and the checkpoint of a trunk, where it has no checkpoint yet.
 
-    The checkpoint comes last: where it is, the reports are.
+    The checkpoint comes last: where it is, the others are. Steps that lie beyond it go with the first report.
 
     Returns:
         The reports that were given.
@@ -93,8 +93,13 @@ def go_on_from(run: RunDirectory, trial: str, trunk: Trunk, final: FinalDirector
     for report in _reports(run, trial, trunk):
         given.append(report)
         reports.append(report)
-    with atomic_write(final.checkpoint) as temporary:
-        shutil.copyfile(trunk.checkpoint, temporary)
+    final.steps.unlink(missing_ok=True)
+    steps = run.steps(trial) if trunk.final is None else trunk.final.steps
+    for source, target in ((steps, final.steps), (trunk.checkpoint, final.checkpoint)):
+        if source is steps and not steps.exists():  # not every task keeps them
+            continue
+        with atomic_write(target) as temporary:
+            shutil.copyfile(source, temporary)
     return given
 
 

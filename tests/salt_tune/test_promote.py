@@ -9,11 +9,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+import analysis
 import trainable
 from salt_tune.ui.format import number
 from tests.conftest import Command
@@ -48,6 +50,13 @@ def test_reports_cover_the_search_and_what_came_after(promoted: Ended) -> None:
     assert reports[1]["lr"] == reports[5]["lr"] == config["lr"] > reports[-1]["lr"]  # it cools down
     assert f"from epoch {SEARCHED:g}, where the search left it" in promoted.output
     assert reports[-1]["val_loss"] < reports[0]["val_loss"]
+    steps = analysis.load(promoted.path.parents[1]).final_steps()
+    assert steps["step"].is_monotonic_increasing and steps["epoch"].iloc[-1] == FINAL_EPOCHS
+    searched = steps[steps["epoch"] <= SEARCHED]
+    mean = np.average(searched["train_loss"], weights=searched["steps"])
+    assert len(searched) >= 2 and mean == pytest.approx(
+        np.mean([report["train_loss"] for report in reports[:SEARCHED]])
+    )
     assert {"val_r2", "probe_top1", "effective_rank", "grad_norm", "clips_per_second"} <= reports[-1].keys()
 
 

@@ -34,6 +34,7 @@ def make_run(folder: Path, store: ClipStore, **budget: Any) -> RunSpec:
         device="cpu",
         panel_answers=str(folder / "answers" / "{trial}" / "resource-{resource:.4f}.parquet"),
         baselines=str(folder / "baselines"),
+        steps=str(folder / "steps" / "{trial}.parquet"),
     )
 
 
@@ -46,6 +47,12 @@ def told(report: dict[str, Any]) -> dict[str, Any]:
     """A report without what a clock says, NaN as text so that reports can be compared."""
     kept = {name: value for name, value in report.items() if name not in CLOCKED}
     return {name: str(value) if value != value else value for name, value in kept.items()}
+
+
+def steps_of(folder: Path, trial: str = "T0") -> dict[str, list[Any]]:
+    """What the steps of a trial came to, by column."""
+    columns: dict[str, list[Any]] = pq.read_table(folder / "steps" / f"{trial}.parquet").to_pydict()
+    return columns
 
 
 def clip_losses(folder: Path, trial: str = "T0") -> dict[str, list[float]]:
@@ -81,7 +88,8 @@ def to_the_end(trial: SaltTrial) -> list[dict[str, Any]]:
 
 
 def assert_same_files(one: Path, other: Path) -> None:
-    """Weights, optimiser, random numbers, the loss of each clip and what probes answered, to the last bit."""
+    """Weights, optimiser, random numbers, the loss of each clip and step and what probes answered, to the last bit."""
     assert_equal_tensors(load_file(checkpoint_of(one)), load_file(checkpoint_of(other)))
     assert clip_losses(one) == clip_losses(other)
     assert content(one / "answers") == content(other / "answers")
+    assert steps_of(one) == steps_of(other)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -151,15 +151,33 @@ class Judged(Probed):
         """Says whether it can be judged: all losses are numbers, and all features where they are asked for."""
         return bool(np.isfinite(self.clip_losses).all() and (not features or np.isfinite(self.features.whole).all()))
 
-    @cached_property
+    @property
     def clip_losses(self) -> Floats:
         """Mean squared error of each held-out clip on the targets of its masked tokens, all masks alike: (clips,)."""
+        return self._losses[0]
+
+    @property
+    def time_slot_losses(self) -> Floats:
+        """The same by the time slot of the masked tokens, NaN where a clip has none there: (clips, time slots)."""
+        return self._losses[1]
+
+    @cached_property
+    def _losses(self) -> tuple[Floats, Floats]:
+        """Both, from one pass."""
         self.model.model.eval()
-        losses = []
+        grid, masks = self.on.store.view.grid, self.on.masks.per_clip
+        slots = torch.arange(grid[0], device=self.model.device)
+        losses, sums, counts = [], [], []
         with torch.no_grad():
             for batch in self.on.masked.in_order(self.on.chosen):
                 with self.model.autocast():
                     prediction = self.model.model(batch.pixels, batch.visible, batch.masked)
-                losses.append((prediction.float() - self.model.targets(batch)).square().mean(dim=(1, 2)))
-        each = torch.cat(losses).double().cpu().numpy()
-        return cast(Floats, each.reshape(-1, self.on.masks.per_clip).mean(axis=1))
+                errors = (prediction.float() - self.model.targets(batch)).square()
+                losses.append(errors.mean(dim=(1, 2)))
+                is_there = (batch.masked[:, :, None] // (grid[1] * grid[2]) == slots).float()
+                sums.append((errors.mean(dim=2)[:, None] @ is_there)[:, 0])
+                counts.append(is_there.sum(dim=1))
+        each, summed, count = (torch.cat(parts).double().cpu().numpy() for parts in (losses, sums, counts))
+        summed, count = (part.reshape(-1, masks, len(slots)).sum(axis=1) for part in (summed, count))
+        by_slot = np.divide(summed, count, out=np.full_like(summed, np.nan), where=count > 0)
+        return each.reshape(-1, masks).mean(axis=1), by_slot

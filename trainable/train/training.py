@@ -4,8 +4,9 @@ Design choices:
     - float32 master weights, bfloat16 autocast on CUDA: the hand-made ancestor's bfloat16 weights lost small updates.
     - All state follows from weights, optimiser and step: order and masks are functions of (seed, epoch, clip),
       schedules of the step. A run stopped anywhere and resumed is the same run.
-    - Nothing waits for the GPU in a step. Sums of loss, gradient norm, clipped steps and spikes stay on the device and
-      are read at a report. A non-finite loss or gradient, or a spike, is looked for every `CHECK_EVERY` steps.
+    - Nothing waits for the GPU in a step. Sums of loss, gradient norm, clipped steps and spikes, over windows of a few
+      steps, stay on the device and are read at a report. A non-finite loss or gradient, or a spike, is looked for every
+      `CHECK_EVERY` steps.
     - A report's rate counts everything between two reports but the evaluation: waiting for data, forward, backward,
       optimiser.
 """
@@ -28,10 +29,12 @@ from trainable.model.encoder import Encoder
 from trainable.model.predictor import VJepa
 from trainable.registry import LOSSES, LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
+from trainable.train.lr_schedule import Rates
 from trainable.train.ranks import Alone, Ranks
-from trainable.train.step_sums import StepSums
+from trainable.train.step_sums import StepSums, Window
 
 CHECK_EVERY = 50
+WINDOWS_PER_EPOCH = 200  # at most; the steps of an epoch are shown as so many points
 
 Status = Literal["running", "complete", "diverged"]
 
@@ -64,7 +67,8 @@ class Training:
         careful_to: up to this step, a batch with a spike, or with a non-finite loss or gradient, is left out. That
             waits for the device in each step.
         skipped: the steps whose batch was left out.
-        stop: set it from a signal handler, and `train_to` returns after the step it is in.
+        windows: of the steps before the last `collect`, up to the one before; they end with reports, and with every so
+            many steps of an epoch, whatever the length of the run.
         stop: set it from a signal handler, and `train_to` returns after the step it is in, or the one after that where
             others share the run; on any of them, it stops all.
         ranks: as given.
@@ -130,6 +134,8 @@ class Training:
         self.stop = threading.Event()
         self.seconds = 0.0  # of training, over the whole run
         self._sums = StepSums(self.device)
+        self.windows: list[Window] = []
+        self._window_steps = math.ceil(self.steps_per_epoch / WINDOWS_PER_EPOCH)
 
     @property
     def epoch(self) -> float:
@@ -152,6 +158,10 @@ class Training:
         self._loader.close()
         if self.config.compile:  # a process compiles only so many graphs; then its trials would run uncompiled
             torch.compiler.reset()
+
+    def rates(self, step: int) -> Rates:
+        """Returns what an optimiser step is made with; the first one is step 1."""
+        return self._rates(self.config, step, self.total_steps)
 
     def autocast(self) -> torch.autocast:
         """Returns the precision that forward passes run in."""
@@ -177,6 +187,8 @@ class Training:
             batch = self._next_batch()
             waited += time.perf_counter() - asked
             self._train_step(batch)
+            if self.step % self._window_steps == 0:
+                self._sums.close_window(self.step)
             if self.step % CHECK_EVERY == 0:
                 self._check_finite()
         if self.step > begun:
@@ -193,7 +205,7 @@ class Training:
         return next(self._batches)
 
     def _train_step(self, batch: Batch) -> None:
-        lr, decay = self._rates(self.config, self.step + 1, self.total_steps)
+        lr, decay = self.rates(self.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["weight_decay"] = decay if group["decays"] else 0.0
@@ -241,18 +253,18 @@ class Training:
             self.status = "diverged"
 
     def collect(self) -> dict[str, float]:
-        """Returns the means since the last call, and starts new ones.
+        """Returns the means since the last call, and starts new ones; `windows` are those of a few steps.
 
         Returns:
             `train_loss` on masked tokens, `context_loss` on visible ones before its weight where these are predicted
             too, `grad_norm` (before clipping), `clipped_share` of the steps, `lr`, `weight_decay` (of the last step),
             `clips_per_second`, and the seconds spent `training` and, of these, `waiting` for data.
         """
-        means = self._sums.take()
+        means, self.windows = self._sums.take(self.step)
         steps, seconds, waited = (means.pop(name) for name in ("steps", "seconds", "waited"))
         if not self._context:
             del means["context_loss"]
-        lr, decay = self._rates(self.config, self.step, self.total_steps)
+        lr, decay = self.rates(self.step)
         return {
             **means,
             "lr": lr,

@@ -14,6 +14,7 @@ from trainable.train.checkpoints import Checkpoints
 from trainable.train.ranks import Group
 from trainable.train.training import Training
 from trainable.trial.run_to_end import Tell, run_to_end
+from trainable.trial.step_file import add_steps
 from trainable.worker import FinalSpec, Report
 
 
@@ -38,7 +39,12 @@ class SaltFinal:
         spec, training = self._spec, self._training
         training.stop = stop
         checkpoints = Checkpoints(spec.folder, spec.checkpoint_minutes)
-        last = run_to_end(training, self._evaluator, checkpoints, spec.reports_per_epoch, on_report, tell=tell)
+
+        def keep_steps(report: Report) -> None:
+            add_steps(spec.steps, training)
+            on_report(report)
+
+        last = run_to_end(training, self._evaluator, checkpoints, spec.reports_per_epoch, keep_steps, tell=tell)
         if last:
             store = training.store
             provenance = {

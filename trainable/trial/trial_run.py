@@ -31,6 +31,7 @@ from trainable.train.checkpoint import load_checkpoint, read_note, save_checkpoi
 from trainable.train.step_time import measure_step_seconds
 from trainable.train.training import Training
 from trainable.trial.report import report_out_of_memory, train_and_report
+from trainable.trial.step_file import add_steps
 from trainable.worker import RunSpec, TrialSpec
 
 
@@ -115,6 +116,7 @@ class SaltTrial:
             report = self._report_again(self._training, point, probe)
         else:
             report, judged = train_and_report(self._training, self._evaluator(), step, self._size, probe=probe)
+            self._add_steps(self._training)
             if judged is not None:
                 self._write_clip_losses(point, judged)
                 if probe:
@@ -178,6 +180,12 @@ class SaltTrial:
                 shutil.copyfile(before, temporary)
         return report
 
+    def _add_steps(self, training: Training) -> None:
+        path = self._run.steps_of(self.id)
+        if path is not None:
+            with _disk_errors(path):
+                add_steps(path, training)
+
     def _write_answers(self, point: float, judged: Judged) -> None:
         path = self._run.answers(self.id, point)
         if path is not None:
@@ -191,11 +199,12 @@ class SaltTrial:
             "clip": self._evaluator().clip_ids,
             "label": [self._store.labels[label] for label in classes],
             "loss": pa.array(judged.clip_losses, pa.float32()),
+            "time_slot_losses": pa.array([*judged.time_slot_losses], pa.list_(pa.float32())),
         }
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as temporary:
-                pq.write_table(pa.table(columns), temporary)
+                pq.write_table(pa.table(columns), temporary, use_dictionary=["label"])  # all else differs in each row
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from tests.salt_tune.driving import prune_all
 from trainable.errors import UserError
 from trainable.evaluate.answers import Answers, write_answers
 from trainable.task import Size
+from trainable.train.training import WINDOWS_PER_EPOCH
+from trainable.trial.step_file import SCHEMA
 
 CLIPS = [f"clip-{number:06d}" for number in range(100)]
 SIZES = [Size(10_000_000), Size(50_000_000)]
@@ -121,8 +123,18 @@ def test_clip_losses_take_no_more_than_allowed_for(
     draw, path = random.Random(seed), tmp_path_factory.getbasetemp() / "losses.parquet"  # noqa: S311
     names = ["".join(draw.choices("0123456789abcdef", k=width)) for _ in range(clips)]
     losses = pa.array([draw.random() for _ in names], pa.float32())
-    pq.write_table(pa.table({"clip": names, "loss": losses}), path)
+    slots = pa.array([[draw.random() for _ in range(16)] for _ in names], pa.list_(pa.float32()))
+    pq.write_table(pa.table({"clip": names, "loss": losses, "time_slot_losses": slots}), path, use_dictionary=["label"])
     assert path.stat().st_size <= clips * (width + disk_budget.CLIP_LOSS) + disk_budget.PARQUET
+
+
+def test_steps_take_no_more_than_allowed_for(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = 10 * WINDOWS_PER_EPOCH
+    noise = {name: random.random(rows) for name in SCHEMA.names if name not in ("step", "steps")}
+    table = pa.table({"step": range(rows), "steps": [27] * rows, **noise}).select(SCHEMA.names).cast(SCHEMA)
+    pq.write_table(table, tmp_path / "steps.parquet")
+    assert (tmp_path / "steps.parquet").stat().st_size <= disk_budget.STEPS
 
 
 @pytest.mark.parametrize(("clips", "classes", "repeats"), [(4, 2, 1), (100, 100, 2), (1024, 174, 5)])

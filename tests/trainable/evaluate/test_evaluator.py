@@ -50,6 +50,29 @@ def test_the_loss_is_the_mean_over_the_clips_under_their_own_masks(
     assert val_loss_se(evaluation) == pytest.approx(np.std(losses, ddof=1) / 11**0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("masking", ["multiblock", "random", "multiblock_both"])
+def test_the_loss_by_time_slot_is_of_the_tokens_masked_there(
+    make_training: MakeTraining, store: ClipStore, masking: str
+) -> None:
+    evaluator = Evaluator(store, EvaluationConfig(clips=5, masking=masking, mask_ratio=0.5, seed=4, batch_size=3))
+    training = make_training()
+    training.train_to(3)
+    judged = evaluator.judge(training)
+    masks, (slots, *patch) = Masks(store.view, masking, 0.5, 4), store.view.grid
+    assert judged.time_slot_losses.shape == (5, slots)
+    for row, name in enumerate(evaluator.clip_ids):
+        clip = store.val.ids.index(name)
+        pixels, latents = rows(store, store.val, np.array([clip]))
+        visible, masked = (torch.from_numpy(tokens[0]) for tokens in masks.draw(0, store.val.keys[[clip]]))
+        every = torch.zeros(len(masked), 1, dtype=torch.int64)
+        with torch.no_grad():
+            prediction = training.model.eval()(pixels[every, visible], visible, masked)
+        errors, slot = (prediction - latents[every, masked]).square().mean(dim=2), masked // np.prod(patch)
+        expected = [float(errors[slot == number].mean()) for number in range(slots)]
+        assert judged.time_slot_losses[row].tolist() == pytest.approx(expected, rel=1e-4)
+    evaluator.close()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

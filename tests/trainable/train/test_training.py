@@ -79,6 +79,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same_run(
 
     assert_equal_tensors(tensors_of(second), tensors_of(straight))
     assert resumed == report
+    assert second.windows == straight.windows
     assert (second.step, second.status, second.epoch) == (STEPS, "complete", 2.0)
 
 
@@ -330,6 +331,28 @@ def test_sums_start_anew_after_each_report(make_training: MakeTraining) -> None:
     assert train(whole)["train_loss"] == pytest.approx(expected)
 
 
+def test_windows_are_the_means_of_a_few_steps(make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch) -> None:
+    single = make_training()
+    train(single)
+    assert [window.step for window in single.windows] == [*range(1, 9)]
+    monkeypatch.setattr("trainable.train.training.WINDOWS_PER_EPOCH", 2)
+    training = make_training()
+    windows = []
+    for step in (3, 8):  # a report within a window ends it
+        report = train(training, step)
+        windows += training.windows
+        mean = np.average([window.train_loss for window in training.windows],
+                          weights=[window.steps for window in training.windows])  # fmt: skip
+        assert report["train_loss"] == pytest.approx(mean)
+    assert [(window.step, window.steps) for window in windows] == [(2, 2), (3, 1), (4, 1), (6, 2), (8, 2)]
+    losses = [window.train_loss for window in single.windows]
+    assert [window.train_loss for window in windows] == pytest.approx(
+        [np.mean(losses[window.step - window.steps : window.step]) for window in windows]
+    )
+    training.collect()
+    assert training.windows == []
+
+
 def test_the_rate_is_of_clips_and_counts_the_waiting(make_training: MakeTraining) -> None:
     training = make_training()
     training.train_to(STEPS)
@@ -469,6 +492,7 @@ def test_a_step_on_cuda_never_waits_for_the_device(make_training: MakeTraining, 
     try:
         for batch in batches * 3:
             training._train_step(batch)
+            training._sums.close_window(training.step)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert training.step == 9

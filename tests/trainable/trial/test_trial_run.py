@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from analysis.tables.clip_losses import read_time_slots
 from analysis.verdict import Verdict
 from tests.trainable.conftest import MakeTraining, Start
 from tests.trainable.small import SMALL, assert_equal_tensors
@@ -18,6 +19,7 @@ from tests.trainable.trials import (
     clip_losses,
     make_run,
     make_trial,
+    steps_of,
     to_the_end,
     told,
 )
@@ -47,6 +49,24 @@ def test_a_trial_reports_at_its_points_and_probes_where_asked(
     losses = clip_losses(tmp_path / "straight")
     assert list(losses) == [f"resource-{point:.4f}.parquet" for point in POINTS]
     assert [np.mean(values) for values in losses.values()] == pytest.approx([r["val_loss"] for r in straight])
+
+
+def test_each_step_of_a_short_training_is_kept(straight: list[dict[str, Any]], tmp_path: Path) -> None:
+    kept = steps_of(tmp_path / "straight")
+    assert kept["step"] == list(range(1, 9)) and kept["steps"] == [1] * 8
+    assert kept["epoch"] == [step / 4 for step in kept["step"]]
+    between = zip([0, *(report["step"] for report in straight)], straight, strict=False)
+    for first, report in between:
+        for name in ("train_loss", "grad_norm", "clipped_share"):
+            assert np.mean(kept[name][first : report["step"]]) == pytest.approx(report[name])
+        assert kept["lr"][report["step"] - 1] == report["lr"]
+
+
+def test_the_loss_by_time_slot_is_kept_with_that_of_the_clips(straight: list[dict[str, Any]], tmp_path: Path) -> None:
+    for report, file in zip(straight, sorted((tmp_path / "straight" / "clip_losses" / "T0").iterdir()), strict=True):
+        slots = read_time_slots(file)
+        assert slots["clips"].tolist() == [8] * 4 and slots["loss"].mean() == pytest.approx(report["val_loss"])
+        assert slots["loss"].nunique() == 4 and (slots["loss_se"] > 0).all()
 
 
 def test_what_probes_answer_is_kept_where_they_are_asked(
@@ -119,6 +139,20 @@ def test_a_lost_checkpoint_costs_training_but_no_second_report(start: Start, str
     reports = to_the_end(start(known=1.0))
     assert [report["resource"] for report in reports] == POINTS[2:]
     assert [report["val_loss"] for report in reports] == [report["val_loss"] for report in straight[2:]]
+
+
+def test_steps_that_are_made_again_are_kept_once(start: Start, straight: list[dict[str, Any]], tmp_path: Path) -> None:
+    first = start()
+    first.next_report()
+    first.next_report()
+    checkpoint_of(tmp_path).unlink()  # lost with its disk, and the steps are not
+    assert steps_of(tmp_path)["step"] == [1, 2, 3, 4]
+    again = start()
+    again.next_report()
+    assert steps_of(tmp_path)["step"] == [1, 2]
+    (tmp_path / "steps" / "T0.parquet").write_bytes(b"broken")
+    to_the_end(again)
+    assert steps_of(tmp_path)["step"] == [3, 4, 5, 6, 7, 8]
 
 
 def test_points_on_one_step_share_an_evaluation(start: Start, tmp_path: Path) -> None:
