@@ -24,7 +24,7 @@ from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.ranking import scores_by_seed, standing
 from analysis.run_directory.trials import Trial, TrialState, ends_lost
 from salt_tune.callbacks.base import Report
-from salt_tune.callbacks.study_file import StudyFile, amend, set_state
+from salt_tune.callbacks.study_file import StudyFile, add_trials, amend, set_state
 from salt_tune.space.sampling import fits
 from salt_tune.space.search_space import SearchSpace
 
@@ -153,10 +153,11 @@ class OptunaStudy:
         for key, value in self._attributes.items():
             storage.set_study_user_attr(number, key, value)
         self._finals = self._known_finals()
-        for trial in self._trials.values():
-            if trial.replicate_of is None:
-                self._times.setdefault(trial.id, _Times())
-                self._numbers[trial.id] = storage.create_new_trial(number, self._frozen(trial, self._finals))
+        own = [trial for trial in self._trials.values() if trial.replicate_of is None]
+        for trial in own:
+            self._times.setdefault(trial.id, _Times())
+        added = add_trials(storage, number, [self._frozen(trial, self._finals) for trial in own])
+        self._numbers = dict(zip((trial.id for trial in own), added, strict=True))
 
     def _add(self, storage: RDBStorage, trial: Trial) -> None:
         (study,) = storage.get_all_studies()

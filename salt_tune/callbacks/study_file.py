@@ -9,13 +9,16 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
-from sqlalchemy import text
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
+from sqlalchemy import orm, text
 from sqlalchemy.pool import StaticPool
 
 from salt_tune.ui.console import console
@@ -127,6 +130,57 @@ class StudyFile:
         if self._storage is not None:
             self._storage.engine.dispose()
             self._storage = None
+
+
+def add_trials(storage: RDBStorage, study: int, trials: Sequence[FrozenTrial]) -> list[int]:
+    """Adds trials to a study that has none, in one transaction.
+
+    These are the rows of `RDBStorage.create_new_trial`, which asks the database before each of them: for 1,000 trials
+    that took ten times as long.
+
+    Args:
+        storage: has the study.
+        study: its number there.
+        trials: in order.
+
+    Returns:
+        Their numbers there.
+    """
+    with orm.Session(storage.engine) as session, session.begin():
+        rows = [_row(study, number, trial) for number, trial in enumerate(trials)]
+        session.add_all(rows)
+        session.flush()
+        return [row.trial_id for row in rows]
+
+
+def _row(study: int, number: int, trial: FrozenTrial) -> models.TrialModel:
+    row = models.TrialModel(
+        study_id=study,
+        number=number,
+        state=trial.state,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+    )
+    for objective, value in enumerate(trial.values or ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        row.values.append(models.TrialValueModel(objective=objective, value=stored, value_type=kind))
+    for name, value in trial.params.items():
+        distribution = trial.distributions[name]
+        row.params.append(
+            models.TrialParamModel(
+                param_name=name,
+                param_value=distribution.to_internal_repr(value),
+                distribution_json=distribution_to_json(distribution),
+            )
+        )
+    for key, value in trial.user_attrs.items():
+        row.user_attributes.append(models.TrialUserAttributeModel(key=key, value_json=json.dumps(value)))
+    for step, value in trial.intermediate_values.items():
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        row.intermediate_values.append(
+            models.TrialIntermediateValueModel(step=step, intermediate_value=stored, intermediate_value_type=kind)
+        )
+    return row
 
 
 def set_state(storage: RDBStorage, trial: int, state: optuna.trial.TrialState) -> None:
