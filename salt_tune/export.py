@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analysis import Run
 
 TABLES = ("trials", "reports", "decisions", "final")
+READ = ("clip_losses", "time_slot_losses", "steps", "final_steps")  # from files of single trials
 
 
 @click.command(cls=Command, example="python -m salt_tune.export runs/first --csv tables")
@@ -33,7 +34,7 @@ TABLES = ("trials", "reports", "decisions", "final")
 @click.option("--card", cls=Flag, type=Folder(), metavar="FILE", help="Write a page of text with a BibTeX entry.")
 @click.option("--json", "as_json", cls=Flag, is_flag=True, help=JSON)
 def main(path: Path, *, csv: Path | None, parquet: Path | None, card: Path | None, as_json: bool) -> int:
-    """Write the trials, reports, decisions, promoted runs and losses of clips of RUN; docs/runs.md has the columns."""
+    """Write the tables of RUN: trials, reports, decisions, steps, losses of clips; docs/runs.md has the columns."""
     if csv is None and parquet is None and card is None:
         raise click.UsageError("one of --csv DIR, --parquet DIR and --card FILE is needed")
     run = load_run(path)
@@ -57,7 +58,7 @@ def main(path: Path, *, csv: Path | None, parquet: Path | None, card: Path | Non
 def _write_tables(
     run: "Run", folder: Path, kind: str, write: "Callable[[pd.DataFrame, Path], object]"
 ) -> list[dict[str, Any]]:
-    tables = {**{name: getattr(run, name) for name in TABLES}, "clip_losses": run.clip_losses()}
+    tables = {name: getattr(run, name) for name in TABLES} | {name: getattr(run, name)() for name in READ}
     written = []
     for name, table in tables.items():
         file = folder / f"{name}.{kind}"

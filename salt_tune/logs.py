@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import click
 
+from analysis.run_directory.held import is_held
 from salt_tune.options import Folder
-from salt_tune.runs.lock import is_held
 from salt_tune.runs.watch import Watched, watch_path
 from salt_tune.ui.commands import Command, Flag
 from salt_tune.ui.console import console

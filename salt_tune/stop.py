@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
+from analysis.run_directory.held import is_held
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.progress import RunState, final_progress, search_progress
 from salt_tune.options import Folder
 from salt_tune.runs.holder import Holder
-from salt_tune.runs.lock import is_held
 from salt_tune.runs.watch import Watched, watch, watch_path
 from salt_tune.ui.commands import Command, Flag
 from salt_tune.ui.console import console

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.errors import RunError, is_number, require_fields, require_numbers
+from analysis.run_directory.held import is_held
 from analysis.run_directory.reports import natural
 from analysis.text import printable
 
@@ -43,13 +44,15 @@ TIMES = ("time", "submitted", "began")
 COLUMNS = ("trial", *(STEP_NAMES.get(name, name) for name in NUMBERS), "slot", "status", *TIMES)
 
 
-def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
+def read_reports(path: Path, lock: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
     """Reads the reports in the file `path`, one row a trial and point of its training.
 
-    Of reports repeated after a restart the last one counts. A last line that was cut off is left out with a warning.
+    Of reports repeated after a restart the last one counts. A last line that was cut off is left out: a process that
+    holds the lock is writing it; where none does, its writer was killed, and a warning says so.
 
     Args:
         path: the file.
+        lock: held by the process that writes it.
         point: what tells the points apart: the resource in a search, the epoch in a promoted run, which has no other.
 
     Returns:
@@ -60,7 +63,8 @@ def read_reports(path: Path, point: Literal["resource", "epoch"] = "resource") -
     Raises:
         RunError: a line is no report.
     """
-    latest = {(report["trial"], report[point]): report for report in _read_lines(path, point)}
+    written = is_held(lock)  # before: its writer may end meanwhile
+    latest = {(report["trial"], report[point]): report for report in _read_lines(path, point, live=written)}
     return as_table([latest[key] for key in sorted(latest, key=lambda key: (natural(key[0]), key[1]))])
 
 
@@ -73,7 +77,7 @@ def as_table(reports: list[dict[str, Any]]) -> pd.DataFrame:
     return table.assign(**{name: pd.to_datetime(table[name], utc=True).dt.as_unit("us") for name in TIMES})
 
 
-def _read_lines(path: Path, point: str) -> Iterator[dict[str, Any]]:
+def _read_lines(path: Path, point: str, *, live: bool) -> Iterator[dict[str, Any]]:
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
@@ -81,9 +85,9 @@ def _read_lines(path: Path, point: str) -> Iterator[dict[str, Any]]:
             report = json.loads(line)
         except ValueError as error:
             if number == len(lines) and not line.endswith(b"\n"):
-                warnings.warn(
-                    f"{printable(where)} was cut off and is left out: the search was killed as it wrote", stacklevel=4
-                )
+                if not live:
+                    why = "its process was killed as it wrote"
+                    warnings.warn(f"{printable(where)} was cut off and is left out: {why}", stacklevel=4)
                 return
             raise RunError(f"{where} is broken JSON, and must be one report: {error}") from error
         yield _checked(where, report, point)

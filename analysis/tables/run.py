@@ -1,5 +1,6 @@
 """Loads a run directory into tidy pandas tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from analysis.run_directory.journal import read_events
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from analysis.run_directory.reports import RESOURCE_DECIMALS
 from analysis.run_directory.so_far import summary_so_far
-from analysis.tables.clip_losses import read_clip_table
+from analysis.tables.clip_losses import read_clip_table, read_time_slots
 from analysis.tables.decisions import decision_table
 from analysis.tables.reports import as_table, read_reports
+from analysis.tables.steps import step_table
 from analysis.tables.summary import read_summary
 from analysis.tables.trials import trial_table
 
@@ -95,6 +97,42 @@ class Run:
         best: str | None = self.summary["best"]
         return best
 
+    def steps(self, trial: str | None = None) -> pd.DataFrame:
+        """Reads what the training steps came to, a few at a time: of all trials, or of one.
+
+        Returns:
+            One row a few steps, in order: `trial`, `step` (the last of them), `steps` (how many; without those whose
+            batch was left out), `epoch` (as far as `step`); the means `train_loss`, `grad_norm` (before clipping) and
+            `clipped_share`; `step_lr`, of the last one. Numbers are float64, `step` and `steps` int64. Trials whose
+            task keeps none have no rows.
+
+        Raises:
+            RunError: a file is broken; there is no such trial.
+        """
+        names = [self._known(trial)] if trial is not None else [*self.trials["trial"]]
+        return step_table("trial", {name: self.directory.steps(name) for name in names})
+
+    def final_steps(self) -> pd.DataFrame:
+        """Reads the same of the promoted runs, with the name of the folder as `promotion` in place of the trial.
+
+        Raises:
+            RunError: a file is broken.
+        """
+        return step_table("promotion", {final.path.name: final.steps for final in self.directory.finals()})
+
+    def time_slot_losses(self, trial: str | None = None, resource: float | None = None) -> pd.DataFrame:
+        """Reads the held-out loss by time slot of the predicted tokens at each report, or at those of `clip_losses`.
+
+        Returns:
+            One row a trial, resource and time slot: `trial`, `resource` (float64), `time_slot` (int64; of a clip's
+            tubelets, from 0), `loss` (the mean over the clips that have masked tokens there), `loss_se` (its standard
+            error), `clips` (int64). No rows of tasks that do not keep it.
+
+        Raises:
+            RunError: a file is broken; there is no such trial, or no report at that resource.
+        """
+        return self._of_reports(read_time_slots, _TIME_SLOT_TYPES, trial, resource)
+
     def clip_losses(self, trial: str | None = None, resource: float | None = None) -> pd.DataFrame:
         """Reads the held-out loss of each clip at each report, or at those of one trial or resource.
 
@@ -107,29 +145,48 @@ class Run:
         Raises:
             RunError: a file is broken or lacks a column; there is no such trial, or no report at that resource.
         """
+        return self._of_reports(read_clip_table, _CLIP_TYPES, trial, resource)
+
+    def _known(self, trial: str) -> str:
+        """Returns the id of a trial.
+
+        Raises:
+            RunError: there is none of that name.
+        """
+        if trial not in set(self.trials["trial"]):
+            raise RunError(f"{self.directory.path}: trial {trial!r}: must be one of {', '.join(self.trials['trial'])}")
+        return trial
+
+    def _of_reports(
+        self, read: Callable[[Path], pd.DataFrame], types: dict[str, str], trial: str | None, resource: float | None
+    ) -> pd.DataFrame:
+        """Reads the files of clip losses of some reports, those that are there, below each other."""
         wanted = self.reports
         if trial is not None:
-            if trial not in set(self.trials["trial"]):
-                raise RunError(
-                    f"{self.directory.path}: trial {trial!r}: must be one of {', '.join(self.trials['trial'])}"
-                )
-            wanted = wanted[wanted["trial"] == trial]
+            wanted = wanted[wanted["trial"] == self._known(trial)]
         if resource is not None:
             there = wanted["resource"]
             wanted = wanted[there.round(RESOURCE_DECIMALS) == round(resource, RESOURCE_DECIMALS)]
             if wanted.empty:
                 points = ", ".join(f"{point:g}" for point in sorted(set(there))) or "none"
                 raise RunError(f"{self.directory.path}: resource {resource:g}: must be one of the reports' ({points})")
-        tables = [pd.DataFrame(columns=list(_CLIP_TYPES)).astype(_CLIP_TYPES)]
+        tables = [pd.DataFrame(columns=list(types)).astype(types)]
         for name, at in zip(wanted["trial"], wanted["resource"], strict=True):
             path = self.directory.clip_losses(name, at)
             if path.exists():
-                table = read_clip_table(path).assign(trial=name, resource=at)
-                tables.append(table[list(_CLIP_TYPES)].astype(_CLIP_TYPES))
+                tables.append(read(path).assign(trial=name, resource=at)[list(types)].astype(types))
         return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 _CLIP_TYPES = {"trial": "str", "resource": "float64", "clip": "str", "label": "str", "loss": "float64"}
+_TIME_SLOT_TYPES = {
+    "trial": "str",
+    "resource": "float64",
+    "time_slot": "int64",
+    "loss": "float64",
+    "loss_se": "float64",
+    "clips": "int64",
+}
 
 
 def load_run(run: str | Path) -> Run:
@@ -167,15 +224,17 @@ def latest_run(root: str | Path | None = None) -> Path:
 
 def _reports(directory: RunDirectory, summary: dict[str, Any]) -> pd.DataFrame:
     if directory.reports.is_file():
-        return read_reports(directory.reports)
+        return read_reports(directory.reports, directory.lock)
     if summary["resource_trained"] > 0:
         raise RunError(f"{directory.reports}: no such file, and must hold the reports of the trials")
     return as_table([])
 
 
 def _final(directory: RunDirectory) -> pd.DataFrame:
-    tables = {final.path.name: final.reports for final in directory.finals()}
+    finals = {final.path.name: final for final in directory.finals() if final.reports.is_file()}
     empty = as_table([]).assign(promotion=pd.Series(dtype="str"))
-    read = [read_reports(path, point="epoch").assign(promotion=name) for name, path in tables.items() if path.is_file()]
+    read = [
+        read_reports(final.reports, final.lock, point="epoch").assign(promotion=name) for name, final in finals.items()
+    ]
     table = pd.concat([empty, *read], ignore_index=True)
     return table[["promotion", *table.columns.drop("promotion")]]

@@ -62,6 +62,30 @@ class Runs(Mapping[str, Run]):
         """
         return self._joined(lambda run: run.clip_losses(trial, resource))
 
+    def time_slot_losses(self, trial: str | None = None, resource: float | None = None) -> pd.DataFrame:
+        """See `Run.time_slot_losses`: those of all runs.
+
+        Raises:
+            RunError: see `clip_losses`.
+        """
+        return self._joined(lambda run: run.time_slot_losses(trial, resource))
+
+    def steps(self, trial: str | None = None) -> pd.DataFrame:
+        """See `Run.steps`: those of all runs.
+
+        Raises:
+            RunError: a file is broken; one of the runs has no such trial.
+        """
+        return self._joined(lambda run: run.steps(trial))
+
+    def final_steps(self) -> pd.DataFrame:
+        """See `Run.final_steps`: those of all runs.
+
+        Raises:
+            RunError: a file is broken.
+        """
+        return self._joined(lambda run: run.final_steps())
+
     def _joined(self, table: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
         """Puts the tables of all runs below each other; columns that are empty in one keep the other's type."""
         named = [table(run).assign(run=name) for name, run in self.runs.items()]

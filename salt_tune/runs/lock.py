@@ -1,26 +1,25 @@
 """Locks that the system itself gives back when their holder dies, however it dies.
 
-They are Linux's locks of open files, see "open file description locks" in fcntl(2). A process can ask about one without
-taking it, so that a look at a run never stands in the way of a search.
+They are Linux's locks of open files, see "open file description locks" in fcntl(2). `analysis.run_directory.held` asks
+about one without taking it.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
-import struct
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from analysis.run_directory.held import WHOLE_FILE, is_held
 from salt_tune.runs.holder import Holder
 from trainable.errors import UserError
 
 SEARCHES = "process {holder} runs this search; wait for it, or stop it"
 LOCK = "lock"  # the file in a folder of `locked_folder`
-FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length (0: the whole file), pid
 LOOKS, LOOK_SECONDS = 10, 0.02  # until a process that has just taken a lock has written who it is
 
 
@@ -62,19 +61,6 @@ def locked(
         os.close(descriptor)
 
 
-def is_held(path: Path) -> bool:
-    """Tells whether a process holds a lock, here or on another machine that shares the disk."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file())
-    finally:
-        os.close(descriptor)
-    return bool(struct.unpack(FLOCK, found)[0] != fcntl.F_UNLCK)
-
-
 def find_holder(path: Path) -> Holder | None:
     """Returns the process that holds a lock; None where its file does not say. See also `is_held`."""
     holder = Holder.read(path)
@@ -84,10 +70,6 @@ def find_holder(path: Path) -> Holder | None:
         time.sleep(LOOK_SECONDS)
         holder = Holder.read(path)
     return holder
-
-
-def _whole_file() -> bytes:
-    return struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def _write(descriptor: int, holder: Holder) -> None:
@@ -101,7 +83,7 @@ def _take(path: Path, holder: Holder | None = None) -> int | None:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file())
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, WHOLE_FILE)
         except BlockingIOError:
             os.close(descriptor)
             return None

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.run_directory.held import is_held
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, find_directory
 from salt_tune.runs.holder import Holder
-from salt_tune.runs.lock import find_holder, is_held
+from salt_tune.runs.lock import find_holder
 from salt_tune.ui.format import resume_command, shell_command
 
 

@@ -72,10 +72,11 @@ def write_trials(run: RunDirectory, trials: int, *, failed: bool = False) -> Non
     run.reports.write_text("".join(json.dumps(line) + "\n" for line in reports))
 
 
-def documented(heading: str) -> set[str]:
-    """The fields in the table under a heading of docs/runs.md."""
+def documented(heading: str, title: str = "field") -> set[str]:
+    """The fields in the table under a heading of docs/runs.md, whose first column has this title."""
     page = (ROOT / "docs" / "runs.md").read_text()
     section = page.partition(f"### {heading}\n")[2].partition("\n### ")[0]
-    rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    table = section.partition(f"| {title} | ")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
     assert rows
     return {name for row in rows for name in re.findall(r"`(\w+)`", row)}

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from salt_tune.runs.lock import is_held
+from analysis.run_directory.held import is_held
 from tests.conftest import ROOT, Command
 from tests.salt_tune.conftest import Ended, read_json, read_reports, start, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of

@@ -9,9 +9,9 @@ import pytest
 
 import analysis
 from tests.conftest import Command
-from tests.salt_tune.looking import BEST, begin_run, make_run
+from tests.salt_tune.looking import BEST, begin_run, documented, make_run
 
-TABLES = {"trials", "reports", "decisions", "final", "clip_losses"}
+TABLES = documented("export", "table")
 
 
 def test_its_tables_read_as_they_were(tmp_path: Path, here: Command) -> None:
@@ -23,6 +23,8 @@ def test_its_tables_read_as_they_were(tmp_path: Path, here: Command) -> None:
     loaded = analysis.load(run.path)
     read = pd.read_parquet(tmp_path / "p" / "trials.parquet")
     assert read["trial"].tolist() == loaded.trials["trial"].tolist() and written["trials.csv"] == len(read) == 6
+    decisions = pd.read_csv(tmp_path / "c" / "decisions.csv")
+    assert {"predicted", "predicted_sd", "chance"} <= {*decisions.columns} and len(decisions) == len(loaded.decisions)
     assert len(pd.read_csv(tmp_path / "c" / "clip_losses.csv")) == written["clip_losses.parquet"] > 0
     card = (tmp_path / "card.md").read_text()
     assert (

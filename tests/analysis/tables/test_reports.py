@@ -3,15 +3,26 @@
 import json
 import math
 import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import RunError
-from analysis.tables.reports import COLUMNS, read_reports
+from analysis.tables import reports
+from analysis.tables.reports import COLUMNS
 from tests.analysis.fake_run import report, write_lines
+from tests.salt_tune.watching import held
+
+
+def read_reports(file: Path, **options: Any) -> pd.DataFrame:
+    """The reports of a run that no process holds."""
+    return reports.read_reports(file, file.with_name("lock"), **options)
+
 
 KEYS = st.tuples(st.integers(0, 120).map("T{}".format), st.integers(1, 12).map(lambda quarter: quarter / 4))
 LOSSES = st.floats(0, 100)
@@ -41,6 +52,16 @@ def test_a_last_line_cut_anywhere_is_left_out_with_a_warning(cut: int) -> None:
         with pytest.warns(UserWarning, match="line 2 was cut off"):
             table = read_reports(file)
     assert table["trial"].tolist() == ["T0"]
+
+
+def test_a_line_that_a_process_is_writing_is_left_out_without_a_word(tmp_path: Path) -> None:
+    file, lock = tmp_path / "reports.jsonl", tmp_path / "lock"
+    file.write_text(json.dumps(report("T0", 0.25, 0.5)) + '\n{"trial": "T1", "reso')
+    with held(lock), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert reports.read_reports(file, lock)["trial"].tolist() == ["T0"]
+    with pytest.warns(UserWarning, match="line 2 was cut off and is left out: its process was killed as it wrote"):
+        reports.read_reports(file, lock)  # its file is there still
 
 
 def test_a_whole_last_line_without_its_end_counts(tmp_path: Path) -> None:
@@ -82,8 +103,8 @@ def test_promoted_runs_are_told_apart_by_epoch(tmp_path: Path) -> None:
 
 def test_missing_and_non_finite_numbers_stay_so(tmp_path: Path) -> None:
     file = tmp_path / "reports.jsonl"
-    reports = [report("T0", 0.25, math.nan), report("T0", 0.5, None), report("T0", 0.75, math.inf)]
-    write_lines(file, [*reports, {"trial": "T1", "resource": 1}])
+    lines = [report("T0", 0.25, math.nan), report("T0", 0.5, None), report("T0", 0.75, math.inf)]
+    write_lines(file, [*lines, {"trial": "T1", "resource": 1}])
     table = read_reports(file)
     assert table["val_loss"].isna().tolist() == [True, True, False, True]
     assert table["val_loss"].iloc[2] == math.inf

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from analysis.run_directory.held import is_held
 from analysis.run_directory.paths import RunDirectory, read_manifest
 from salt_tune.controller.settings import Settings
 from salt_tune.runs.create import STAGING, claimed, created, new_run
 from salt_tune.runs.holder import Holder
-from salt_tune.runs.lock import is_held
 from tests.conftest import ROOT
 from tests.salt_tune.made_trials import BASELINES, make_space
 from trainable.data.store.dataset import StoreDataset

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.run_directory.held import is_held
 from salt_tune.runs.holder import Holder
-from salt_tune.runs.lock import find_holder, is_held, locked, locked_folder, sweep
+from salt_tune.runs.lock import find_holder, locked, locked_folder, sweep
 from tests.conftest import ROOT
 from trainable.errors import UserError
 
