@@ -16,6 +16,7 @@ from analysis.run_directory.trials import Trial
 from salt_tune.callbacks.base import Mode
 from salt_tune.callbacks.lenient import Lenient
 from salt_tune.callbacks.tracker import Tracker, numbers_of
+from salt_tune.callbacks.wandb_overview import overview
 from salt_tune.space.search_space import SearchSpace
 from trainable.errors import UserError
 
@@ -66,7 +67,7 @@ class WandbRun:
         group: name of the search.
         name: name of the training.
         config: hyperparameters.
-        job: what it is: "trial", "replicate" or "final".
+        job: what it is: "trial", "replicate", "final" or "search".
         resume: go on with the run of this name and group, where there is one; offline, it gets further files. Without,
             a run of that id that W&B has already is left alone.
 
@@ -107,7 +108,7 @@ class WandbRun:
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
+    def log(self, numbers: Mapping[str, Any], step: int) -> None:
         """Logs the numbers of a report at its step, from which further files of the same run go on."""
         self._run.log(dict(numbers), step=step)
 
@@ -163,6 +164,8 @@ class WandbFollower:
 class WandbLogger(Tracker):
     """Logs each trial of a search as a run; see `Tracker`. An open one costs a file and no thread.
 
+    At the end, the search has a run of its own, with all its trials: see `salt_tune.callbacks.wandb_overview`.
+
     Args:
         run: the run directory; its name is that of the runs' group.
         space: what is searched.
@@ -181,4 +184,12 @@ class WandbLogger(Tracker):
     def on_search_end(self, trials: Trials, *, over: bool) -> None:
         """See `Tracker`."""
         super().on_search_end(trials, over=over)
+        self._calls(lambda: self._log_overview(sum(len(trial.scores) for trial in trials.values())))
         self._calls.close()
+
+    def _log_overview(self, reports: int) -> None:
+        folder, group = self._directory.path, self._directory.path.name
+        if logged := overview(self._directory):
+            run = WandbRun(self._mode, folder, group, "search", {}, job="search", resume=self._resume)
+            run.log(logged, reports)
+            run.finish()

@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 from wandb.proto import wandb_internal_pb2
 
 from analysis.run_directory.events import JobStarted, TrialEnded, Trials
+from analysis.run_directory.journal import read_trials
 from analysis.run_directory.paths import RunDirectory
 from analysis.run_directory.trials import TrialState
 from salt_tune.callbacks.wandb_logger import WandbLogger, check_wandb, plain_name
 from tests.conftest import ROOT
 from tests.salt_tune.conftest import Ended, read_json, read_reports
+from tests.salt_tune.looking import begin_run, make_run
 from tests.salt_tune.made_trials import add_report, add_trial, make_report, make_space
 
 BLOCK = 32768
@@ -80,7 +82,9 @@ def read(path: Path) -> Logged:
             case "history":
                 items = record.history.item
                 logged.steps.append(record.history.step.num)
-                logged.history.append({(item.key or item.nested_key[0]): json.loads(item.value_json) for item in items})
+                logged.history.append(
+                    {(item.key or ".".join(item.nested_key)): json.loads(item.value_json) for item in items}
+                )
             case "exit":
                 logged.exit_code = record.exit.exit_code
     return logged
@@ -89,8 +93,8 @@ def read(path: Path) -> Logged:
 @pytest.fixture(scope="module")
 def logged(mixed_run: Ended) -> dict[str, Logged]:
     runs = [read(path) for path in (mixed_run.path / "wandb").glob("offline-run-*/*.wandb")]
-    assert len(runs) == 3
-    return {run.name: run for run in runs}
+    assert len(runs) == 4
+    return {run.name: run for run in runs if run.job != "search"}
 
 
 def test_each_trial_is_a_run_of_the_searchs_group(logged: dict[str, Logged], mixed_run: Ended) -> None:
@@ -212,6 +216,32 @@ def test_a_replicate_is_told_from_a_trial(tmp_path: Path) -> None:
     assert {run.name: run.job for run in written(tmp_path)} == {"T0": "trial", "T0-seed1": "replicate"}
 
 
+def test_the_search_has_its_parallel_coordinates_without_a_click(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "<s>")
+    logger = WandbLogger(run, make_space(), mode="offline")
+    trials = read_trials(run)
+    logger.on_search_start(trials)
+    logger.on_search_end(trials, over=True)
+    (logged,) = written(run.path)
+    assert (logged.name, logged.job, logged.exit_code) == ("search", "search", 0)
+    (row,) = logged.history
+    assert (row["parallel_coordinates._type"], row["trials._type"]) == ("html-file", "table-file")
+    assert logged.steps == [sum(len(trial.scores) for trial in trials.values())]
+    (folder,) = run.path.glob("wandb/offline-run-*/files")
+    page = (folder / row["parallel_coordinates.path"]).read_text()
+    assert '"Parallel coordinates of ' in page and len(page) < 2_000_000
+    assert not re.search(r"(src|href)=", page.replace(page[page.index("<script>") : page.index("</script>")], ""))
+    table = json.loads((folder / row["trials.path"]).read_text())
+    assert {"trial", "state", "objective", "lr"} <= {*table["columns"]} and len(table["data"]) == len(trials)
+
+
+def test_a_search_without_a_trial_has_none(tmp_path: Path) -> None:
+    logger = WandbLogger(begin_run(tmp_path / "s"), make_space(), mode="offline")
+    logger.on_search_start(Trials())
+    logger.on_search_end(Trials(), over=False)
+    assert not (tmp_path / "s" / "wandb").exists()
+
+
 def test_nothing_is_logged_unless_asked_for(finished_run: Path) -> None:
     assert not (finished_run / "wandb").exists()
 
@@ -322,10 +352,9 @@ print("ended well")
 def test_where_wandb_dies_one_line_says_so_and_the_training_goes_on(tmp_path: Path, command: str) -> None:
     words = [sys.executable, "-c", LOSES_WANDB, str(tmp_path), command]
     done = subprocess.run(words, cwd=ROOT, env=without_wandb(), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    warning, ended = done.stdout.splitlines()
+    assert (done.returncode, done.stdout) == (0, "ended well\n"), done.stderr
+    (warning,) = done.stderr.splitlines()
     assert warning.startswith("warning: W&B has failed (") and warning.endswith("the training goes on")
-    assert ended == "ended well"
 
 
 def test_a_folder_that_wandb_cannot_make_is_no_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,4 +362,4 @@ def test_a_folder_that_wandb_cannot_make_is_no_end(tmp_path: Path, capsys: pytes
     with Search(tmp_path / "run", "T0") as search:
         search.log("T0", 0.5, 1.0)
         search.end("T0", TrialState.COMPLETE)
-    assert capsys.readouterr().out.count("warning: W&B has failed") == 1
+    assert capsys.readouterr().err.count("warning: W&B has failed") == 1
