@@ -302,7 +302,7 @@ class Promotion:
                 stop.set()
 
         with asked_to_stop(stop.set, stop.is_set):
-            last = training.train(on_report, stop, lambda line: console.print(f"warning: {line}"))
+            last = training.train(on_report, stop, console.warn)
         followed.finish(0 if last else 1)
         training.close()
         return None if stop.is_set() else last

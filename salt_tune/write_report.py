@@ -51,7 +51,7 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
     except PermissionError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror}); give another --out") from error
     for each in told:
-        console.print(f"warning: {each.message}")
+        console.warn(str(each.message))
     console.print(f"{file}: {byte_size(size)}")
     return 0
 

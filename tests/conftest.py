@@ -50,6 +50,11 @@ def pytest_sessionfinish() -> None:
     gc.unfreeze()
 
 
+def complaints(errors: str) -> str:
+    """What a command said on the standard error beside warnings."""
+    return "".join(line for line in errors.splitlines(keepends=True) if not line.startswith("warning: "))
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 SMALL_SPACE = (

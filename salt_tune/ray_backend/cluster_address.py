@@ -12,7 +12,7 @@ from trainable.errors import UserError
 ANSWER_SECONDS: Final = 5.0
 ASKED: Final = "/ray.rpc.NodeInfoGcsService/GetClusterId"  # of Ray's global control store (GCS)
 OPEN: Final = (
-    "warning: {address} lets in all that reach it, without a token: they can run code as you; "
+    "{address} lets in all that reach it, without a token: they can run code as you; "
     "start its nodes with RAY_AUTH_MODE=token"
 )
 
@@ -37,7 +37,7 @@ def find_cluster(given: str) -> str:
     if refused:
         raise UserError(f"--address = {address}: {refused}")
     if token and not _refusal(address, None):
-        console.print(OPEN.format(address=address))
+        console.warn(OPEN.format(address=address))
     return address
 
 
@@ -76,7 +76,7 @@ def _token(address: str) -> str | None:
         UserError: none is found.
     """
     if os.environ["RAY_AUTH_MODE"] != "token":
-        console.print(f"warning: RAY_AUTH_MODE = {os.environ['RAY_AUTH_MODE']}: the cluster may be open to all")
+        console.warn(f"RAY_AUTH_MODE = {os.environ['RAY_AUTH_MODE']}: the cluster may be open to all")
         return None
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 

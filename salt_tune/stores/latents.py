@@ -160,8 +160,8 @@ class Trained:
             advance(round((epochs - trained) * len(pixels.train)))
         val_r2 = float(load_encoder(folder).provenance["val_r2"])
         if val_r2 < USELESS_R2:
-            console.print(
-                f"warning: the teacher explains {val_r2:.1%} of the held-out pixels, no better than their mean; "
+            console.warn(
+                f"the teacher explains {val_r2:.1%} of the held-out pixels, no better than their mean; "
                 "give it more clips or more --teacher-epochs"
             )
         return val_r2

@@ -89,12 +89,12 @@ def warn_of_copies(store: ClipStore) -> None:
     found = repeated(store)
     torn, others = [clips for clips in found if clips.torn], [clips for clips in found if not clips.torn]
     if torn:
-        console.print(
-            f"warning: {_named(torn)}: the same frames on both sides of the split, "
+        console.warn(
+            f"{_named(torn)}: the same frames on both sides of the split, "
             "which flatters the held-out loss: keep them on one side, or in one group (--group-by)"
         )
     if others:
-        console.print(f"warning: {_named(others)}: the same frames under several names; they count as often")
+        console.warn(f"{_named(others)}: the same frames under several names; they count as often")
 
 
 def _named(found: list[Repeated]) -> str:

@@ -35,6 +35,8 @@ def say_teacher_panel(store: ClipStore) -> None:
         clips, panel = measure_teacher_panel(store)
     for line in _lines(store, clips, panel):
         console.print(line)
+    if (warning := _warning(store.teacher.name, panel)) is not None:
+        console.warn(warning)
 
 
 def measure_teacher_panel(store: ClipStore) -> tuple[int, PanelBaselines]:
@@ -59,18 +61,25 @@ def _lines(store: ClipStore, clips: int, panel: PanelBaselines) -> Iterator[str]
     yield f"What the latents know, of {clips} clips: {METRICS[metric].label}; 95% over clips and folds"
     for bar in accuracy_bars(named(panel.fields), metric):
         yield f"  {bar}"
-    yield _verdict(store.teacher.name, panel, metric)
+    found = above(panel.teacher, (metric,), panel.untrained)
+    if verdict_of(found.low, found.high, {}) == Verdict.BETTER:
+        by = points(found.mean, found.low, found.high)
+        yield f"The latents of {store.teacher.name} know more than random weights do, by {by}"
 
 
-def _verdict(teacher: str, panel: PanelBaselines, metric: str) -> str:
+def _warning(teacher: str, panel: PanelBaselines) -> str | None:
+    """Returns what is said where random weights serve as well; None where they do not, or that is not measured."""
+    (metric,) = WITH_LABELS
+    if panel.fields["teacher"].get(metric) is None:
+        return None
     found = above(panel.teacher, (metric,), panel.untrained)
     by = points(found.mean, found.low, found.high)
     verdict = verdict_of(found.low, found.high, {})
     if verdict == Verdict.BETTER:
-        return f"The latents of {teacher} know more than random weights do, by {by}"
+        return None
     said = "know less than" if verdict == Verdict.WORSE else "are not shown to know more than"
     other = "" if teacher == DEFAULT else f"--teacher {DEFAULT}, or "
     return (
-        f"warning: the latents of {teacher} {said} random weights, by {by}, so a student of them may be of no use; "
+        f"the latents of {teacher} {said} random weights, by {by}, so a student of them may be of no use; "
         f"more clips would tell; other latents: {other}a VideoMAE's, by --teacher-weights"
     )

@@ -28,7 +28,8 @@ class Deserted(KeyboardInterrupt):
 class PlainConsole(Console):
     """A console that shows the texts it is given letter by letter: their control characters become visible.
 
-    Its reader may leave; what is said last then goes to the standard error.
+    Warnings go to the standard error, beside what may be JSON or is piped on. Its reader may leave; what is said last
+    then goes there too.
 
     Attributes:
         deserted: whether the reader has left.
@@ -70,15 +71,22 @@ class PlainConsole(Console):
         self.hushed = self.quiet = True
 
     def warn(self, text: str) -> None:
-        """Prints a warning in a line."""
-        self.last_words(f"warning: {text}")
+        """Prints a warning in a line, on the standard error; a terminal that shows both has it above what is drawn."""
+        if self.is_terminal and sys.stderr.isatty():
+            self.last_words(f"warning: {text}")
+        else:
+            _say_aside(f"warning: {text}")
 
     def last_words(self, text: str) -> None:
         """Prints what must be read, such as how to go on; on the standard error where the output has no reader."""
         if self.deserted or self.hushed:
-            print(printable(text), file=sys.stderr, flush=True)
+            _say_aside(text)
         else:
             self.print(text)
+
+
+def _say_aside(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _to_nowhere() -> None:

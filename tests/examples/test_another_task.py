@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from analysis import load
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT, Command, complaints
 from tests.salt_tune.conftest import read_json, read_reports, search
 
 FOLDER = ROOT / "examples" / "another_task"
@@ -17,7 +17,7 @@ def test_it_is_searched_and_promoted(store_path: Path, tmp_path: Path, command: 
     settings = ("dim=32", "batch_size=8", "trials=3", "schedule.epochs=2", "schedule.reports=2", "evaluation.clips=8")
     words = [word for setting in settings for word in ("--set", setting)]
     ended = search(tmp_path, "--space", FOLDER / "space.yaml", "--store", store_path, *words, name="mae")
-    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    assert (ended.exit_code, complaints(ended.errors)) == (0, ""), ended.output
     summary = ended.summary
     assert f"Promote {summary['recommended']}" in ended.output and "Without learning" not in ended.output
     assert {trial["state"] for trial in summary["trials"]} <= {"complete", "pruned"}
@@ -29,7 +29,7 @@ def test_it_is_searched_and_promoted(store_path: Path, tmp_path: Path, command: 
     assert run.baselines == {} and run.trials["val_r2"].isna().all() and run.reports["val_loss"].notna().all()
 
     promoted = command("promote", ended.path, "--epochs", 3)
-    assert (promoted.returncode, promoted.stderr) == (0, ""), promoted.stdout
+    assert (promoted.returncode, complaints(promoted.stderr)) == (0, ""), promoted.stdout
     final = ended.path / "final" / f"{summary['best']}-3epochs"
     assert read_json(final / "config.json")["config"]["dim"] == 32
     assert "the checkpoint of its last report" in (final / "README.md").read_text(encoding="utf-8")

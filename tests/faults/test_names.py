@@ -115,8 +115,8 @@ def test_scenes_stay_whole_and_copies_are_named(here: Run, scenes: Path, store_p
     store = ClipStore.open(tmp_path / "store")
     torn = ("a/a0_0" in store.val.ids) != ("b/b0_0" in store.val.ids)
     copies = f"warning: a/a0_0 ({side(store, 'a/a0_0')}) = b/b0_0 ({side(store, 'b/b0_0')})"
-    assert (copies if not torn else "warning: ") in done.stdout
-    assert ("on both sides of the split" in done.stdout) == torn
+    assert (copies if not torn else "warning: ") in done.stderr
+    assert ("on both sides of the split" in done.stderr) == torn
 
     told = here("inspect", "store").stdout
     assert r"groups    10 grouped by the pattern '(\w+)_\d$', 2 of them held out" in told
@@ -148,8 +148,8 @@ def test_a_group_torn_by_no_flag_is_named(here: Run, scenes: Path, store_path: P
         shutil.copy(scenes / "a" / "a0_0.webm", scenes / "a" / f"copy {take}.webm")
     done = here(scenes, *flags)
     assert_well(done)
-    assert "warning: a/a0_0 (" in done.stdout or "warning: a/copy " in done.stdout
-    assert "the same frames on both sides of the split, which flatters the held-out loss" in done.stdout
+    assert "warning: a/a0_0 (" in done.stderr or "warning: a/copy " in done.stderr
+    assert "the same frames on both sides of the split, which flatters the held-out loss" in done.stderr
 
 
 @pytest.mark.parametrize(

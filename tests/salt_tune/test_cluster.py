@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.made_cluster import MadeCluster, may_mount
 from benchmarks.made_network import MadeNetwork
-from tests.conftest import SMALL_SPACE
+from tests.conftest import SMALL_SPACE, complaints
 from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, start, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of
 from trainable.data.store.clip_store import ClipStore
@@ -75,7 +75,7 @@ def test_nodes_that_differ_are_left_out_and_the_others_have_copies(cluster: Made
     cluster.add(2, hides={tmp_path / "data": tmp_path / "other"})
     cluster.add(3, hides={tmp_path / "runs": tmp_path / "elsewhere"})
     ended = run_search(tmp_path, *flags, "--address", "auto", "--store-copy", tmp_path / "disk", cluster=cluster)
-    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    assert (ended.exit_code, complaints(ended.errors)) == (0, ""), ended.output
     lines = ended.output.splitlines()
     wrong = f"{tmp_path / 'data'}: is another store: mark = 'another', and '' for the search"
     assert f"node b is left out: it cannot open the data: {wrong}" in lines
@@ -116,7 +116,7 @@ def test_the_trials_of_a_node_that_dies_move(cluster: MadeCluster, tmp_path: Pat
     cluster.remove("b")
     cluster.add(3)
     output, errors = process.communicate(timeout=MINUTES)
-    assert (process.returncode, errors) == (0, ""), output
+    assert (process.returncode, complaints(errors)) == (0, ""), output
     (moved,) = [line for line in output.splitlines() if "moved from node" in line]
     assert moved.startswith(f"{lost}   node b died: moved from node b to node ")
     assert "; goes on from 0." in moved and moved.endswith(" epochs in a new process")
@@ -132,7 +132,7 @@ def test_what_pays_is_measured_on_a_node_with_its_copy_of_a_store(
     settings = [part for setting in SMALL_SPACE for part in ("--set", setting)]
     flags = ("--store", store_path, "--store-copy", tmp_path / "disk", "--concurrent", "auto")
     ended = run_search(tmp_path, *flags, *settings, "--trials", 2, "--epochs", 1, cluster=cluster)
-    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    assert (ended.exit_code, complaints(ended.errors)) == (0, ""), ended.output
     (copy,) = (tmp_path / "disk").glob(f"{store_path.name}-*")
     assert ClipStore.open(copy).manifest["fingerprint"] == ClipStore.open(store_path).manifest["fingerprint"]
     told = [line for line in ended.output.splitlines() if line.startswith("node a: ")]
@@ -171,7 +171,7 @@ def test_a_node_that_is_cut_off_and_comes_back_loses_nothing(
         network.heal()
         cluster.restart("b")
         rest, errors = process.communicate(timeout=MINUTES)
-    assert (process.returncode, errors) == (0, ""), output + rest
+    assert (process.returncode, complaints(errors)) == (0, ""), output + rest
     assert "node b has come" in rest.splitlines()
     assert check_undisturbed(tmp_path / "runs" / "run")[-1]["node"] in {"a", "b"}
 
@@ -187,7 +187,7 @@ def test_a_node_that_keeps_killing_workers_is_left_out(cluster: MadeCluster, tmp
     for worker in cluster.workers("b"):
         worker.kill()
     output, errors = process.communicate(timeout=MINUTES)
-    assert (process.returncode, errors) == (0, ""), output
+    assert (process.returncode, complaints(errors)) == (0, ""), output
     lines = [line for line in output.splitlines() if " is left out: " in line]
     assert len(lines) == 1, output
     (line,) = lines
@@ -204,7 +204,7 @@ def test_a_worker_of_another_node_that_hangs_is_killed_there(cluster: MadeCluste
     (worker,) = cluster.workers("a")
     os.kill(worker.pid, signal.SIGSTOP)
     output, errors = process.communicate(timeout=MINUTES)
-    assert (process.returncode, errors) == (0, ""), output
+    assert (process.returncode, complaints(errors)) == (0, ""), output
     assert "gave no sign of life for" in output
     check_undisturbed(tmp_path / "runs" / "run")
 
@@ -214,7 +214,7 @@ def test_a_winner_is_promoted_on_a_cluster(cluster: MadeCluster, mixed_run: Ende
     cluster.add(1)
     process = start(tmp_path, "promote", run, "--epochs", 4, "--address", cluster.address)
     output, errors = process.communicate(timeout=MINUTES)
-    assert (process.returncode, errors) == (0, ""), output
+    assert (process.returncode, complaints(errors)) == (0, ""), output
     assert "node a: 1 core; " in output
     final = run / "final" / f"{mixed_run.summary['best']}-4epochs"
     assert [report["epoch"] for report in read_reports(final / "reports.jsonl")] == [0.25 * n for n in range(1, 17)]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from analysis.run_directory.held import is_held
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT, Command, complaints
 from tests.salt_tune.conftest import Ended, read_json, read_reports, start, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def status(here: Command, path: Path) -> dict[str, Any]:
     done = here("status", path, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     return dict(json.loads(done.stdout))
 
 
@@ -82,12 +82,14 @@ def test_a_search_goes_on_without_its_terminal(folder: Path, here: Command) -> N
     # Killed, and gone on with.
     stopped = here("stop", run, "--now")
     command = f"python -m salt_tune.search --resume {run}"
-    assert (stopped.returncode, stopped.stderr) == (0, "") and stopped.stdout.endswith(f"To go on: {command}\n")
+    assert (stopped.returncode, complaints(stopped.stderr)) == (0, "") and stopped.stdout.endswith(
+        f"To go on: {command}\n"
+    )
     assert status(here, run)["state"] == "killed"
     before = len(read_reports(run / "reports.jsonl"))
     resumed = here("search", "--resume", run, "--detach")
     pid = process_of(run).pid
-    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert (resumed.returncode, complaints(resumed.stderr)) == (0, "")
     assert f"{run}: runs as process {pid}, without this terminal\n" in resumed.stdout
     reported(run, before + 2)
 
@@ -121,7 +123,7 @@ def test_a_final_run_goes_on_without_its_terminal(mixed_run: Ended, folder: Path
     assert "no such trial" in here("promote", run, "--trial", "T9", "--detach").stderr
     for now in (False, True):
         done = here("promote", run, *words, "--detach")
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert (done.returncode, complaints(done.stderr)) == (0, ""), done.stdout
         process = process_of(final)
         assert f"{final}: runs as process {process.pid}, without this terminal\n" in done.stdout
         reported(final, 1 if not now else len(read_reports(final / "reports.jsonl")) + 1)
@@ -141,4 +143,4 @@ def test_a_final_run_goes_on_without_its_terminal(mixed_run: Ended, folder: Path
     facts = status(here, final)
     assert (facts["state"], facts["epoch"], facts["goes_on"]) == ("finished", 4.0, None)
     done = here("promote", run, *words, "--detach")
-    assert (done.returncode, done.stderr) == (0, "") and "nothing to do" in done.stdout
+    assert (done.returncode, complaints(done.stderr)) == (0, "") and "nothing to do" in done.stdout

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from analysis.run_directory.paths import RunDirectory, read_summary
+from tests.conftest import complaints
 from tests.salt_tune.conftest import MINUTES, search, start
 from tests.toy_task import SPACE
 
@@ -26,11 +27,11 @@ def test_a_search_ends(tmp_path: Path, scheduler: str) -> None:
     (tmp_path / "native.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     words = ("--space", tmp_path / "native.yaml", "--store", tmp_path, "--concurrent", 1)
     ended = search(tmp_path, *words, name="run")
-    assert (ended.exit_code, ended.errors) == (0, ""), ended.output
+    assert (ended.exit_code, complaints(ended.errors)) == (0, ""), ended.output
     if more := int(scheduler == "hyperband"):
         again = start(tmp_path, "search", "--resume", ended.path, "--extend", more)
         output, errors = again.communicate(timeout=MINUTES)
-        assert (again.returncode, errors) == (0, ""), output
+        assert (again.returncode, complaints(errors)) == (0, ""), output
 
     run = RunDirectory(ended.path)
     states = Counter(trial["state"] for trial in read_summary(run)["trials"])

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import Command, complaints
 from tests.salt_tune.conftest import read_json, start, wait_for
 from trainable.data.store.clip_store import ClipStore
 
@@ -39,7 +39,7 @@ def test_killed_again_and_again_it_comes_to_the_same_store(
         process.communicate(timeout=600)  # ends when the workers have, which hold its output open
         assert not (tmp_path / "shapes").exists()
     done = here("prepare", videos, "--store", "shapes", *SMALL)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert_same_store(tmp_path / "shapes", store_path)
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
@@ -47,7 +47,7 @@ def test_killed_again_and_again_it_comes_to_the_same_store(
 def test_the_same_again_has_nothing_to_do(store_path: Path, videos: Path, here: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in store_path.rglob("*")}
     done = here("prepare", videos, "--store", store_path, *SMALL)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert "nothing to do" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in store_path.rglob("*")} == before
 
@@ -70,13 +70,13 @@ def test_another_store_is_replaced_only_when_told_to(
 def test_synthetic_videos_go_the_same_way(here: Command, tmp_path: Path) -> None:
     arguments = ("prepare", "shapes", "--synthetic", 16, "--size", 16, "--store", "stores/s", "--teacher-epochs", 1)
     done = here(*arguments)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert len(list((tmp_path / "shapes").glob("*.webm"))) == 16
     assert {"train.json", "validation.json", "labels.json"} <= {path.name for path in (tmp_path / "shapes").iterdir()}
     store = ClipStore.open(tmp_path / "stores" / "s")
     assert (len(store.train), len(store.val), len(store.labels)) == (8, 8, 8)
     assert (store.view.frames, store.view.size, store.view.patch) == (8, 16, 8)
-    assert "warning: the teacher explains" in done.stdout  # 8 clips and an epoch teach nothing
+    assert "warning: the teacher explains" in done.stderr  # 8 clips and an epoch teach nothing
     assert "nothing to do" in here(*arguments).stdout
 
 
@@ -87,7 +87,7 @@ def test_progress_is_plain_when_piped(command: Command, videos: Path, tmp_path: 
     for name in ("labels", "train", "validation"):
         shutil.copy(videos / f"{name}.json", official / "labels" / f"something-something-v2-{name}.json")
     done = command("prepare", official, *SMALL)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     for what in ("decode", "latents"):
         assert re.search(rf"^{what} +48/48 clips, [\d,]+(\.\d)? clips/s$", done.stdout, re.MULTILINE)
     assert not {"\x1b", "\r"} & set(done.stdout)
@@ -112,7 +112,7 @@ def test_a_clip_that_does_not_decode_is_named_and_moves_no_other(
     class_folders: Path, here: Command, tmp_path: Path
 ) -> None:
     done = here("prepare", class_folders, "--store", "store", "--val-fraction", 0.4, *SMALL)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert re.search(r"skipped up/c: .*up/c\.webm: ", done.stdout)
     assert "1 skipped" in done.stdout
     store = ClipStore.open(tmp_path / "store")

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import analysis
 import trainable
 from salt_tune.ui.format import number
-from tests.conftest import Command
+from tests.conftest import Command, complaints
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
@@ -37,7 +37,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 
 def test_it_ends_well_and_says_where_the_encoder_lies(promoted: Ended) -> None:
     assert promoted.exit_code == 0, promoted.errors
-    assert promoted.errors == ""
+    assert complaints(promoted.errors) == ""
     assert f"after {FINAL_EPOCHS} epochs" in promoted.output
     assert f"trainable.load_encoder({str(promoted.path)!r})" in promoted.output
     assert "\x1b" not in promoted.output
@@ -109,7 +109,7 @@ def test_the_encoder_takes_a_clip(promoted: Ended, store: ClipStore) -> None:
 def test_the_same_command_again_has_nothing_to_do(promoted: Ended, here: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in promoted.path.rglob("*")}
     again = here("promote", promoted.path.parents[1], "--epochs", FINAL_EPOCHS)
-    assert (again.returncode, again.stderr) == (0, "")
+    assert (again.returncode, complaints(again.stderr)) == (0, "")
     assert "nothing to do" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in promoted.path.rglob("*")} == before
 
@@ -185,7 +185,7 @@ def test_a_task_that_measures_no_such_table_is_promoted_without(lasting: Path, h
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "compares no promoted models" in refused.stderr
     done = here("promote", lasting, "--epochs", 4)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     (final,) = (lasting / "final").iterdir()
     assert (final / "README.md").exists() and not (final / "evaluation.json").exists()
     assert "How good" not in done.stdout
@@ -201,7 +201,7 @@ def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, h
     space["promotion"] = {"epochs": 3}
     (run / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     done = here("promote", run)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     best = read_json(run / "summary.json")["recommended"]
     reports = read_reports(run / "final" / f"{best}-3epochs" / "reports.jsonl")
     assert [report["epoch"] for report in reports] == [1.0, 2.0, 2.25, 2.5, 2.75, 3.0]  # the search had 2
@@ -230,7 +230,7 @@ def test_under_wsd_it_goes_on_where_the_search_left_it(trunk_run: Path, here: Co
     best, ways = read_json(trunk_run / "summary.json")["recommended"], {}
     for way in ((), ("--from-scratch",)):
         done = here("promote", trunk_run, "--epochs", 3, *way)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, complaints(done.stderr)) == (0, "")
         folder = trunk_run / "final" / f"{best}-3epochs{'-from-scratch' if way else ''}"
         begins = "from scratch; about 6" if way else "from epoch 1, where the search left it; about 4"
         assert f"3 epochs on {store.path}, {begins}" in done.stdout
@@ -259,7 +259,7 @@ def test_a_finished_run_is_prolonged_from_before_its_cooldown(trunk_run: Path, h
     assert here("promote", trunk_run, "--epochs", 3).returncode == 0
     begins = f"from epoch 2.5, the trunk of {best}-3epochs"  # 6 of 12 steps cool down by a fifth, rounded
     done = here("promote", trunk_run, "--more", 2)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert f"5 epochs on {read_json(trunk_run / 'summary.json')['store']['path']}, {begins}" in done.stdout
     longer = trunk_run / "final" / f"{best}-5epochs"
     reports = read_reports(longer / "reports.jsonl")
@@ -279,7 +279,7 @@ def test_a_run_begins_with_the_weights_of_another_model(promoted: Ended, run: Pa
         assert refused.stderr.startswith(f"error: --init = {folder}: ") and words in refused.stderr
     assert not (run / "final").exists()
     done = here("promote", run, "--init", promoted.path, "--epochs", 1)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert f"with the weights of {promoted.path.name}" in done.stdout
     (final,) = (run / "final").iterdir()
     sha256 = read_json(promoted.path / "config.json")["weights_sha256"]
@@ -295,7 +295,7 @@ def test_finalists_go_on_in_turn_and_one_is_trained_to_the_end(run: Path, here: 
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "--top = 50: " in refused.stderr and "trials that finished and are of use" in refused.stderr
     done = here("promote", run, "--top", 2, "--epochs", 5)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert "their trunks go on in turn, to epoch 4 at most" in done.stdout
     finals = {folder.name.partition("-")[0]: folder for folder in (run / "final").iterdir()}
     (winner,) = (trial for trial, folder in finals.items() if (folder / "README.md").exists())
@@ -345,7 +345,7 @@ def test_an_encoder_of_no_use_is_promoted_by_force_alone(run: Path, here: Comman
         assert refused.stderr.startswith(said) and "--anyway" in refused.stderr
     assert not (run / "final").exists()
     done = here("promote", run, "--epochs", 3, "--anyway")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert (run / "final" / f"{summary['recommended']}-3epochs" / "model.safetensors").exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from salt_tune.space.description import describe
-from tests.conftest import Command
+from tests.conftest import Command, complaints
 from tests.salt_tune.conftest import start
 from tests.salt_tune.made_trials import BASELINES, make_space
 from tests.salt_tune.watching import held, rewrite
@@ -91,7 +91,7 @@ def test_it_ends_the_process_and_says_how_to_go_on(run: RunDirectory, here: Comm
                 (final.path, trains, f"python -m salt_tune.promote {run.path} --trial T3 --epochs 20"),
             ):
                 done = here("stop", path, *words)
-                assert (done.returncode, done.stderr) == (0, "")
+                assert (done.returncode, complaints(done.stderr)) == (0, "")
                 assert done.stdout == f"{path}: process {process.pid} has left it\nTo go on: {command}\n"
                 assert process.wait(60) == (-9 if words else -15)
 

@@ -29,7 +29,7 @@ def test_a_run_that_is_being_written_is_a_page_with_a_warning(here: Command, tmp
     with run.reports.open("a") as file:
         file.write('{"trial": "T0", "reso')
     done = here("write_report", "run")
-    assert done.returncode == 0 and "was cut off and is left out" in done.stdout
+    assert done.returncode == 0 and "was cut off and is left out" in done.stderr
 
 
 @pytest.mark.parametrize(

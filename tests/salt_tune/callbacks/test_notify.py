@@ -48,7 +48,7 @@ def test_it_hears_of_failures_of_new_bests_and_of_the_end(tmp_path: Path, capfd:
 
 def test_one_that_fails_is_a_line_each_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     follow(tmp_path, "echo 'no such \x1b[2Jhost' >&2; exit 3")
-    lines = capfd.readouterr().out.splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert lines[0] == r"warning: --notify, new_best: ended with exit code 3: no such \x1b[2Jhost; the search goes on"
     assert len(lines) == 4
 
@@ -57,4 +57,4 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path, capfd: pytes
     began = time.monotonic()
     follow(tmp_path, "sleep 300 & sleep 300", patience=0.2)
     assert time.monotonic() - began < 60
-    assert capfd.readouterr().out.count("was killed after 0.2 s; the search goes on") == 4
+    assert capfd.readouterr().err.count("was killed after 0.2 s; the search goes on") == 4

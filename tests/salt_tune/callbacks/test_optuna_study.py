@@ -402,7 +402,7 @@ def test_whatever_becomes_of_the_file_is_one_warning_and_it_is_written_anew(
         search.start("T1")
         search.end("T1", TrialState.FAILED, "no CUDA")
     assert time.monotonic() - began < 60
-    (warning,) = [line for line in capsys.readouterr().out.splitlines() if line]
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert warning.startswith(f"warning: {path}: cannot be written: ")
     assert warning.endswith("; the search goes on without it, and writes it anew when it can")
     if soon:

@@ -37,7 +37,7 @@ def test_the_numbers_of_all_reports_are_there(tmp_path: Path, capsys: pytest.Cap
 def test_where_it_cannot_write_it_says_so_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tensorboard").touch()  # a file, where the folder should be
     follow(tmp_path)
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert said.count("warning: ") == 1 and said.startswith("warning: TensorBoard's files cannot be written (")
 
 

@@ -40,7 +40,7 @@ server.add_generic_rpc_handlers((head,))
 address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
 server.start()
 said = []
-cluster_address.console.print = lambda text: said.append(text)
+cluster_address.console.warn = lambda text: said.append(f"warning: {text}")
 
 def ask(given, **variables):
     AuthenticationTokenLoader.instance().reset_cache()

@@ -103,4 +103,4 @@ def test_a_damaged_file_of_baselines_is_named_and_ends_nothing(
     (run.baselines / "a.json").write_text("{")
     summary = summarize(run, space, [probed(run, space, "T0", 0.4, 0.2)])
     assert summary["panel_baselines"] == [] and by_id(summary)["T0"]["probe_top1_low"] == pytest.approx(0.3)
-    assert starting(capsys.readouterr().out.splitlines(), f"warning: {run.baselines / 'a.json'}: is damaged")
+    assert starting(capsys.readouterr().err.splitlines(), f"warning: {run.baselines / 'a.json'}: is damaged")

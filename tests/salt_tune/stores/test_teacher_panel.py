@@ -23,8 +23,10 @@ def own_store(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipSto
 
 
 def said_of(store: ClipStore, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What is said, warnings last."""
     say_teacher_panel(store)
-    return capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    return [*said.out.splitlines(), *said.err.splitlines()]
 
 
 def test_it_is_measured_once_and_kept_in_the_store(

@@ -137,3 +137,13 @@ def test_hushed_it_says_warnings_and_last_words_on_the_standard_error(capsys: py
     hushed.last_words("To go on: ...")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("before\n", "warning: clip 'a\\x1b' is gone\nTo go on: ...\n")
+
+
+@pytest.mark.parametrize(("shown", "aside"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_warning_stands_on_the_standard_error_unless_both_are_terminals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shown: bool, aside: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: aside)
+    PlainConsole(force_terminal=shown).warn("clip 'a\x1b' is gone")
+    said, line = capsys.readouterr(), "warning: clip 'a\\x1b' is gone\n"
+    assert (said.out, said.err) == ((line, "") if shown and aside else ("", line))
