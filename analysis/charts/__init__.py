@@ -10,6 +10,7 @@ from analysis.charts.encoder import classes, confusion, loss_against_probe, prob
 from analysis.charts.parameters import importance, parallel_coordinates, slices
 from analysis.charts.search import against_winner, horizon, learning_curves, pareto, ranking
 from analysis.charts.time import best_so_far, timeline
+from analysis.charts.training import time_slots, training_steps
 
 __all__ = [
     "against_winner",
@@ -27,5 +28,7 @@ __all__ = [
     "ranking",
     "save",
     "slices",
+    "time_slots",
     "timeline",
+    "training_steps",
 ]
