@@ -75,6 +75,7 @@ class Controller:
     draining: bool = False
     _again: deque[str] = field(default_factory=deque)  # on their way when the process died, or memory ran out
     _checkpoints: Checkpoints = field(init=False)
+    _left: dict[str, TrialLeft] = field(default_factory=dict)  # as the journal has them
     _prunable: list[str] = field(default_factory=list)  # that the scheduler has given up, and the journal not yet
 
     def __post_init__(self) -> None:
@@ -276,10 +277,16 @@ class Controller:
         self._apply(ended)  # before its line, which nothing follows from: a summary has the time also on a full disk
         if over:
             delete_checkpoints(self.run, self.trials)
-            for trial in self.trials.values():
-                if trial.state is TrialState.PAUSED and (expected := self._expected(trial.id)):
-                    self.journal.append(encode(TrialLeft(trial.id, **expected)))
+            self._leave_paused()
         self.journal.append(encode(ended))
+
+    def _leave_paused(self) -> None:
+        """Writes what was expected of the trials that no more will be done about, unless the last session did."""
+        for trial in self.trials.values():
+            if trial.state is TrialState.PAUSED and (expected := self._expected(trial.id)):
+                left = TrialLeft(trial.id, **expected)
+                if self._left.get(trial.id) != left:
+                    self._decide(left)
 
     def _tell(self, what: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:
@@ -300,6 +307,8 @@ class Controller:
                 self.scheduler.allowed = self.trials.allowed or 0
             case TrialPruned():
                 self._prunable.remove(event.trial)
+            case TrialLeft():
+                self._left[event.trial] = event
         if trial is not None and trial.replicate_of is None:  # replicates are the controller's own
             self._tell_scheduler_and_searcher(event, trial)
         told = isinstance(event, ResultReported | TrialEnded)

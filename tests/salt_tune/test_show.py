@@ -1,13 +1,16 @@
 """A run, and a trial of it, with all that is known."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from analysis.run_directory.paths import RunDirectory
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
+from tests.salt_tune.controlled import World
 from tests.salt_tune.looking import BEST, begin_run, documented, make_run, write_trials
+from tests.salt_tune.made_trials import make_space
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,20 @@ def test_a_trial_has_its_values_reports_and_decisions(run: RunDirectory, here: C
     assert [line["event"] for line in shown["decisions"]][:2] == ["start", "run"]
     told = here("show", run.path, "T1").stdout
     assert "failed" in told and "OSError: its store has gone" in told
+
+
+def test_a_decision_has_what_was_expected_as_documented(tmp_path: Path, here: Command) -> None:
+    schedule = {"scheduler": "freeze_thaw", "epochs": 3, "first_rung": 0.5, "reports": 6}
+    made = make_run(tmp_path / "run", World(make_space(trials=8, searcher="random", schedule=schedule)))
+    page = (ROOT / "docs" / "run-directory.md").read_text().partition("## A decision\n")[2].partition("\n## ")[0]
+    fields = set(re.findall(r"`(\w+)`", page.partition("\n\n`freeze_thaw`")[0]))
+    lines = []
+    for number in range(8):
+        lines += json.loads(here("show", made.path, f"T{number}", "--json").stdout)["decisions"]
+    assert {name for line in lines for name in line} <= fields | {"event"}
+    expected = [line for line in lines if "predicted" in line]
+    assert {line["event"] for line in expected} <= {"run", "drop", "left"} and len(expected) >= 4
+    assert all(0 <= line["chance"] <= 1 and line["predicted_sd"] > 0 for line in expected)
 
 
 def test_an_unknown_trial_is_a_line(run: RunDirectory, here: Command) -> None:

@@ -135,6 +135,9 @@ def test_a_decision_has_what_its_scheduler_expected(tmp_path: Path) -> None:
     last = {entry["trial"]: entry for entry in on}
     assert all(abs(last[trial]["predicted"] - score) < 0.1 for trial, score in ended.items())
     assert decisions(controller)[-1]["event"] == "session"
+    left = decisions(controller, "left")
+    world.controller(tmp_path).close(1.0, over=True)
+    assert decisions(controller, "left") == left, "nothing new is known of them"
     assert known(world.controller(tmp_path)) == known(controller)
 
 
