@@ -464,6 +464,6 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
     )  # fmt: skip
     if done.returncode in (1, 99) and "Traceback" not in done.stderr:
         pytest.skip("this machine lets no user mount a disk of their own")
-    assert (done.returncode, done.stderr) == (0, "")
-    (line,) = done.stdout.splitlines()
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    (line,) = done.stderr.splitlines()
     assert "study.db: cannot be written: No space left on device; free some space, then resume the search" in line

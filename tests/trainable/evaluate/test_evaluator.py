@@ -67,7 +67,7 @@ def test_the_loss_by_time_slot_is_of_the_tokens_masked_there(
         every = torch.zeros(len(masked), 1, dtype=torch.int64)
         with torch.no_grad():
             prediction = training.model.eval()(pixels[every, visible], visible, masked)
-        errors, slot = (prediction - latents[every, masked]).square().mean(dim=2), masked // np.prod(patch)
+        errors, slot = (prediction - latents[every, masked]).square().mean(dim=2), masked // int(np.prod(patch))
         expected = [float(errors[slot == number].mean()) for number in range(slots)]
         assert judged.time_slot_losses[row].tolist() == pytest.approx(expected, rel=1e-4)
     evaluator.close()
