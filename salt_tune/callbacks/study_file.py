@@ -136,7 +136,7 @@ def add_trials(storage: RDBStorage, study: int, trials: Sequence[FrozenTrial]) -
     """Adds trials to a study that has none, in one transaction.
 
     These are the rows of `RDBStorage.create_new_trial`, which asks the database before each of them: for 1,000 trials
-    that took ten times as long.
+    that took twenty times as long.
 
     Args:
         storage: has the study.
