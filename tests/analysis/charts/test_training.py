@@ -55,10 +55,11 @@ def test_a_spike_is_cut_and_not_the_scale(run: Run) -> None:
 
 
 def test_the_loss_by_time_slot_is_that_of_the_last_reports(run: Run) -> None:
-    rows = pd.DataFrame(data(charts.time_slots(run))).set_index(["trial", "time_slot"])
-    value = run.trials.set_index("trial").loc[run.best, "val_loss"]
-    assert rows.loc[(run.best, 0), "loss"] == pytest.approx(value, rel=1e-6)
-    assert rows.loc[(run.best, 1), "low"] < 1.1 * value < rows.loc[(run.best, 1), "high"]
+    rows = {(row["trial"], row["time_slot"]): row for row in data(charts.time_slots(run))}
+    best = str(run.best)
+    value = float(run.trials.set_index("trial")["val_loss"][best])
+    assert rows[best, 0]["loss"] == pytest.approx(value, rel=1e-6)
+    assert rows[best, 1]["low"] < 1.1 * value < rows[best, 1]["high"]
 
 
 def test_without_such_files_there_is_nothing_to_draw(tmp_path: Path) -> None:
