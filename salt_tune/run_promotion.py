@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from salt_tune.ray_backend.cluster_address import find_cluster
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
 from salt_tune.report.final_table import print_final_table
 from salt_tune.report.model_card import write_card
-from salt_tune.report.prediction import predict_loss
+from salt_tune.report.prediction import Prediction, predict_loss
 from salt_tune.report.promoted import beginning_lines, report_line, result_lines
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
 from salt_tune.runs.prolong import Trunk, go_on_from, longest_final, longest_trunk
 from salt_tune.runs.promotable import choose, finalists
+from salt_tune.runs.promotion_record import error_kept, record_promotion
 from salt_tune.runs.same_store import reopen_data
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
@@ -188,7 +189,7 @@ class Promotion:
         return self._interrupted(plans[0])
 
     def _run_one(self, plan: Planned) -> int:
-        predicted = predict_loss(self._run, self._space, plan.name, plan.epochs) if plan.trunk else None
+        predicted = self._predicted(plan)
         shared = f", shared by {self._asked.workers} workers" if self._asked.workers > 1 else ""
         size = plan.trunk.checkpoint.stat().st_size if plan.trunk else None
         what = f"{plan.epochs:g} epochs on {self._data.path}"
@@ -199,15 +200,17 @@ class Promotion:
         last = self._train(plan)
         if last is None:
             return self._interrupted(plan)
-        evaluation = self._evaluate(plan, last)
-        card = write_card(self._task, plan.spec, plan.trial, last, self._data, self._summary["baselines"], evaluation)
+        with error_kept(plan.final):
+            evaluation = self._evaluate(plan, last)
+            baselines = self._summary["baselines"]
+            card = write_card(self._task, plan.spec, plan.trial, last, self._data, baselines, evaluation)
         if evaluation is not None:
             print_final_table(evaluation, self._task.metrics)
         for line in result_lines(plan.trial, plan.epochs, last, self._task.metrics, predicted):
             console.print(line)
         console.print(f"{plan.final.path}: {card.files}, README.md (model card), reports.jsonl")
-        if card.how:
-            console.print(f"Use it: {card.how}")
+        if how := self._task.how(plan.final.path):
+            console.print(f"Use it: {how}")
         return 0
 
     # --- what is trained
@@ -246,6 +249,23 @@ class Promotion:
     def _trunk_epochs(self, plan: Planned) -> float:
         return self._task.trunk_epochs(plan.spec.config)
 
+    def _predicted(self, plan: Planned) -> Prediction | None:
+        """Writes down what is promised of a final run, once, and returns the loss that was predicted for its end."""
+
+        def promise() -> dict[str, Any]:
+            predicted = predict_loss(self._run, self._space, plan.name, plan.epochs) if plan.trunk else None
+            return {
+                "trial": plan.name,
+                "epochs": plan.epochs,
+                "beginning": plan.beginning,
+                "begun_at_epoch": plan.spec.provenance["begun_at_epoch"],
+                "trunk_epochs": self._trunk_epochs(plan),
+                "predicted": predicted and asdict(predicted),
+            }
+
+        predicted = record_promotion(plan.final, promise)["predicted"]
+        return predicted and Prediction(**predicted)
+
     def _race(self, plans: list[Planned]) -> Planned | None:
         """Trains the trunks of finalists in turn; returns the winner, None where it was interrupted."""
         by_name = {plan.name: plan for plan in plans}
@@ -275,6 +295,12 @@ class Promotion:
         Returns:
             The last report; None where it was paused or interrupted.
         """
+        self._predicted(plan)
+        with error_kept(plan.final):
+            return self._train_on(plan, until)
+
+    def _train_on(self, plan: Planned, until: float | None) -> Report | None:
+        """See `_train`."""
         before = go_on_from(self._run, plan.name, plan.trunk, plan.final) if plan.trunk else []
         if self._cluster is not None or self._asked.workers > 1:
             training: FinalRun = SharedFinal(self._task, plan.spec, self._data, self._asked.workers, self._cluster)

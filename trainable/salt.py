@@ -164,6 +164,10 @@ class SaltTask(StoreTask):
 
         return SaltFinal(spec, _store_of(data).store)
 
+    def how(self, folder: Path) -> str:
+        """Returns a line of Python; see `Task`."""
+        return f"trainable.load_encoder({str(folder)!r})"
+
     def check_init(self, init: Path, config: Config, data: Dataset) -> str:
         """Loads the other encoder, and compares its weights with those of the student; see `Task`."""
         from trainable.model.encoder import check_init
@@ -208,7 +212,6 @@ class SaltTask(StoreTask):
                 teacher_hash=store.teacher.sha256,
             ),
             files=MODEL_FILES,
-            how=f"trainable.load_encoder({str(spec.folder)!r})",
             dataset=store.videos.name,
             hub=HUB,
         )

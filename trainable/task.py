@@ -51,7 +51,6 @@ class Card:
         use: the section on input and output, with its heading.
         origin: the data and whatever else it was trained with.
         files: that the final training has written beside the card, for people.
-        how: how it is loaded, for people; empty where there is no such line.
         dataset: name of what it was trained on; empty: that of the folder.
         hub: `library_name`, `pipeline_tag` and `tags`, as the Hugging Face hub reads them at the head of a card.
     """
@@ -63,7 +62,6 @@ class Card:
     use: str
     origin: str
     files: str
-    how: str = ""
     dataset: str = ""
     hub: Mapping[str, Any] = field(default_factory=dict)
 
@@ -178,6 +176,14 @@ class Task(ABC):
             f"{len(data.held_out)} held out.",
             files=f"{spec.checkpoint.name}, config.json",
         )
+
+    def how(self, folder: Path) -> str:  # noqa: ARG002
+        """Returns how a promoted model is loaded, for people; empty where there is no such line.
+
+        Args:
+            folder: of the model.
+        """
+        return ""
 
     def check_init(self, init: Path, config: Config, data: Dataset) -> str:  # noqa: ARG002
         """Checks, before a final training begins, that it can begin with the weights of another promoted model.

@@ -20,8 +20,8 @@
       .workers/           signs of life of the processes that train; there while a search runs
       tensorboard/T0/     TensorBoard's event files, where asked for
       wandb/              Weights & Biases files, where asked for
-      final/T0-10epochs/  a promoted run: lock, log.txt, reports.jsonl, checkpoints, model repository,
-                          evaluation.json and its rows in evaluation/, README.md (written last)
+      final/T0-10epochs/  a promoted run: promotion.json, lock, log.txt, reports.jsonl, checkpoints, error.txt, model
+                          repository, evaluation.json and its rows in evaluation/, README.md (written last)
 
 Imports the standard library alone: no Ray, no torch.
 """
@@ -144,6 +144,8 @@ class FinalDirectory:
         self.checkpoint = path / "checkpoint.safetensors"
         self.trunk = path / "trunk.safetensors"
         self.config = path / "config.json"
+        self.promotion = path / "promotion.json"
+        self.error = path / "error.txt"
         self.evaluation = path / "evaluation.json"
         self.card = path / "README.md"
 

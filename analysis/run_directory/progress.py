@@ -13,6 +13,7 @@ from analysis.run_directory.journal import read_events
 from analysis.run_directory.lines import damaged_line, read_lines
 from analysis.run_directory.now import search_now
 from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_manifest, read_summary
+from analysis.run_directory.promotions import read_error
 from analysis.run_directory.trials import Trial
 
 
@@ -127,6 +128,7 @@ def final_progress(final: FinalDirectory, *, running: bool, killed: bool) -> dic
         "val_loss": last.get("val_loss"),
         "clips_per_second": last.get("clips_per_second"),
         "seconds_left": 0.0 if finished else _seconds_left(reports, final.epochs),
+        "error": None if running or finished else read_error(final),
         "last_report": _last_report(reports),
     }
 

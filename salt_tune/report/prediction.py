@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.run_directory.journal import read_losses
+from analysis.run_directory.journal import read_counted
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.schedulers.freeze_thaw import HEAVY_TAILS
 from salt_tune.schedulers.learning_curves import Array, CurveModel
@@ -43,7 +43,9 @@ def predict_loss(run: RunDirectory, space: SearchSpace, trial: str, epochs: floa
     rungs = [rung for rung in space.schedule.rung_points() if rung < epochs]
     if space.schedule.resource != "epoch" or not rungs:
         return None
-    rows = read_losses(run)
+    rows: dict[str, dict[float, float]] = {}
+    for name, report in read_counted(run):  # by the rung: a step may end a little before or behind it
+        rows.setdefault(name, {})[report["resource"]] = report["val_loss"]
     values = np.array([[row.get(rung, np.nan) for rung in rungs] for row in rows.values()])
     values[np.isnan(values).cumsum(axis=1) > 0] = np.nan  # a curve is known up to its first gap
     names = [name for name, row in zip(rows, values, strict=True) if np.isfinite(row[0])]

@@ -58,7 +58,8 @@ def result_lines(
 ) -> Iterator[str]:
     """Says what a final run has come to, beside the search, and whether that was predicted."""
     columns = computed(among=metrics)
-    measures = ", ".join(f"{name} {number(last.get(name))}" for name in objectives(metrics) if name in columns)
+    known = [name for name in objectives(metrics) if name in columns and last.get(name) is not None]
+    measures = ", ".join(f"{name} {number(last[name])}" for name in known)
     searched = f"val_loss {number(trial['val_loss'])} after {trial['epochs']:g}"
     yield f"Done: {measures} after {epochs:g} epochs; in the search {searched}"
     if predicted is not None:

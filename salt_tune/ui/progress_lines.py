@@ -123,4 +123,6 @@ def _final(final: Facts) -> str:
         parts.append(f"{number(final['clips_per_second'])} clips/s")
     if final["seconds_left"]:
         parts.append(f"about {duration(final['seconds_left'])} of training left")
+    if final["error"]:
+        parts.append(f"ended by an error: {final['error'].splitlines()[-1]}")
     return ", ".join(parts)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import analysis
 import trainable
+from salt_tune.report.prediction import Prediction
 from salt_tune.ui.format import number
 from tests.conftest import Command, complaints
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
@@ -314,6 +315,9 @@ def test_it_says_what_the_search_predicted(promoted: Ended) -> None:
     assert any(line.strip().startswith("checkpoints take up to ") for line in lines)
     assert before.strip().startswith("val_loss 0.") and before.endswith("] at the end")
     assert re.fullmatch(r"val_loss \S+ is (within|outside) what the search predicted: \S+ \[\S+, \S+\]", after)
+    told = read_json(promoted.path / "promotion.json")
+    assert after.endswith(f": {Prediction(**told['predicted'])}")
+    assert (told["begun_at_epoch"], told["epochs"]) == (SEARCHED, FINAL_EPOCHS) and told["trunk_epochs"] < FINAL_EPOCHS
 
 
 def test_another_trial_can_be_named(run: Path, here: Command) -> None:

@@ -133,7 +133,8 @@ def test_a_final_run(run: RunDirectory, final: FinalDirectory, here: Command) ->
     with held(final.lock, "--trial", "T3", "--epochs", "20"):
         facts, told = status(here, final.path)
         assert set(facts) == {"kind", "run", "name", "running", "holder", "state", "trial", "epoch", "epochs",
-                              "val_loss", "clips_per_second", "seconds_left", "last_report", "goes_on"}  # fmt: skip
+                              "val_loss", "clips_per_second", "seconds_left", "error", "last_report",
+                              "goes_on"}  # fmt: skip
         assert (facts["kind"], facts["state"], facts["trial"]) == ("final", "running", "T3")
         assert (facts["epoch"], facts["epochs"], facts["val_loss"], facts["clips_per_second"]) == (4.5, 20, 0.455, 210)
         assert facts["seconds_left"] == pytest.approx(4 * 15.5)
@@ -145,6 +146,9 @@ def test_a_final_run(run: RunDirectory, final: FinalDirectory, here: Command) ->
     facts, _ = status(here, final.path)
     command = f"python -m salt_tune.promote {run.path} --trial T3 --epochs 20"
     assert (facts["state"], facts["goes_on"]) == ("killed", command)
+    final.error.write_text("Traceback\nOSError: no such disk\n")
+    facts, told = status(here, final.path)
+    assert facts["error"].endswith("no such disk") and "ended by an error: OSError: no such disk" in told
     final.card.touch()
     facts, told = status(here, final.path)
     assert (facts["state"], facts["goes_on"], facts["seconds_left"]) == ("finished", None, 0.0) and "left" not in told

@@ -12,7 +12,7 @@ from analysis import RunError, latest_run, load
 from analysis.charts import slices
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from analysis.tables.clip_losses import read_clip_losses
-from tests.analysis.fake_run import CLIPS, summary, write_run
+from tests.analysis.fake_run import CLIPS, POINTS, summary, write_run
 
 
 def change_summary(run: RunDirectory, **changes: Any) -> None:
@@ -98,7 +98,7 @@ def test_a_file_with_a_clip_twice_is_refused(tmp_path: Path) -> None:
 
 def test_promoted_runs_have_epochs_and_no_resource(tmp_path: Path) -> None:
     final = load(write_run(tmp_path).path).final
-    assert final["epoch"].tolist() == list(range(1, 11))
+    assert final["epoch"].tolist() == [*POINTS, *range(4, 11)]
     assert final["resource"].isna().all()
 
 
@@ -128,7 +128,7 @@ def test_promoted_runs_are_read_in_natural_order(tmp_path: Path) -> None:
     directory.final("T10", 4).reports.write_bytes(directory.final("T2", 10).reports.read_bytes())
     final = load(tmp_path).final
     assert final["promotion"].unique().tolist() == ["T2-10epochs", "T10-4epochs"]
-    assert len(final) == 20
+    assert len(final) == 2 * 12
 
 
 def test_without_promotion_final_has_its_columns(tmp_path: Path) -> None:
