@@ -31,9 +31,11 @@ def _disagreement(summary: Summary) -> Iterator[str]:
             higher = f"the best is {other['id']}'s, {other['probe_top1']:.3f}"
             yield f"the probe_top1 of {chosen['id']} is {chosen['probe_top1']:.3f}; {higher}"
     best = next((trial for trial in complete if trial["id"] == summary["best"]), None)
-    for trial in complete:
-        if best and trial["verdict"] in UNFIT and trial["score"] < best["score"]:
-            yield f"{trial['id']} has a better {summary['objective']['metric']}, but cannot win: {trial['verdict']}"
+    ahead = [trial for trial in complete if best and trial["verdict"] in UNFIT and trial["score"] < best["score"]]
+    for verdict in dict.fromkeys(trial["verdict"] for trial in ahead):
+        names = [trial["id"] for trial in ahead if trial["verdict"] == verdict]
+        has = "has" if len(names) == 1 else "have"
+        yield f"{', '.join(names)} {has} a better {summary['objective']['metric']}, but cannot win: {verdict}"
 
 
 def _clipping(summary: Summary) -> Iterator[str]:
@@ -52,18 +54,19 @@ def reliability_lines(summary: Summary) -> Iterator[str]:
     )
 
     found = [RungCorrelation(**entry) for entry in summary["rung_correlations"]]
-    for each in found:
-        if each.conclusion != "too few":
-            interval = f"{each.spearman:.2f} [{each.low:.2f}, {each.high:.2f}]"
-            other = f"rung {quantity(each.deepest)} over {each.trials} trials"
-            yield f"Rung {quantity(each.rung)}: rank correlation {interval} with {other}"
+    deepest = quantity(found[0].deepest) if found else ""  # of all of them
+    if told := [each for each in found if each.conclusion != "too few"]:
+        at = (
+            f"{each.spearman:.2f} [{each.low:.2f}, {each.high:.2f}] at rung {quantity(each.rung)} "
+            f"({each.trials} trials)"
+            for each in told
+        )
+        yield f"Rank correlation with rung {deepest}: {', '.join(at)}"
     few = [each for each in found if each.conclusion == "too few"]
-    for each in (each for each in few if each.trials >= FEWEST):
-        other = f"rung {quantity(each.deepest)}"
-        yield f"Rung {quantity(each.rung)}: all scores are equal there or at {other}, so nothing is ranked"
-    if few := [each for each in few if each.trials < FEWEST]:
-        names = ", ".join(quantity(each.rung) for each in few)
-        yield f"Rung {names}: too few trials came to rung {quantity(few[0].deepest)} to tell how well it ranks them"
+    if equal := [quantity(each.rung) for each in few if each.trials >= FEWEST]:
+        yield f"Rung {', '.join(equal)}: all scores are equal there or at rung {deepest}, so nothing is ranked"
+    if short := [quantity(each.rung) for each in few if each.trials < FEWEST]:
+        yield f"Rung {', '.join(short)}: too few trials came to rung {deepest} to tell how well it ranks them"
     if found and found[0].conclusion == "too short":
         yield "  the first rung is too short for this space: raise schedule.first_rung"
     elif {"unclear"} <= {each.conclusion for each in found} <= {"unclear", "too few"}:

@@ -77,7 +77,7 @@ def test_equal_scores_rank_nothing(run: RunDirectory, capsys: pytest.CaptureFixt
     space = make_space()
     searched = [trained(run, space, f"T{number}", {0.5: 0.5, 1.0: 0.5, 3.0: 0.4}) for number in range(5)]
     lines = printed(run, summarize(run, space, searched), capsys)
-    assert "Rung 0.5: all scores are equal there or at rung 3, so nothing is ranked" in lines
+    assert "Rung 0.5, 1: all scores are equal there or at rung 3, so nothing is ranked" in lines
     assert not any("too few" in line for line in lines)
 
 
@@ -108,8 +108,8 @@ def test_a_first_rung_that_ranks_at_random_is_said_to_be_too_short(
     first, _ = summary["rung_correlations"]
     assert (first["rung"], first["deepest"], first["trials"], first["spearman"]) == (0.5, 3.0, 8, -1.0)
     lines = printed(run, summary, capsys)
-    assert starting(lines, "Rung 0.5: rank correlation -1.00 [").endswith("with rung 3 over 8 trials")
-    assert starting(lines, "Rung 1: rank correlation 1.00 [").endswith("with rung 3 over 8 trials")
+    told = starting(lines, "Rank correlation with rung 3: -1.00 [")
+    assert "] at rung 0.5 (8 trials), 1.00 [" in told and told.endswith("] at rung 1 (8 trials)")
     assert "the first rung is too short for this space: raise schedule.first_rung" in lines
 
 
