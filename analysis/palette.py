@@ -21,4 +21,5 @@ ACTIVITY_COLOURS: Final = {
     "waiting": "#D55E00",
     "evaluating": "#56B4E9",
 }
+PART_COLOURS: Final = {"in the search": "#56B4E9", "final run": "#0072B2", "predicted, 95%": "#E69F00"}
 BASELINE_COLOUR: Final = "#9C6F44"  # none of the states'

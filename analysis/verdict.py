@@ -19,6 +19,9 @@ BESIDE: Final = {
 }
 """The baselines whose probes stand beside a trial's, and what people call them."""
 
+MODELS: Final = {"model": "this model", "trial": "the search's trial", "against": "--against"}
+"""The encoders in the evaluation of a promoted model, and what people call them."""
+
 
 class Verdict(StrEnum):
     """What is said of a trial; the values stand in the files of a run."""

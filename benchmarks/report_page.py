@@ -18,7 +18,7 @@ from analysis import load
 from benchmarks import machine
 from salt_tune.report.page.figures import script
 from salt_tune.report.page.page import write_page
-from salt_tune.stores.data_on_page import describe_data
+from salt_tune.write_report import sources
 from tests.analysis.made_search import spread, write_search
 
 TRIALS = (10, 100, 1000)
@@ -36,7 +36,7 @@ def main() -> None:
         for count in TRIALS:
             run = load(write_search(Path(folder) / f"run-{count}", spread(count), lambda values: values["lr"]).path)
             page, started = Path(folder) / f"{count}.html", time.process_time()
-            size = write_page({"run": run}, page, describe_data)
+            size = write_page({"run": run}, page, sources())
             row = {"megabytes": round(size / 1e6, 2), "seconds to write": round(time.process_time() - started, 2)}
             figures["pages"][count] = row | (_opened(chromium, page) if chromium else {})
             print(count, figures["pages"][count], flush=True)

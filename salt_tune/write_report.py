@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from salt_tune.ui.commands import Command, Flag
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size
 from trainable.errors import UserError
+
+if TYPE_CHECKING:
+    from salt_tune.report.page.page import Sources
 
 
 @click.command(
@@ -32,7 +36,6 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
     """
     from analysis.tables.runs import load
     from salt_tune.report.page.page import write_page
-    from salt_tune.stores.data_on_page import describe_data
 
     if follow:
         return _follow(paths, out, port)
@@ -47,7 +50,7 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
     if file.is_dir():
         raise UserError(f"--out {file}: is a folder, and must be a file")
     try:
-        size = write_page(runs, file, describe_data)
+        size = write_page(runs, file, sources())
     except PermissionError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror}); give another --out") from error
     for each in told:
@@ -56,14 +59,22 @@ def main(paths: tuple[Path, ...], *, out: Path | None, follow: bool, port: int) 
     return 0
 
 
+def sources() -> "Sources":
+    """Returns what a page asks of its runs' data and promoted runs."""
+    from salt_tune.report.page.page import Sources
+    from salt_tune.runs.facts import final_facts
+    from salt_tune.stores.data_on_page import describe_data
+
+    return Sources(describe_data, final_facts)
+
+
 def _follow(paths: tuple[Path, ...], out: Path | None, port: int) -> int:
     """Serves the page until Ctrl-C."""
     from salt_tune.report.page.follow import serve
-    from salt_tune.stores.data_on_page import describe_data
 
     if out is not None:
         raise UserError("--out: cannot be given with --follow, which writes no file")
-    with serve([RunDirectory(path) for path in paths], port, describe_data) as (address, wait):
+    with serve([RunDirectory(path) for path in paths], port, sources()) as (address, wait):
         console.print(f"{address}  (Ctrl-C ends it)")
         wait()
     return 0

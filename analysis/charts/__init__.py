@@ -7,6 +7,7 @@ width of what holds them; `save` and `fixed` give them one.
 
 from analysis.charts.base import fixed, save
 from analysis.charts.encoder import classes, confusion, loss_against_probe, probes
+from analysis.charts.final import final_curve, final_probes
 from analysis.charts.parameters import importance, parallel_coordinates, slices
 from analysis.charts.search import against_winner, horizon, learning_curves, pareto, ranking
 from analysis.charts.time import best_so_far, timeline
@@ -17,6 +18,8 @@ __all__ = [
     "best_so_far",
     "classes",
     "confusion",
+    "final_curve",
+    "final_probes",
     "fixed",
     "horizon",
     "importance",

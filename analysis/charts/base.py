@@ -9,7 +9,7 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from analysis.palette import STATE_COLOURS
+from analysis.palette import BASELINE_COLOUR, STATE_COLOURS
 from analysis.tables.run import Run
 from analysis.text import printable, shortened
 
@@ -20,6 +20,7 @@ LABELS: Final = {
     "val_loss": "held-out loss",
     "val_r2": "held-out explained variance",
     "probe_top1": "linear-probe accuracy",
+    "attentive_top1": "attentive-probe accuracy",
     "grad_norm": "gradient norm",
     "train_loss": "training loss",
     "training_seconds": "seconds of training",
@@ -137,6 +138,24 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     for below, above in pairwise(order):
         placed[above] = max(placed[above], placed[below] + gap)
     return placed
+
+
+def baseline_layers(baselines: dict[str, float], scale: alt.Scale, *, horizontal: bool) -> list[Any]:
+    """Draws what predictors or encoders get that learned nothing, named where the line is."""
+    if not baselines:
+        return []
+    table = pd.DataFrame({"baseline": list(baselines), "level": list(baselines.values())})
+    said = [alt.Tooltip("baseline:N"), alt.Tooltip("level:Q", format=".4f")]
+    rule = alt.Chart(table).mark_rule(color=BASELINE_COLOUR, strokeWidth=1.5, clip=True)
+    text = alt.Chart(table).mark_text(
+        color=BASELINE_COLOUR, clip=True, align="left", baseline="bottom", dx=4, dy=-2, fontSize=11
+    )
+    if horizontal:
+        return [
+            rule.encode(y=alt.Y("level:Q", scale=scale), tooltip=said),
+            text.encode(x=alt.value(0), y=alt.Y("level:Q", scale=scale), text="baseline:N"),
+        ]
+    return [rule.encode(x=alt.X("level:Q", scale=scale), tooltip=said)]
 
 
 def fixed(chart: Any, width: int = WIDTH) -> Any:

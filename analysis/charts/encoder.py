@@ -1,5 +1,6 @@
 """Charts of whether an encoder is good: its probes beside baselines, and where it fails."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -32,6 +33,21 @@ def probes(run: Run) -> Any:
         (name, "trial", row) for name, row in list(chosen.items())[:MOST_TRIALS]
     ]
     measured += [(BESIDE[name], "baseline", beside[name]) for name in BESIDE if name in beside]
+    title = (
+        f"{label(metric).capitalize()} of {first['id']}: {first[metric]:.1%}" if first.get(metric) else label(metric)
+    )
+    return accuracies(measured, metric, title)
+
+
+def accuracies(measured: Sequence[tuple[str, str, Mapping[str, Any]]], metric: str, title: str) -> Any:
+    """Draws accuracies beside each other with their intervals, best first.
+
+    Args:
+        measured: name, kind ("baseline", or what else it is), and the fields of a report of each; those without the
+            metric are left out.
+        metric: an accuracy.
+        title: of the chart.
+    """
     table = pd.DataFrame(
         [
             {"name": name, "kind": kind, "accuracy": row[metric],
@@ -40,10 +56,13 @@ def probes(run: Run) -> Any:
         ]
     )  # fmt: skip
     table = table.sort_values("accuracy", ascending=False, kind="stable")
-    order = table["name"].tolist()
+    order, kinds = table["name"].tolist(), [*dict.fromkeys(kind for _, kind, _ in measured)]
     shade = alt.Color(
         "kind:N", title=None, legend=alt.Legend(orient="top"),
-        scale=alt.Scale(domain=["trial", "baseline"], range=[STATE_COLOURS["complete"], BASELINE_COLOUR]),
+        scale=alt.Scale(
+            domain=kinds,
+            range=[BASELINE_COLOUR if kind == "baseline" else STATE_COLOURS["complete"] for kind in kinds],
+        ),
     )  # fmt: skip
     said = [alt.Tooltip("name:N"), *(alt.Tooltip(f"{each}:Q", format=".1%") for each in ("accuracy", "low", "high"))]
     y = alt.Y("name:N", sort=order, title=None)
@@ -53,9 +72,6 @@ def probes(run: Run) -> Any:
     )  # fmt: skip
     known = table.dropna(subset=["low", "high"])
     errors = alt.Chart(known).mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q", y=y)
-    title = (
-        f"{label(metric).capitalize()} of {first['id']}: {first[metric]:.1%}" if first.get(metric) else label(metric)
-    )
     return finish(
         alt.layer(bars, *([errors] if len(known) else ())), title, f"{title}, beside baselines.", 26 * len(table)
     )
@@ -82,7 +98,8 @@ def loss_against_probe(run: Run) -> Any:
         .add_params(shown())
     )  # fmt: skip
     agreement = points["loss"].rank().corr(points["probe_top1"].rank())
-    title = f"Loss and probe of {len(points)} trials, at the last report of each: rank correlation {agreement:.2f}"
+    agrees = f": rank correlation {agreement:.2f}" if agreement == agreement else ""
+    title = f"Loss and probe of {len(points)} trials, at the last report of each{agrees}"
     return finish(dots, title, f"{title}. Trials of less training stand among those that trained to the end.", 280)
 
 

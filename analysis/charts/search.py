@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.charts.base import (
     SHOWN,
+    baseline_layers,
     colour,
     finish,
     label,
@@ -19,7 +20,6 @@ from analysis.charts.base import (
     tooltip,
     trial_points,
 )
-from analysis.palette import BASELINE_COLOUR
 from analysis.tables.baselines import baselines_of
 from analysis.tables.ranking import pareto as pareto_table
 from analysis.tables.ranking import ranking as ranking_table
@@ -57,7 +57,7 @@ def ranking(run: Run) -> Any:
     dots = base.mark_point(filled=True, size=70, clip=True).encode(
         x=x, color=colour(run), shape=_shapes(run), tooltip=said
     )
-    layers = [*_baselines(baselines, scale, horizontal=False), bars, dots]
+    layers = [*baseline_layers(baselines, scale, horizontal=False), bars, dots]
     whole = alt.layer(*layers).add_params(shown())
     best = f"best is {run.best}" if run.best else "no trial has trained to its end yet"
     title = f"The best {len(order)} of {int(run.trials['rank'].notna().sum())} ranked trials"
@@ -111,7 +111,7 @@ def learning_curves(run: Run, metric: str | None = None, against: str = "resourc
         run, alt.Tooltip("at:Q", title=unit, format=".4~g"), alt.Tooltip("metric:Q", title=label(metric), format=".4f")
     )
     dots = base.mark_point(filled=True, size=30, clip=True).encode(opacity=faded, tooltip=said).add_params(over)
-    layers = [*_baselines(baselines, scale, horizontal=True), *(_rungs(run) if scheduled else ()), lines, dots]
+    layers = [*baseline_layers(baselines, scale, horizontal=True), *(_rungs(run) if scheduled else ()), lines, dots]
     layers += _end_labels(run, points, scale)
     title, description = _of_curves(run, metric, points, beyond)
     return finish(alt.layer(*layers).add_params(shown()), title, description, 360)
@@ -261,21 +261,3 @@ def _places(count: int) -> list[int]:
     """Returns the places that an axis names: the first, and some others."""
     step = max(1, round(count / 8))
     return [1, *range(1 + step, count + 1, step)]
-
-
-def _baselines(baselines: dict[str, float], scale: alt.Scale, *, horizontal: bool) -> list[Any]:
-    """Draws what predictors or encoders get that learned nothing, named where the line is."""
-    if not baselines:
-        return []
-    table = pd.DataFrame({"baseline": list(baselines), "level": list(baselines.values())})
-    said = [alt.Tooltip("baseline:N"), alt.Tooltip("level:Q", format=".4f")]
-    rule = alt.Chart(table).mark_rule(color=BASELINE_COLOUR, strokeWidth=1.5, clip=True)
-    text = alt.Chart(table).mark_text(
-        color=BASELINE_COLOUR, clip=True, align="left", baseline="bottom", dx=4, dy=-2, fontSize=11
-    )
-    if horizontal:
-        return [
-            rule.encode(y=alt.Y("level:Q", scale=scale), tooltip=said),
-            text.encode(x=alt.value(0), y=alt.Y("level:Q", scale=scale), text="baseline:N"),
-        ]
-    return [rule.encode(x=alt.X("level:Q", scale=scale), tooltip=said)]

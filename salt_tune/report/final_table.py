@@ -9,14 +9,13 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from analysis.verdict import BESIDE
+from analysis.verdict import BESIDE, MODELS
 from salt_tune.ui.console import console
 from salt_tune.ui.format import heading, number
 from salt_tune.ui.tables import fitting_table
 from trainable.metrics import Metric, interval_fields
 from trainable.worker import FinalTable
 
-MODELS: Final = {"model": "this model", "trial": "the search's trial", "against": "--against"}
 PROBED: Final = "probe_top1"  # what the search's verdict goes by, beside the attentive probe's
 ABOUT: Final = "How good the encoder is, on the same clips for all, with 95% intervals"
 
@@ -45,7 +44,7 @@ def print_final_table(evaluation: FinalTable, metrics: Mapping[str, Metric]) -> 
     console.print(table)
     if left_out:
         console.print(f"(too narrow for {', '.join(left_out)})")
-    for line in _lines(evaluation):
+    for line in evaluation_lines(evaluation):
         console.print(line)
     console.print()
 
@@ -53,13 +52,17 @@ def print_final_table(evaluation: FinalTable, metrics: Mapping[str, Metric]) -> 
 def final_section(evaluation: FinalTable) -> str:
     """Returns the section of a model card."""
     columns = evaluation["columns"]
-    rows = [["", *columns], ["---"] * (1 + len(columns))]
-    rows += [[name, *(_cell(row, column, " ") for column in columns)] for name, row in _rows(evaluation)]
+    rows = [["", *columns], ["---"] * (1 + len(columns)), *table_rows(evaluation)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return CARD.format(about=ABOUT, table=table, lines="\n".join(f"{line}." for line in _lines(evaluation)))
+    return CARD.format(about=ABOUT, table=table, lines="\n".join(f"{line}." for line in evaluation_lines(evaluation)))
 
 
-def _lines(evaluation: FinalTable) -> Iterator[str]:
+def table_rows(evaluation: FinalTable) -> list[list[str]]:
+    """Returns the rows of the table as text: what people call a row, then its value of each of `columns`."""
+    return [[name, *(_cell(row, column, " ") for column in evaluation["columns"])] for name, row in _rows(evaluation)]
+
+
+def evaluation_lines(evaluation: FinalTable) -> Iterator[str]:
     """Says what is not in the table, and why; then the verdict."""
     for reason in dict.fromkeys(evaluation["left_out"].values()):
         names = [name for name, why in evaluation["left_out"].items() if why == reason]

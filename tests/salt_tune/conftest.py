@@ -1,4 +1,4 @@
-"""Runs that the tests of the commands share: one with a trial that diverges, one that fails, one that is troubled."""
+"""What tests of commands share: a browser, and runs: with a trial that diverges, one that fails, one in trouble."""
 
 import json
 import os
@@ -23,6 +23,7 @@ from tests.toy_task import SPACE
 
 MINUTES = 10 * 60
 FINAL_EPOCHS = 8
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @dataclass(frozen=True)
@@ -209,3 +210,16 @@ def promoted(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> En
         return Ended(run / "final" / f"{best}-{FINAL_EPOCHS}epochs", process.returncode, output, errors)
 
     return ended_once(tmp_path_factory, "promoted", promote)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, from the system's packages."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        # Without its sandbox it also starts as root, as in a container; it opens our own files alone.
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()

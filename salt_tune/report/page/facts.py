@@ -47,7 +47,7 @@ class Table:
 def verdict(run: Run) -> list[str]:
     """Says what to promote and how sure that is; of a search that has not ended, what is ahead so far."""
     if run.over:
-        return _lines(lambda: verdict_lines(run.summary))
+        return as_lines(lambda: verdict_lines(run.summary))
     done = counted(int((run.trials["state"] == "complete").sum()), "trial")
     if run.best is None:
         return ["This search has not ended. No trial has trained to its end yet."]
@@ -71,12 +71,12 @@ def encoder(run: Run) -> list[str]:
 
 def losses(run: Run) -> list[str]:
     """Says what the winner's loss is worth."""
-    return _lines(lambda: loss_lines(run.summary))
+    return as_lines(lambda: loss_lines(run.summary))
 
 
 def warnings(run: Run) -> list[str]:
     """Says what to watch out for."""
-    return _lines(lambda: warning_lines(run.summary)) if run.over else []
+    return as_lines(lambda: warning_lines(run.summary)) if run.over else []
 
 
 def health(run: Run) -> list[str]:
@@ -92,10 +92,10 @@ def health(run: Run) -> list[str]:
 
 def next_steps(run: Run) -> list[str]:
     """Returns the commands that go on from here."""
-    return _lines(lambda: next_lines(run.directory, run.summary)) if run.over else []
+    return as_lines(lambda: next_lines(run.directory, run.summary)) if run.over else []
 
 
-def _lines(say: Callable[[], Iterable[str]]) -> list[str]:
+def as_lines(say: Callable[[], Iterable[str]]) -> list[str]:
     """Collects lines; where the run's task cannot be asked, such as one of a package that is not here, says so."""
     try:
         return [*say()]
@@ -129,7 +129,7 @@ def ranked(run: Run) -> Table:
     bold = {place for place, chosen in enumerate(table["recommended"]) if chosen}
     start = "; * your own start" if table["start"].any() else ""
     caption = f"{counted(len(rows), 'configuration')}, best first; in bold the one to promote{start}"
-    return Table(caption, columns, _clean(rows), table["state"].tolist(), bold)
+    return Table(caption, columns, clean(rows), table["state"].tolist(), bold)
 
 
 def caveat(run: Run) -> list[str]:
@@ -149,7 +149,7 @@ def suggestions(run: Run) -> Table:
         for row in table.to_dict("records")
     ]
     columns = ["parameter", "suggestion", "searched", "search next", "why", "--set"]
-    return Table("Suggested ranges of another search", columns, _clean(rows))
+    return Table("Suggested ranges of another search", columns, clean(rows))
 
 
 def stability(run: Run) -> Table:
@@ -171,7 +171,7 @@ def at_rungs(run: Run) -> Table:
     rows = [[str(name), *(exact(_known(sign * each)) for each in row)] for name, row in zip(
         scores.index, scores.to_numpy("float64").tolist(), strict=True)]  # fmt: skip
     columns = ["trial", *(f"{amount(float(rung), run.resource)} " for rung in run.summary["rungs"])]
-    return Table(f"{run.metric} at each rung", columns, _clean(rows), [str(states[row[0]]) for row in rows])
+    return Table(f"{run.metric} at each rung", columns, clean(rows), [str(states[row[0]]) for row in rows])
 
 
 def spent(run: Run) -> Table:
@@ -193,10 +193,11 @@ def spent(run: Run) -> Table:
 def cost_in_words(run: Run) -> list[str]:
     """Says what the search took, beside what it would have taken without pruning."""
     concurrent = read_manifest(run.directory).get("resources", {}).get("concurrent") if has_manifest(run) else None
-    return _lines(lambda: cost_lines(run.summary, concurrent))
+    return as_lines(lambda: cost_lines(run.summary, concurrent))
 
 
-def _clean(rows: list[list[str]]) -> list[list[str]]:
+def clean(rows: list[list[str]]) -> list[list[str]]:
+    """Returns cells in which every control character is visible."""
     return [[printable(str(cell)) for cell in row] for row in rows]
 
 

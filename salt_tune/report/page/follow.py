@@ -12,7 +12,7 @@ from analysis.errors import RunError
 from analysis.run_directory.paths import RunDirectory
 from analysis.tables.runs import load
 from analysis.text import printable
-from salt_tune.report.page.page import Describe, render_page
+from salt_tune.report.page.page import Sources, render_page
 from trainable.errors import UserError
 
 HOST: Final = "127.0.0.1"
@@ -24,11 +24,11 @@ class Pages:
 
     Args:
         runs: the run directories.
-        describe: see `write_page`.
+        sources: see `write_page`.
     """
 
-    def __init__(self, runs: Sequence[RunDirectory], describe: Describe) -> None:
-        self._runs, self._describe = runs, describe
+    def __init__(self, runs: Sequence[RunDirectory], sources: Sources) -> None:
+        self._runs, self._sources = runs, sources
         self._lock = threading.Lock()
         self._made: tuple[str, str] = ("", "")
 
@@ -36,7 +36,12 @@ class Pages:
         """Returns a word that changes when the page would."""
         seen = []
         for run in self._runs:
-            for file in (run.manifest, run.decisions, run.reports, run.summary):
+            finals = [
+                file
+                for final in run.finals()
+                for file in (final.promotion, final.reports, final.evaluation, final.card, final.error, final.lock)
+            ]
+            for file in (run.manifest, run.decisions, run.reports, run.summary, *finals):
                 try:
                     status = file.stat()
                     seen.append((str(file), status.st_mtime_ns, status.st_size))
@@ -61,17 +66,17 @@ class Pages:
                 runs = load(tuple(run.path for run in self._runs))
         except RunError as error:
             return PROBLEM.format(escape(printable(str(error))))
-        return render_page(runs, self._describe, follow=True)
+        return render_page(runs, self._sources, follow=True)
 
 
 @contextmanager
-def serve(runs: Sequence[RunDirectory], port: int, describe: Describe) -> Iterator[tuple[str, Callable[[], None]]]:
+def serve(runs: Sequence[RunDirectory], port: int, sources: Sources) -> Iterator[tuple[str, Callable[[], None]]]:
     """Serves the page of some runs until the block is left.
 
     Args:
         runs: the run directories, which are there.
         port: 0: a free one.
-        describe: see `write_page`.
+        sources: see `write_page`.
 
     Yields:
         The address, and what waits for ever.
@@ -81,7 +86,7 @@ def serve(runs: Sequence[RunDirectory], port: int, describe: Describe) -> Iterat
         UserError: the port is taken.
     """
     load(tuple(run.path for run in runs))
-    pages = Pages(runs, describe)
+    pages = Pages(runs, sources)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

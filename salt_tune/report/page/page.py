@@ -19,14 +19,25 @@ from analysis.text import printable
 from salt_tune.report.page import facts
 from salt_tune.report.page.facts import Table
 from salt_tune.report.page.figures import Figure, Figures, Size, as_json, script
+from salt_tune.report.page.final import Facts, FinalRun, final_runs
 from salt_tune.report.page.provenance import failures, origin
 from salt_tune.ui.format import counted
 from trainable.files import atomic_write
 
 TEMPLATES: Final = "templates"
 
-Describe = Callable[[Mapping[str, Any]], Any]
-"""See `salt_tune.stores.data_on_page.describe_data`."""
+
+@dataclass(frozen=True)
+class Sources:
+    """What a page asks of floors that it does not know.
+
+    Attributes:
+        data: see `salt_tune.stores.data_on_page.describe_data`.
+        final: see `salt_tune.runs.facts.final_facts`.
+    """
+
+    data: Callable[[Mapping[str, Any]], Any]
+    final: Facts
 
 
 @dataclass(frozen=True)
@@ -71,13 +82,13 @@ class Part:
     sections: Sequence[Section]
 
 
-def write_page(runs: Mapping[str, Run], path: Path, describe: Describe) -> int:
+def write_page(runs: Mapping[str, Run], path: Path, sources: Sources) -> int:
     """Writes the page of some runs to one file, atomically.
 
     Args:
         runs: by name.
         path: the file; its folder is there.
-        describe: of what a run remembers of its data, what the section on it draws.
+        sources: of what is asked for.
 
     Returns:
         Its size in bytes.
@@ -85,23 +96,23 @@ def write_page(runs: Mapping[str, Run], path: Path, describe: Describe) -> int:
     Raises:
         OSError: it cannot be written.
     """
-    content = render_page(runs, describe).encode()
+    content = render_page(runs, sources).encode()
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return len(content)
 
 
-def render_page(runs: Mapping[str, Run], describe: Describe, *, follow: bool = False) -> str:
+def render_page(runs: Mapping[str, Run], sources: Sources, *, follow: bool = False) -> str:
     """Returns the page of some runs as HTML, which loads nothing from elsewhere.
 
     Args:
         runs: by name.
-        describe: see `write_page`.
+        sources: see `write_page`.
         follow: it asks its own server whether there is something new, and is loaded again then.
     """
     figures, several = Figures(), len(runs) > 1
-    parts = [_part(f"run{number}", name, run, figures, describe) for number, (name, run) in enumerate(runs.items())]
-    scripts = {"vega": script(), "page": _read("page.js")}
+    parts = [_part(f"run{number}", name, run, figures, sources) for number, (name, run) in enumerate(runs.items())]
+    scripts = [script(), _read("charts.js"), _read("page.js")]
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -114,8 +125,8 @@ def render_page(runs: Mapping[str, Run], describe: Describe, *, follow: bool = F
         written=datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
         style=_safe(_read("style.css")),
         payload=_safe(as_json({**figures.payload(), "follow": follow})),
-        scripts=[_safe(each) for each in scripts.values()],
-        hashes=[_sha256(each) for each in scripts.values()],
+        scripts=[_safe(each) for each in scripts],
+        hashes=[_sha256(each) for each in scripts],
         follow=follow,
     )
 
@@ -135,14 +146,13 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _part(identity: str, name: str, run: Run, figures: Figures, describe: Describe) -> Part:
+def _part(identity: str, name: str, run: Run, figures: Figures, sources: Sources) -> Part:
     def add(chart: Callable[[Run], Any], size: Size = "wide") -> list[Figure]:
         return figures.add(f"{identity}-{chart.__name__}", lambda: chart(run), size)
 
     trials = counted(int(run.trials["replicate_of"].isna().sum()), "trial")
-    state = f"{trials}, {'ended' if run.over else 'not ended'}"
     empty = [] if len(run.trials) else ["No trial has begun."]
-    failed = failures(run)
+    failed, finals = failures(run), final_runs(identity, run, figures, sources.final)
     good = [*add(charts.probes), *add(charts.loss_against_probe), *add(charts.classes, "half")]
     matters = [*add(charts.importance), *add(charts.slices, "small"), *add(charts.parallel_coordinates)]
     standing = [*add(charts.ranking), *add(charts.against_winner)]
@@ -151,6 +161,7 @@ def _part(identity: str, name: str, run: Run, figures: Figures, describe: Descri
     said, ranked, orders = facts.losses(run), [facts.ranked(run)], [facts.stability(run), facts.at_rungs(run)]
     sections = [
         Section("encoder", "Is it a good encoder?", facts.encoder(run), [*good, *add(charts.confusion, "half")]),
+        *([Section("final", "Final run", kind="finals", content=finals)] if finals else []),
         Section("ranking", "Ranking", [*empty, *said], standing, ranked, "ranking"),
         Section("warnings", "Watch out", facts.warnings(run)),
         Section("curves", "Learning curves", [], add(charts.learning_curves)),
@@ -161,11 +172,16 @@ def _part(identity: str, name: str, run: Run, figures: Figures, describe: Descri
         Section("machine", "What did the machine do when?", [], add(charts.timeline)),
         Section("cost", "What did it cost?", facts.cost_in_words(run), spent, [facts.spent(run)]),
         Section("failed", "What failed, and why?", [] if failed else ["Nothing failed."], [], [], "failures", failed),
-        Section("data", "Data", [], [], [], "data", describe(run.summary["store"])),
+        Section("data", "Data", [], [], [], "data", sources.data(run.summary["store"])),
         Section("reproduce", "How to reproduce it", [], [], [], "origin", origin(run)),
     ]
     sections = [section for section in sections if _says_something(section)]
+    state = f"{trials}, {'ended' if run.over else 'not ended'}{_promoted(finals)}"
     return Part(identity, printable(name), state, facts.verdict(run), sections)
+
+
+def _promoted(finals: Sequence[FinalRun]) -> str:
+    return f"; promoted: {', '.join(f'{final.name} ({final.state})' for final in finals)}" if finals else ""
 
 
 def _gradients(run: Run) -> Any:

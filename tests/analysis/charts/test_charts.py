@@ -9,7 +9,8 @@ import pytest
 
 from analysis import Run, charts, load
 from analysis.charts.base import spread
-from tests.analysis.fake_run import summary, write_losses, write_run
+from analysis.palette import PART_COLOURS
+from tests.analysis.fake_run import POINTS, summary, write_final, write_losses, write_run
 from tests.analysis.made_search import spread as spread_parameters
 from tests.analysis.made_search import write_search
 
@@ -127,6 +128,34 @@ def test_parameters_of_any_name_are_drawn(tmp_path: Path, name: str) -> None:
     run = load(write_search(tmp_path, parameters, lambda values: float(values[name]), **found).path)
     for draw in (charts.slices, charts.parallel_coordinates, charts.ranking, charts.importance, charts.learning_curves):
         assert specs(draw(run))
+
+
+def test_a_promoted_run_is_drawn_behind_its_trial_with_what_was_predicted(fake: Run) -> None:
+    (spec,) = specs(charts.final_curve(fake, "T2-10epochs"))
+    rows = {name: [row for rows in spec["datasets"].values() for row in rows if row.get("part") == name]
+            for name in PART_COLOURS}  # fmt: skip
+    assert [row["epoch"] for row in rows["in the search"]] == [*POINTS]
+    assert [row["epoch"] for row in rows["final run"]] == [3.0, *range(4, 11)]
+    assert [(row["epoch"], row["low"], row["high"]) for row in rows["predicted, 95%"]] == [(10.0, 0.34, 0.38)]
+    marks = [row["what"] for rows in spec["datasets"].values() for row in rows if "what" in row]
+    assert marks == ["goes on", "cooldown"]
+    assert title(charts.final_curve(fake, "T2-10epochs")) == "Held-out loss of T2-10epochs: 0.3500 at epoch 10 of 10"
+
+
+def test_a_promoted_model_stands_beside_others_in_its_best_probe(fake: Run) -> None:
+    (spec,) = specs(charts.final_probes(fake, "T2-10epochs"))
+    names = [row["name"] for row in next(iter(spec["datasets"].values()))]
+    assert names == ["this model", "the search's trial", "teacher's latents", "untrained", "chance"]
+    assert title(charts.final_probes(fake, "T2-10epochs")) == "Attentive-probe accuracy of T2-10epochs: 55.0%"
+
+
+def test_a_promotion_that_has_only_begun_draws_what_there_is(tmp_path: Path) -> None:
+    run = write_run(tmp_path, promoted=False)
+    final = write_final(run, finished=False, predicted=None, begun_at_epoch=0.0, trunk_epochs=0.0)
+    final.reports.write_text("")
+    (spec,) = specs(charts.final_curve(load(run.path), "T2-10epochs"))
+    assert {row["part"] for rows in spec["datasets"].values() for row in rows if "part" in row} == {"in the search"}
+    assert charts.final_probes(load(run.path), "T2-10epochs") is None
 
 
 def test_charts_are_saved_for_print(fake: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 "use strict";
 const payload = JSON.parse(document.getElementById("payload").textContent);
 const views = new Map();
+const refreshing = new Map();
 
 const drawn = Object.entries(payload.specs).map(async ([id, spec]) => {
   const datasets = {};
@@ -13,6 +14,7 @@ const drawn = Object.entries(payload.specs).map(async ([id, spec]) => {
   const result = await vegaEmbed(element, { ...spec, datasets }, { renderer: "svg", config: payload.config, actions: false });
   element.querySelector("svg").setAttribute("aria-hidden", "true"); // its figure says what it shows
   views.set(id, result.view);
+  refreshing.set(id, equip(element, result.view));
 });
 
 const query = document.getElementById("query");
@@ -46,7 +48,7 @@ function filter() {
   for (const [id, view] of views) {
     const { shown, all } = known.get(id.split("-")[0]);
     const value = shown.size === all ? null : [...shown];
-    if ("shown" in view.getState({ signals: (name) => name === "shown", data: () => false }).signals) view.signal("shown", value).runAsync();
+    if ("shown" in view.getState({ signals: (name) => name === "shown", data: () => false }).signals) view.signal("shown", value).runAsync().then(refreshing.get(id));
   }
 }
 

@@ -1,19 +1,15 @@
-"""Pages of small runs, and a browser that opens them."""
+"""Pages of small runs."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis import Run, load
 from salt_tune.report.page.page import write_page
-from salt_tune.stores.data_on_page import describe_data
+from salt_tune.write_report import sources
 from tests.analysis.fake_run import summary, write_run
 from tests.analysis.made_search import spread, write_search
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NASTY = "<script>alert('x')</script> \U0001f600 \x1b[31m"
 
 
@@ -38,18 +34,5 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def file(forty: Run) -> Path:
     """The page of `forty`."""
-    write_page({"forty": forty}, forty.directory.path / "page.html", describe_data)
+    write_page({"forty": forty}, forty.directory.path / "page.html", sources())
     return forty.directory.path / "page.html"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window, from the system's packages."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        # Without its sandbox it also starts as root, as in a container; it opens our own files alone.
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()

@@ -10,7 +10,7 @@ import pytest
 from analysis import RunError
 from analysis.run_directory.paths import RunDirectory
 from salt_tune.report.page.follow import serve
-from salt_tune.stores.data_on_page import describe_data
+from salt_tune.write_report import sources
 from tests.analysis.fake_run import write_run
 from trainable.errors import UserError
 
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunDirectory:
 @pytest.fixture
 def port(run: RunDirectory) -> Iterator[int]:
     """Where its page is served."""
-    with serve([run], 0, describe_data) as (address, _):
+    with serve([run], 0, sources()) as (address, _):
         assert address.startswith("http://127.0.0.1:")
         yield int(address.strip("/").rpartition(":")[2])
 
@@ -62,8 +62,8 @@ def test_a_port_that_is_taken_and_a_run_that_is_not_there_are_named(run: RunDire
         number = taken.getsockname()[1]
         with (
             pytest.raises(UserError, match=f"--port {number}: Address already in use"),
-            serve([run], number, describe_data),
+            serve([run], number, sources()),
         ):
             pass
-    with pytest.raises(RunError, match="no such folder"), serve([RunDirectory(tmp_path / "none")], 0, describe_data):
+    with pytest.raises(RunError, match="no such folder"), serve([RunDirectory(tmp_path / "none")], 0, sources()):
         pass
