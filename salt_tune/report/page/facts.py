@@ -76,7 +76,7 @@ def losses(run: Run) -> list[str]:
 
 def warnings(run: Run) -> list[str]:
     """Says what to watch out for."""
-    return as_lines(lambda: warning_lines(run.summary)) if run.over else []
+    return [line.strip() for line in as_lines(lambda: warning_lines(run.summary))] if run.over else []
 
 
 def health(run: Run) -> list[str]:
