@@ -1,8 +1,8 @@
 """`python -m benchmarks.transfer --store STORE`: how well early signals predict what a long run comes to.
 
-Trains configurations of a search space, each with several seeds, in three ways. They are a cosine over 3 epochs, as
-the trials of a search; a cosine over 20; a constant rate to 20, with averaged weights. At 0.5, 1, 2 and 3 epochs it takes every
-metric there is, combinations of them and predictions from them. Of each it measures how well it agrees with the
+Trains configurations of a search space, each with several seeds, in three ways. They are a cosine over 3 epochs, as the
+trials of a search; a cosine over 20; a constant rate to 20, with averaged weights. At 0.5, 1, 2 and 3 epochs it takes
+every metric there is, combinations of them and predictions from them. Of each it measures how well it agrees with the
 held-out loss and the linear probe after 20 epochs.
 
 Measurements are kept in results/transfer-STORE-cpu.jsonl; the same command goes on from there, and makes the figures in
