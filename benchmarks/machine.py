@@ -19,16 +19,16 @@ def describe() -> str:
     return f"{len(os.sched_getaffinity(0))} CPU cores ({platform.machine()}), no GPU"
 
 
-def write(name: str, figures: dict[str, Any]) -> None:
-    """Prints the figures and writes them to results/NAME-MACHINE.json."""
-    for key, value in save(name, figures).items():
+def write(name: str, figures: dict[str, Any], folder: Path = RESULTS) -> None:
+    """Prints the figures and writes them to results/NAME-MACHINE.json, or to that file of another folder."""
+    for key, value in save(name, figures, folder).items():
         print(f"{key:<64} {value}")
 
 
-def save(name: str, figures: dict[str, Any]) -> dict[str, Any]:
+def save(name: str, figures: dict[str, Any], folder: Path = RESULTS) -> dict[str, Any]:
     """Writes the figures, as far as there are any yet, and returns them with the machine, the date and torch."""
     figures = {"machine": describe(), "date": date.today().isoformat(), "torch": torch.__version__, **figures}
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     kind = "gpu" if torch.cuda.is_available() else "cpu"
-    (RESULTS / f"{name}-{kind}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{name}-{kind}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures

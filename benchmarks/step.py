@@ -4,7 +4,7 @@ On CUDA: ViT-Base, 16 x 224 x 224, mask ratio 0.75, predictor 384 x 12, bfloat16
 plain loop (`training_step/plain.py`) train the same model in one process, in turn. The plain one also runs with a batch
 that stays on the device, so that its data cost nothing; ours always reads from the store. Ratios have 95% intervals
 over rounds. The model FLOPs utilisation is against the product of large matrices, measured in the same run. Then each
-option beside the same training without it.
+option beside the same training without it. What options do to the judge's panel: `python -m benchmarks.step_options`.
 
 Without a GPU a tiny model runs on the videos of the demo: that says whether the command works, and what a small step
 spends its time on.
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._dynamo.utils import counters
 
 from benchmarks import machine
 from benchmarks.full_size import build, plan_of, write_videos
@@ -29,6 +28,7 @@ from benchmarks.training_step.options import Option, options_for
 from benchmarks.training_step.plain import PlainTraining
 from benchmarks.training_step.rounds import alternate, ratio
 from benchmarks.training_step.shares import MarkedTraining, attention_kernels, matrix_rate, shares_of_a_step
+from benchmarks.training_step.speed import speed_of
 from trainable.config import TrialConfig
 from trainable.data.build.plan import Plan
 from trainable.data.store.clip_store import ClipStore
@@ -43,9 +43,8 @@ ENDLESS = 10_000  # epochs
 LARGE = TrialConfig(epochs=ENDLESS)
 SMALL = TrialConfig(student="vit_tiny_patch16_224", student_depth=4, predictor_dim=128, predictor_depth=2, batch_size=8,
                     epochs=ENDLESS)  # fmt: skip
-ROUNDS, OPTION_ROUNDS = 5, 4
+ROUNDS = 5
 STEPS = {8: 4, 32: 6, 128: 2}  # in a round, by batch size
-OPTION_STEPS = 4
 
 
 def main() -> None:
@@ -120,30 +119,10 @@ def _beside_plain(config: TrialConfig, store: ClipStore, rate: float) -> dict[st
 
 
 def _beside_base(base: TrialConfig, option: Option, store: ClipStore) -> str:
-    """Measures the training of `base` with the option and without, in turn."""
-    free_memory()
-    plain = Training(base, store)
-    counters.clear()
-    other = Training(base.replace(**option.changes), store)
-    option.adapt(other)
-    own = other.config.batch_size
-    steps = max(1, OPTION_STEPS * base.batch_size // own)  # about as many clips
-
-    def run() -> None:
-        with option.around():
-            other.train_to(other.step + steps)
-
     try:
-        seconds = alternate({"without": _steps_of(plain, OPTION_STEPS), "with": run}, OPTION_ROUNDS)
+        return str(speed_of(base, option, store))
     except RuntimeError as error:  # no such kernel, no compiler, not enough memory
         return f"failed: {str(error).strip().splitlines()[0]}"
-    finally:
-        plain.close()
-        other.close()
-    share = steps * own / (OPTION_STEPS * base.batch_size)
-    compared = ratio([time * share for time in seconds["without"]], seconds["with"])
-    graphs = f", {counters['stats']['unique_graphs']} graph compiled" if other.config.compile else ""
-    return f"{compared}{graphs}"
 
 
 def _steps_of(training: Training, steps: int) -> Callable[[], None]:

@@ -49,7 +49,11 @@ class Records:
 
     def read(self) -> dict[Key, Record]:
         """Returns the measurements by run and point."""
-        return {key_of(record): record for record in self._lines()[1:]}
+        return {key_of(record): record for record in self.all()}
+
+    def all(self) -> list[Record]:
+        """Returns the measurements in the order in which they were made."""
+        return self._lines()[1:]
 
     def _lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
