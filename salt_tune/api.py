@@ -143,7 +143,7 @@ def resume(
         extend: trials to start beside those that were asked for.
         replicates: further seeds of the three best beside those that were asked for, or "auto"; see `search`.
         store: where the clip store lies now, if it was moved.
-        concurrent: trials at a time; None: as many as before, on a cluster as in `search`. See also `search`.
+        concurrent: trials at a time, of a cluster on each node; None: as before. See also `search`.
         gpus_per_trial: see `search`.
         disk_limit_gb: see `search`.
         wandb: see `search`; None: as before, as the next four.

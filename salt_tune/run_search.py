@@ -85,7 +85,7 @@ class Machine:
     @property
     def session(self) -> dict[str, Any]:
         """What run.json says of the process that ran it last."""
-        return {**self.following.remembered(), "limits": asdict(self.limits)}
+        return {**self.following.remembered(), "limits": asdict(self.limits), "concurrent": self.concurrent}
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def begin(
         earlier = warm_trials(warm_start, space, data)
         with place.session(run.path.parent, task, data) as nodes:
             check_models(find_space(space_name), space, partial(session.first_unbuildable, nodes, task))
-            _settle(run, space, data, how, [how.replicates], nodes, machine, space.trials)
+            machine = _settle(run, space, data, how, [how.replicates], nodes, machine, space.trials)
             here = provenance(run, git=machine.git)
             asked = {**asdict(how), "session": machine.session, **here.fields}
             with created(run, space, data, asked, baselines, earlier, nodes.facts(), here.diff) as manifest:
@@ -182,23 +182,23 @@ def resume(
         RunError: the run directory cannot be read.
     """
     manifest, space, data = reopen(run, store)
-    session.check_packing(space.task, machine.concurrent)
-    machine.limits.check(space.task)
-    concurrent = machine.concurrent or _concurrent_before(manifest["resources"], on_cluster=machine.address is not None)
-    place = session.choose_place(machine.address, concurrent, machine.gpus_per_trial, machine.store_copy)
     session_before = manifest.get("session") or {}
-    machine = replace(machine, following=machine.following.after(session_before))
+    concurrent = machine.concurrent or session_before.get("concurrent")
+    machine = replace(machine, concurrent=concurrent, following=machine.following.after(session_before))
+    session.check_packing(space.task, concurrent)
+    machine.limits.check(space.task)
+    place = session.choose_place(machine.address, concurrent, machine.gpus_per_trial, machine.store_copy)
     if session_before.get("notify") and not machine.following.notify:
         console.warn("--notify was given before, and is not taken from the run, which may be another's; give it again")
     machine.following.check()
     with locked(run.lock):
-        manifest = {**manifest, "store": data.facts(), "session": machine.session}
+        manifest = {**manifest, "store": data.facts()}
         controller = open_controller(run, manifest, space)
         with place.session(run.path, space.task, data) as nodes:
             trials = controller.scheduler.allowed + extend
             requests = [*controller.replicates.requests, replicates]
-            _settle(run, space, data, controller.settings, requests, nodes, machine, trials)
-            remember(run, manifest)
+            machine = _settle(run, space, data, controller.settings, requests, nodes, machine, trials)
+            manifest = remember(run, {**manifest, "session": machine.session})
             controller.ask_replicates(replicates)
             if extend and (more := controller.extend(extend)) < extend:
                 console.print(f"--extend {extend}: {_what_is_left(more, controller, manifest)}")
@@ -214,8 +214,12 @@ def _settle(
     nodes: Nodes,
     machine: Machine,
     trials: int,
-) -> None:
-    """Settles what each trial gets, and that the disk can hold what they may write."""
+) -> Machine:
+    """Settles what each trial gets, and that the disk can hold what they may write.
+
+    Returns:
+        The machine as a resumed search takes it: with what was measured, unless nodes differ in that.
+    """
     sizes = session.measure_sizes(nodes, space.task, largest_models(space, how.seed), data)
     if machine.concurrent == "auto":
         session.pack(nodes, space, data, how.seed)
@@ -231,11 +235,8 @@ def _settle(
         best=MOST_TIED,
     )
     check_disk(run.path, bound, machine.disk_limit_gb)
-
-
-def _concurrent_before(resources: Mapping[str, Any], *, on_cluster: bool) -> int | None:
-    """Returns how many trials ran at a time on this machine; None: on a cluster, then or now, as many as by default."""
-    return None if on_cluster or "nodes" in resources else int(resources["concurrent"])
+    measured = {node.resources.concurrent for node in nodes} if machine.concurrent == "auto" else set[int]()
+    return replace(machine, concurrent=measured.pop()) if len(measured) == 1 else machine
 
 
 def _search(

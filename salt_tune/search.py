@@ -85,7 +85,7 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
 @flag(
     MACHINE, "--concurrent", type=CountOrAuto("trials", 1),
     help="Trials at a time, of a cluster on each node; or auto to measure what pays [default: one a GPU, or one a "
-    "core, at most 4].",
+    "core, at most 4; with --resume: as before].",
 )  # fmt: skip
 @flag(
     MACHINE, "--gpus-per-trial", type=Finite(min=0),

@@ -11,7 +11,7 @@ from typing import Any, Final
 from analysis.run_directory.reports import natural
 from salt_tune.ray_backend import node_probe
 from salt_tune.ray_backend.data_copies import open_on_node
-from salt_tune.ray_backend.nodes import Concurrent, Node, Nodes, sent_as_code
+from salt_tune.ray_backend.nodes import Concurrent, Node, Nodes, remote_on, sent_as_code
 from salt_tune.resources.allocation import share_out
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size, counted
@@ -156,7 +156,7 @@ class Roll:
             if row["Resources"].get("CPU", 0) < 1:  # such as a login node
                 continue
             with sent_as_code(node_probe):
-                answer = _remote(node_probe.examine, row["NodeID"]).remote(
+                answer = remote_on(row["NodeID"], node_probe.examine).remote(
                     str(self.folder), self.nonce, [*PACKAGES], row["NodeID"]
                 )
             self._asked[row["NodeID"]] = row, answer
@@ -188,7 +188,7 @@ class Roll:
             return
         copies = str(self.cluster.copies.absolute()) if self.cluster.copies else None
         facts = self.data.facts()
-        ref = _remote(open_on_node, node.id).remote(self.task.name, facts["path"], facts, copies)
+        ref = remote_on(node.id, open_on_node).remote(self.task.name, facts["path"], facts, copies)
         self._opening[node.id] = node, ref
         console.print(
             f"node {name}: {counted(node.cores, 'core')}"
@@ -252,14 +252,6 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path
     elif theirs["writes"]:
         wrong.append(f"cannot write into {folder}: {theirs['writes']}")
     return wrong
-
-
-def _remote(function: Any, node: str) -> Any:
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(function)
 
 
 def _free(row: Row) -> Mapping[str, float]:

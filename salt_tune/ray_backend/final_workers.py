@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from salt_tune.ray_backend.cluster import Cluster
 from salt_tune.ray_backend.final_rank import Mailbox, train_rank
+from salt_tune.ray_backend.nodes import only_on
 from salt_tune.ray_backend.session import count_gpus, ray_session
 from salt_tune.resources.allocation import Resources
 from salt_tune.ui.format import counted
@@ -146,9 +147,8 @@ class SharedFinal:
             _LostError: some of them died.
         """
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        here = only_on(ray.get_runtime_context().get_node_id())
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
         spec = dataclasses.replace(self._spec, workers=workers, threads=resources.cpus)
         told = {"task": self._task.name, "data": str(self._data), "spec": spec, "mailbox": mailbox}

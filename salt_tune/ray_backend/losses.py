@@ -1,9 +1,9 @@
 """What the loss of a worker means: memory, its node, or a node that keeps killing workers."""
 
 from collections import defaultdict
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from salt_tune.ray_backend.nodes import ALONE, Node
+from salt_tune.ray_backend.nodes import ALONE, Node, remote_on
 from salt_tune.resources.memory_kills import memory_kills
 from salt_tune.ui.console import console
 
@@ -65,8 +65,7 @@ def _memory_kills(node: Node) -> int | None:
 
     if node.name == ALONE:
         return memory_kills()
-    count: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=node.here)(memory_kills)
-    asked = count.remote()
+    asked = remote_on(node.id, memory_kills).remote()
     try:
         found: int = ray.get(asked, timeout=ANSWER_SECONDS)
     except ray.exceptions.RayError:

@@ -43,16 +43,13 @@ class Node:
     @property
     def here(self) -> "NodeAffinitySchedulingStrategy":
         """What has Ray start something on this node, and on no other."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(self.id, soft=False)
+        return only_on(self.id)
 
     def run(self, function: Callable[..., Result], *arguments: Any, gpus: int = 0) -> Result:
         """Returns what a function returns that runs on this node, and may see so many GPUs."""
         import ray
 
-        remote = ray.remote(max_retries=0, num_gpus=gpus, scheduling_strategy=self.here)(function)
-        result: Result = ray.get(remote.remote(*arguments))
+        result: Result = ray.get(remote_on(self.id, function, cpus=1, gpus=gpus).remote(*arguments))
         return result
 
     def with_resources(self, resources: Resources) -> "Node":
@@ -124,15 +121,26 @@ class Place(Protocol):
         ...
 
 
-def killed_on(node: Node, pid: int) -> None:
-    """Has a process of a node killed, also one that is stopped and hears nothing else; does not wait for it."""
+def only_on(node: str) -> "NodeAffinitySchedulingStrategy":
+    """Returns what has Ray start something on the node of this id, and on no other."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def remote_on(node: str, function: Callable[..., Any], *, cpus: int = 0, gpus: int = 0) -> Any:
+    """Returns the function as Ray's, whose calls run on the node of this id, once; they take so much of it."""
     import ray
 
+    return ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy=only_on(node))(function)
+
+
+def killed_on(node: Node, pid: int) -> None:
+    """Has a process of a node killed, also one that is stopped and hears nothing else; does not wait for it."""
     if node.name == ALONE:
         node_probe.kill(pid)
         return
-    remote = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=node.here)(node_probe.kill)
-    remote.remote(pid)
+    remote_on(node.id, node_probe.kill).remote(pid)
 
 
 @contextmanager

@@ -61,15 +61,18 @@ def test_what_slips_through_is_a_trial_that_failed_also_of_a_run_taken_up_again(
     process, run = begin(tmp_path, "run", parameters=fates, trials=1, searcher="grid")
     output, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, complaints(errors)) == (1, ""), output
-    more = start(tmp_path, "search", "--resume", run.path, "--extend", 1, "--concurrent", 1)
+    more = start(tmp_path, "search", "--resume", run.path, "--extend", 1)
     output, errors = more.communicate(timeout=MINUTES)
     assert (more.returncode, complaints(errors)) == (0, ""), output
+    assert ", 1 at a time\n" in output  # as the run began
     summary = read_summary(run)
     assert [trial["state"] for trial in summary["trials"]] == ["failed", "complete"]
     assert summary["trials"][0]["error"] == "fate = 'failed': take another one"
     assert analysis.load(run.path).best == summary["best"] == "T1"
-    last = here("search", "--resume", run.path)
+    last = here("search", "--resume", run.path, "--concurrent", 3)
     assert (last.returncode, complaints(last.stderr)) == (0, ""), last.stdout
+    assert ", 3 at a time\n" in last.stdout
+    assert json.loads(run.manifest.read_text())["session"]["concurrent"] == 3
     assert read_summary(run)["best"] == summary["best"]
 
 

@@ -8,6 +8,7 @@ from salt_tune.resources.memory_kills import memory_kills
 
 GROUPS = {
     "version 2": ("0::/user/me\n", "sys/fs/cgroup/user/me/memory.events", "low 0\nmax 9\noom 4\noom_kill 3\n"),
+    "version 2, of a container": ("0::/\n", "sys/fs/cgroup/memory.events", "oom 4\noom_kill 3\noom_group_kill 1\n"),
     "version 1": ("4:memory:/a/b\n0::/\n", "sys/fs/cgroup/memory/a/b/memory.oom_control", "under_oom 0\noom_kill 3\n"),
     "the machine": ("0::/\n", "proc/vmstat", "pgfault 17\noom_kill 3\noom_kill_x 9\n"),
 }
