@@ -131,6 +131,12 @@ class MadeCluster:
                         found.append(process)
         return found
 
+    def kill_head(self) -> None:
+        """Kills what the cluster cannot be without: its control store."""
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            if process.name() == "gcs_server":
+                process.kill()
+
     def _ask(self, **command: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None

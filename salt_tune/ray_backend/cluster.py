@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from analysis.run_directory.reports import natural
 from salt_tune.ray_backend import node_probe
+from salt_tune.ray_backend.cluster_address import answers
+from salt_tune.ray_backend.cluster_watch import ClusterWatch
 from salt_tune.ray_backend.data_copies import open_on_node
 from salt_tune.ray_backend.nodes import Concurrent, Node, Nodes, remote_on, sent_as_code
 from salt_tune.resources.allocation import share_out
 from salt_tune.ui.console import console
 from salt_tune.ui.format import byte_size, counted
+from salt_tune.ui.full_disk import RESUME
 from trainable.errors import UserError
 from trainable.task import Task
 from trainable.worker import Dataset
@@ -36,12 +39,14 @@ class Cluster:
             and at most 4.
         gpus_per_trial: None: all GPUs of a node, shared evenly.
         copies: folder on each node's own disk that the dataset is copied to; None: all read the same.
+        then: what goes on where the cluster has died, and was started again.
     """
 
     address: str
     concurrent: Concurrent = None
     gpus_per_trial: float | None = None
     copies: Path | None = None
+    then: str = RESUME
 
     @contextmanager
     def session(self, folder: Path, task: Task, data: Dataset) -> Iterator[Nodes]:
@@ -52,9 +57,11 @@ class Cluster:
         try:
             nonce = f"{NONCE}{secrets.token_hex(8)}"
             (folder / nonce).write_text(nonce, encoding="utf-8")
+            watch = ClusterWatch(self.address, ray.get_runtime_context().get_node_id(), self.then)
             try:
                 roll = Roll(self, folder.absolute(), nonce, task, data)
-                yield Nodes(roll.call(), roll.look)
+                with watch.watching():
+                    yield Nodes(roll.call(), roll.look, watch.check)
             finally:
                 for file in (folder / nonce, *folder.glob(f"{node_probe.ANSWERS}*{nonce}")):
                     file.unlink(missing_ok=True)
@@ -137,6 +144,8 @@ class Roll:
         if time.monotonic() < self._next_look:
             return []
         self._next_look = time.monotonic() + LOOK_SECONDS
+        if not answers(self.cluster.address):  # Ray would wait for it: a watch tells how long it is silent
+            return []
         self._ask_new()
         before = {*self._left_out}
         found = self._collect(wait=0.0)

@@ -3,11 +3,14 @@
 import os
 import pwd
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from salt_tune.ray_backend.environment import set_cluster_environment
 from salt_tune.ui.console import console
 from trainable.errors import UserError
+
+if TYPE_CHECKING:
+    from grpc import StatusCode
 
 ANSWER_SECONDS: Final = 5.0
 ASKED: Final = "/ray.rpc.NodeInfoGcsService/GetClusterId"  # of Ray's global control store (GCS)
@@ -90,8 +93,27 @@ def _token(address: str) -> str | None:
     return token
 
 
+def answers(address: str) -> bool:
+    """Tells whether the head of a cluster answers, if only that it wants a token."""
+    import grpc
+
+    return _answer(address, None) in (None, grpc.StatusCode.UNAUTHENTICATED)
+
+
 def _refusal(address: str, token: str | None) -> str:
     """Returns why a cluster does not let us in; empty where it does."""
+    import grpc
+
+    code = _answer(address, token)
+    if code is None:
+        return ""
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return "refuses our token; take that of the cluster" if token else "wants a token, and is shown none"
+    return f"no Ray answers there within {ANSWER_SECONDS:.0f} s ({code.name.lower()}); is its port open?"
+
+
+def _answer(address: str, token: str | None) -> "StatusCode | None":
+    """Asks the head; returns the error that it answers, or that no answer is; None: it lets us in."""
     import grpc
 
     metadata = [("authorization", f"Bearer {token}")] if token else []
@@ -100,8 +122,6 @@ def _refusal(address: str, token: str | None) -> str:
         try:
             ask(b"", timeout=ANSWER_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
-            code = error.code()
-            if code is grpc.StatusCode.UNAUTHENTICATED:
-                return "refuses our token; take that of the cluster" if token else "wants a token, and is shown none"
-            return f"no Ray answers there within {ANSWER_SECONDS:.0f} s ({code.name.lower()}); is its port open?"
-    return ""
+            code: StatusCode = error.code()
+            return code
+    return None

@@ -23,6 +23,7 @@ from salt_tune.ray_backend.nodes import only_on
 from salt_tune.ray_backend.session import count_gpus, ray_session
 from salt_tune.resources.allocation import Resources
 from salt_tune.ui.format import counted
+from salt_tune.ui.full_disk import RUN_AGAIN
 from trainable.errors import UserError
 from trainable.task import Task
 from trainable.worker import Config, Dataset, FinalSpec, Report
@@ -85,11 +86,11 @@ class SharedFinal:
         Raises:
             UserError: as of `FinalRun`, or all workers were lost.
         """
-        with self._session() as (resources, nodes, storage):
+        with self._session() as ground:
             remaining = self._workers
             while not stop.is_set():
                 try:
-                    return self._attempt(remaining, resources, nodes, storage, on_report, stop, tell)
+                    return self._attempt(remaining, ground, on_report, stop, tell)
                 except _LostError as lost:
                     remaining -= lost.workers
                     if remaining < 1:
@@ -98,16 +99,16 @@ class SharedFinal:
         return None
 
     @contextlib.contextmanager
-    def _session(self) -> Iterator[tuple[Resources, list[str], Path]]:
-        """Opens Ray; yields what each worker gets, ids of the nodes that may have one, and where Ray Train writes."""
+    def _session(self) -> "Iterator[_Ground]":
+        """Opens Ray."""
         if self._cluster is None:
             gpus = 1 if count_gpus() else 0
             resources = Resources(self._workers, max(1, self._spec.threads // self._workers), gpus)
             with ray_session(resources) as folder:
-                yield resources, [], folder / "train"
+                yield _Ground(resources, [], folder / "train")
             return
         folder = self._spec.folder
-        with Cluster(self._cluster).session(folder, self._task, self._dataset) as nodes:
+        with Cluster(self._cluster, then=RUN_AGAIN).session(folder, self._task, self._dataset) as nodes:
             gpus = 1 if any(node.all_gpus for node in nodes) else 0
             most = sum(node.all_gpus if gpus else node.cores for node in nodes)
             if self._workers > most:
@@ -120,7 +121,8 @@ class SharedFinal:
             share = min(node.cores // math.ceil(self._workers / len([*nodes])) for node in nodes)
             storage = Path(tempfile.mkdtemp(prefix=".ray-train-", dir=folder))
             try:
-                yield Resources(self._workers, max(1, share), gpus), [node.id for node in nodes], storage
+                each = Resources(self._workers, max(1, share), gpus)
+                yield _Ground(each, [node.id for node in nodes], storage, nodes.check)
             finally:
                 shutil.rmtree(storage, ignore_errors=True)
 
@@ -134,9 +136,7 @@ class SharedFinal:
     def _attempt(
         self,
         workers: int,
-        resources: Resources,
-        nodes: list[str],
-        storage: Path,
+        ground: "_Ground",
         on_report: Callable[[Report], None],
         stop: Event,
         tell: Callable[[str], None],
@@ -145,16 +145,18 @@ class SharedFinal:
 
         Raises:
             _LostError: some of them died.
+            UserError: their cluster did.
         """
         import ray
 
         here = only_on(ray.get_runtime_context().get_node_id())
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
-        spec = dataclasses.replace(self._spec, workers=workers, threads=resources.cpus)
+        spec = dataclasses.replace(self._spec, workers=workers, threads=ground.resources.cpus)
         told = {"task": self._task.name, "data": str(self._data), "spec": spec, "mailbox": mailbox}
-        ended = _fit(told, workers, resources, nodes, storage)
+        ended = _fit(told, workers, ground)
         asked = False
         while True:
+            ground.check()
             if stop.is_set() and not asked:
                 if not ray.get(mailbox.stop.remote()):
                     return None
@@ -177,6 +179,23 @@ class SharedFinal:
                 raise _what_ended(ended.exception())
 
 
+@dataclasses.dataclass(frozen=True)
+class _Ground:
+    """What a shared final run stands on.
+
+    Attributes:
+        resources: of each worker.
+        nodes: ids of those that may have one; empty: this machine.
+        storage: where Ray Train writes.
+        check: raises a `UserError` once the cluster is gone.
+    """
+
+    resources: Resources
+    nodes: list[str]
+    storage: Path
+    check: Callable[[], None] = lambda: None
+
+
 class _LostError(Exception):
     """Processes of workers died.
 
@@ -189,12 +208,13 @@ class _LostError(Exception):
         self.workers = workers
 
 
-def _fit(told: dict[str, Any], workers: int, resources: Resources, nodes: list[str], storage: Path) -> "Future[Any]":
-    """Has Ray Train run `train_rank` in each worker, on these nodes, or on all; returns what becomes of it.
+def _fit(told: dict[str, Any], workers: int, ground: _Ground) -> "Future[Any]":
+    """Has Ray Train run `train_rank` in each worker; returns what becomes of it.
 
     In a thread, as it waits for the end, and would take Ctrl-C for itself in the main one.
     """
     os.environ.update(RAY_TRAIN)
+    resources, nodes = ground.resources, ground.nodes
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -209,7 +229,9 @@ def _fit(told: dict[str, Any], workers: int, resources: Resources, nodes: list[s
             resources_per_worker={"CPU": resources.cpus, **({"GPU": 1} if resources.gpus else {})},
             label_selector={NODE_LABEL: f"in({','.join(nodes)})"} if nodes else None,
         ),
-        run_config=RunConfig(name="final", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
+        run_config=RunConfig(
+            name="final", storage_path=str(ground.storage), failure_config=FailureConfig(max_failures=0)
+        ),
     )
     ended: Future[Any] = Future()
 

@@ -63,10 +63,16 @@ class Nodes:
     Args:
         nodes: those that can train, at least one.
         look: returns those that have come since the last look.
+        check: does nothing as long as their cluster is there, and raises a `UserError` from then on.
     """
 
-    def __init__(self, nodes: Sequence[Node], look: Callable[[], list[Node]] = list) -> None:
-        self._nodes, self._look = [*nodes], look
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        look: Callable[[], list[Node]] = list,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._nodes, self._look, self.check = [*nodes], look, check
 
     def __iter__(self) -> Iterator[Node]:
         """Yields them."""
@@ -78,7 +84,12 @@ class Nodes:
         return sum(node.resources.concurrent for node in self._nodes)
 
     def joined(self) -> list[Node]:
-        """Returns nodes that have come since it was asked last; they are among the nodes from now on."""
+        """Returns nodes that have come since it was asked last; they are among the nodes from now on.
+
+        Raises:
+            UserError: their cluster is gone.
+        """
+        self.check()
         new = self._look()
         self._nodes += new
         return new

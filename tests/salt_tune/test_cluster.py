@@ -209,6 +209,41 @@ def test_a_worker_of_another_node_that_hangs_is_killed_there(cluster: MadeCluste
     check_undisturbed(tmp_path / "runs" / "run")
 
 
+@pytest.mark.parametrize("dies", ["head", "raylet"])
+def test_where_the_cluster_dies_a_line_says_how_to_go_on(
+    dies: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on on another cluster, with as many trials at a time, or on this machine; nothing is lost."""
+    run = tmp_path / "runs" / "run"
+    with MadeCluster() as cluster:
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        cluster.add(1, cpus=3)
+        process = begin(tmp_path, *write_space(tmp_path, seconds=12.0), "--concurrent", 2, cluster=cluster)
+        wait_for(lambda: len(read_reports(run / "reports.jsonl")) > 2, process)
+        if dies == "head":
+            cluster.kill_head()
+        else:
+            os.kill(cluster.head, signal.SIGKILL)  # the command is a driver of the head's node
+        output, errors = process.communicate(timeout=MINUTES)
+        address = cluster.address
+    what = {"head": "the head of the cluster does not answer any more", "raylet": "Ray on this machine has died"}
+    then = "start Ray again, then resume the search"
+    assert (process.returncode, errors) == (2, f"error: --address = {address}: {what[dies]}; {then}\n"), output
+    assert f"Not finished. To go on: python -m salt_tune.search --resume {run}" in output.splitlines()
+    before = read_reports(run / "reports.jsonl")
+    with MadeCluster() as another:
+        for name, value in another.environment.items():
+            monkeypatch.setenv(name, value)
+        another.add(1, cpus=3)
+        where = ("--address", another.address) if dies == "head" else ()
+        again = start(tmp_path, "search", "--resume", run, *where)
+        output, errors = again.communicate(timeout=MINUTES)
+    assert (again.returncode, errors) == (0, ""), output
+    assert ", 2 at a time\n" in output
+    assert check_undisturbed(run)[: len(before)] == before
+
+
 def test_a_winner_is_promoted_on_a_cluster(cluster: MadeCluster, mixed_run: Ended, tmp_path: Path) -> None:
     run = shutil.copytree(mixed_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("final"))
     cluster.add(1)
