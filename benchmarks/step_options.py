@@ -13,8 +13,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -118,27 +120,26 @@ def _judge(
     """Trains and judges all that is not known yet, the same seed of all options together."""
     known = {(record["option"], record["seed"]) for record in records.all() if "seed" in record}
     wanted = product(range(asked.seeds), (BASE, *options))
-    left = [(seed, option) for seed, option in wanted if (option.name, seed) not in known]
-    if not left:
-        return
-    threads = None if torch.cuda.is_available() else 1
+    left = [(seed, option.name) for seed, option in wanted if (option.name, seed) not in known]
+    train = partial(_train, asked.store, evaluation, base)
     started = time.perf_counter()
-    with ProcessPoolExecutor(asked.processes, get_context("spawn")) as processes:
-        jobs = [
-            processes.submit(train_and_judge, asked.store, evaluation, base.replace(seed=seed), option.name, threads)
-            for seed, option in left
-        ]
-        try:
-            for number, job in enumerate(jobs, start=1):
-                record = job.result()
-                records.append(record)
-                passed = time.perf_counter() - started
-                words = f"{record['option']}, seed {record['seed']}"
-                to_come = passed / number * (len(jobs) - number)
-                print(f"{number} of {len(jobs)}: {words}; {passed:.0f} s, {to_come:.0f} left", flush=True)
-        except BaseException:
-            processes.shutdown(wait=False, cancel_futures=True)
-            raise
+    with ExitStack() as processes:
+        done: Iterable[Record] = map(train, left)
+        if asked.processes > 1:
+            pool = processes.enter_context(ProcessPoolExecutor(asked.processes, get_context("spawn")))
+            processes.callback(pool.shutdown, wait=False, cancel_futures=True)  # what waits, where this is stopped
+            done = pool.map(train, left)
+        for number, record in enumerate(done, start=1):
+            records.append(record)
+            passed = time.perf_counter() - started
+            to_come = passed / number * (len(left) - number)
+            words = f"{record['option']}, seed {record['seed']}"
+            print(f"{number} of {len(left)}: {words}; {passed:.0f} s, {to_come:.0f} left", flush=True)
+
+
+def _train(store: Path, evaluation: dict[str, Any], base: TrialConfig, job: tuple[int, str]) -> Record:
+    seed, option = job
+    return train_and_judge(store, evaluation, base.replace(seed=seed), option)
 
 
 def _row(option: Option, records: list[Record]) -> dict[str, Any]:

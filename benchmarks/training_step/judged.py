@@ -26,25 +26,22 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train_and_judge(
-    store_path: Path, evaluation: dict[str, Any], base: TrialConfig, name: str, threads: int | None
-) -> Record:
-    """Trains to the end with an option, and judges what came out; fits a process of its own.
+def train_and_judge(store_path: Path, evaluation: dict[str, Any], base: TrialConfig, name: str) -> Record:
+    """Trains to the end with an option, and judges what came out; on CPUs by one thread.
 
     Args:
         store_path: what is trained on.
         evaluation: what it is judged on.
         base: the training without the option.
         name: of the option, or of `BASE`.
-        threads: of the process; None: as many as it has.
 
     Returns:
         `option`, `seed`, `seconds` of training; and either `failed`, the first line of an error, or the `clip_losses`
         of the held-out clips, `right`, of each of the panel's clips the share of its answers that are right (None
         without labels), and `effective_rank`.
     """
-    if threads is not None:
-        limit_process(threads=threads, gpu_share=1.0)
+    if not torch.cuda.is_available():
+        limit_process(threads=1, gpu_share=1.0)
     store = StoreDataset.open(store_path).store
     options = (BASE, *options_for(device(), base.batch_size, len(store.train)))
     option = next(each for each in options if each.name == name)
