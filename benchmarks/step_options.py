@@ -42,7 +42,7 @@ from trainable.data.store.dataset import StoreDataset
 from trainable.errors import UserError
 
 ENDLESS = 10_000  # epochs of what is measured for speed alone
-ROUNDS = 12
+ROUNDS = 8
 BUSY = "process {holder} runs this experiment; wait for it, or stop it"
 HEADER = ("option", "clips/s, times", "`val_loss`", "linear probe, points", "effective rank")
 

@@ -81,7 +81,7 @@ def _now(device: torch.device, size: ModelSize) -> dict[str, Any]:
         "student_parameters": size.student_parameters,
         "predictor_parameters": size.predictor_parameters,
         **memory(device),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 
 
