@@ -27,6 +27,7 @@ CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000  # sched.h
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18  # mount.h
 HEAD = "127.0.0.10"
 MISSED_SECONDS = 60.0  # in which the head misses a node
+WORKERS = ("TrialProcess", "RayTrainWorker")  # names of processes that train, in a search and in a final run
 
 
 class MadeCluster:
@@ -127,7 +128,7 @@ class MadeCluster:
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self.raylets[name]).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    if "TrialProcess" in " ".join(process.cmdline()):
+                    if any(name in " ".join(process.cmdline()) for name in WORKERS):
                         found.append(process)
         return found
 
