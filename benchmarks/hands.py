@@ -2,8 +2,8 @@
 
 Searches the demo's space on its store with one worker and with two; then lets 50 trials that sleep be searched by eight
 workers, with the demo's scheduler. The ideal is what workers trained and evaluated, divided by their number. The wall
-time is that of the command, less its start: until the first worker trains. What it has beyond the ideal is said by
-what workers did then: starting, loading a model or checkpoint, being handed a trial, having none, the end.
+time is that of the command, less its start: until the first worker has imported what it needs, and trains. What it has
+beyond the ideal is said by what workers did then: loading a model or checkpoint, having no trial, the end.
 """
 
 import argparse
@@ -84,17 +84,17 @@ def busy(run: Run, workers: int, started: pd.Timestamp, ended: pd.Timestamp) -> 
     """
     lanes, shares = analysis.timeline(run), Counter(run.reports["slot"])
     lanes = lanes.assign(seconds=(lanes["end"] - lanes["begin"]).dt.total_seconds())
-    first, last = run.reports["began"].min(), lanes["end"].max()
-    ideal = lanes.loc[lanes["activity"].isin(TRAINS), "seconds"].sum() / workers
+    trains = lanes["activity"].isin(TRAINS)
+    begins, ends = lanes[trains].groupby("slot")["begin"].min(), lanes.groupby("slot")["end"].max()
+    first, last = begins.min(), ends.max()
+    ideal = lanes.loc[trains, "seconds"].sum() / workers
     wall, start = (ended - started).total_seconds(), (first - started).total_seconds()
-    begins = lanes.groupby("slot")["begin"].min()
-    new = lanes[(lanes["activity"] == "starting") & (lanes["begin"] == lanes["slot"].map(begins))]
-    late = (new["end"].clip(lower=first) - first).dt.total_seconds()  # processes that came after the first
-    ends = lanes.groupby("slot")["end"].max()
+    later = lanes[lanes["begin"] >= lanes["slot"].map(begins)]  # when a worker has started
+    spent = later.groupby("activity")["seconds"].sum()
     lost = {
-        "starting, after the first": late.sum(),
-        "loading": lanes.loc[lanes["activity"] == "loading", "seconds"].sum(),
-        "handed a trial": lanes.loc[lanes["activity"] == "starting", "seconds"].sum() - new["seconds"].sum(),
+        "starting, after the first": (begins - first).dt.total_seconds().sum(),
+        "loading a model or checkpoint": spent.get("loading", 0.0),
+        "handed a trial": spent.get("starting", 0.0),
         "without a trial, at the end": (last - ends).dt.total_seconds().sum(),
         "the end of the command": (ended - last).total_seconds() * workers,
     }

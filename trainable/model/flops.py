@@ -6,8 +6,9 @@ loss, the optimiser. Attention takes its plain path there: the fused kernels' ba
 fast a step is done must not change what it is worth. Checkpointed activations do not count twice either.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -48,13 +49,26 @@ def _measure(config: TrialConfig, view: View, target_dim: int, states: int) -> M
         model = VJepa(config, view, target_dim)
         pixels = torch.empty(rows, visible, view.token_values, dtype=torch.uint8)
         tokens = [torch.empty(rows, count, dtype=torch.int64) for count in (visible, asked)]
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        model(pixels, *tokens, context=config.context_weight > 0).sum().backward()
     student, predictor = (sum(p.numel() for p in part.parameters()) for part in (model.student, model.predictor))
     tensors = sum(1 for _ in model.parameters())
+    flops = 0
+    for part, count, width in ((model.student, visible, model.student.dim),
+                               (model.predictor, visible + asked, config.predictor_dim)):  # fmt: skip
+        block, depth = part.blocks[0], len(part.blocks)
+        part.blocks = part.blocks[:1]  # all compute the same: one is counted
+        features = torch.empty(rows, count, width, device="meta", requires_grad=True)
+        flops += (depth - 1) * _flops(partial(block, features))
+    flops += _flops(partial(model, pixels, *tokens, context=config.context_weight > 0))
     return ModelSize(
         student_parameters=student,
         predictor_parameters=predictor,
-        tflop_per_step=counter.get_total_flops() / 1e12,
+        tflop_per_step=flops / 1e12,
         checkpoint_bytes=(student + predictor) * states * 4 + tensors * HEADER_BYTES + FIXED_BYTES,
     )
+
+
+def _flops(forward: Callable[[], torch.Tensor]) -> int:
+    """Counts the operations of a forward and a backward pass."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        forward().sum().backward()
+    return int(counter.get_total_flops())
