@@ -81,4 +81,4 @@ def test_what_it_cannot_write_ends_no_search(name: str, tmp_path: Path, capsys: 
     (folder / "tensorboard").touch()
     (folder / "mlflow.db").mkdir()
     assert follow(name, folder).over
-    assert capsys.readouterr().out.count("warning: ") <= 1
+    assert capsys.readouterr().err.count("warning: ") <= 1

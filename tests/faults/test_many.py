@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, complaints
 from tests.faults.conftest import write_video
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.video.reader import read_clip
@@ -81,7 +81,7 @@ def run_measured(folder: Path, *arguments: object) -> tuple[str, int]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, int(done.stderr)
+    return done.stdout, int(complaints(done.stderr))
 
 
 @pytest.mark.parametrize("count", [MANY, pytest.param(VERY_MANY, marks=pytest.mark.slow)])

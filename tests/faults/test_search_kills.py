@@ -112,7 +112,7 @@ def assert_interrupted(process: subprocess.Popen[str], how: str, run: Path) -> N
     if how == "interrupt twice":  # it leaves at once
         assert "Traceback" not in done.stderr
         return
-    assert (done.stderr, done.stdout.endswith(f"{HINT}{run}\n")) == ("", True), done.stdout
+    assert (complaints(done.stderr), done.stdout.endswith(f"{HINT}{run}\n")) == ("", True), done.stdout
     summary = json.loads((run / "summary.json").read_text())
     assert not {"running", "paused", "failed"} & {trial["state"] for trial in summary["trials"]}
 

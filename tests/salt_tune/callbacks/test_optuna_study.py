@@ -426,7 +426,7 @@ def test_a_file_that_can_never_be_written_is_one_warning(tmp_path: Path, capsys:
     for number in range(3):
         search.start(f"T{number}")
     search.leave()
-    assert capsys.readouterr().out.count("study.db: cannot be written: ") == 1
+    assert capsys.readouterr().err.count("study.db: cannot be written: ") == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
 
 

@@ -52,7 +52,7 @@ def test_mlflow_has_a_run_a_trial(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert [point.value for point in history] == pytest.approx(LOSSES)
     assert [point.step for point in history] == [1, 2, 3, 4]
     assert float(runs["T0"].data.params["lr"]) == 1e-3
-    assert "warning" not in capfd.readouterr().out
+    assert "warning" not in "".join(capfd.readouterr())
 
 
 def test_trackio_has_a_run_a_trial(

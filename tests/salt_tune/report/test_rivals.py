@@ -42,7 +42,7 @@ def test_a_file_of_clip_losses_that_rotted_costs_one_comparison_and_no_search(
     run.clip_losses("T3", 3.0).write_bytes(b"rotten")
     trials = by_id(summarize(run, space, searched))
     assert trials["T3"]["against_winner"]["rung"] == 1.0
-    assert str(run.clip_losses("T3", 3.0)) in starting(capsys.readouterr().out.splitlines(), "warning")
+    assert str(run.clip_losses("T3", 3.0)) in starting(capsys.readouterr().err.splitlines(), "warning")
 
 
 def test_losses_of_other_clips_are_not_compared(run: RunDirectory) -> None:
