@@ -113,6 +113,7 @@ def test_a_search_goes_on_without_its_terminal(folder: Path, here: Command) -> N
     assert len(points) == len(set(points)) == 4 * 16
 
 
+@pytest.mark.slow  # detached processes as such: ui/test_detached.py; what is stopped and killed: test_promote.py
 def test_a_final_run_goes_on_without_its_terminal(mixed_run: Ended, folder: Path, here: Command) -> None:
     run = Path(shutil.copytree(mixed_run.path, folder / "run", ignore=shutil.ignore_patterns("final")))
     summary = read_json(run / "summary.json")

@@ -46,6 +46,7 @@ def three_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent
 
 
+@pytest.mark.slow  # its latents: trainable/teachers/test_videomae.py; the command: the teacher without weights
 def test_a_videomae_from_its_released_weights(here: Run, three_videos: Path, weights: Path, tmp_path: Path) -> None:
     flags = ("--teacher", SMALLEST, "--teacher-weights", weights, *WORKERS)
     done = here(three_videos, "--store", "store", *flags)

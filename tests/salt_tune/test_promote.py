@@ -196,6 +196,7 @@ def _reported(final: Path, count: int) -> Callable[[], bool]:
     return lambda: len(read_reports(final / "reports.jsonl")) >= count
 
 
+@pytest.mark.slow  # the trial of such a search: trainable/trial/test_trial_run.py
 def test_a_trial_that_was_measured_in_compute_is_promoted_in_epochs(run: Path, here: Command) -> None:
     space = yaml.safe_load((run / "space.yaml").read_text(encoding="utf-8"))
     space["schedule"] = {"scheduler": "asha", "tflops": 50.0, "reports": 6}

@@ -132,7 +132,13 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
-@pytest.mark.parametrize(("scheduler", "searcher", "parameters"), SPACES.values(), ids=SPACES.keys())
+FAST = ("asha, tpe", "freeze_thaw, tpe")  # the others, which take two minutes, with `make test-all`
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "searcher", "parameters"),
+    [pytest.param(*SPACES[name], id=name, marks=() if name in FAST else pytest.mark.slow) for name in SPACES],
+)
 def test_it_dies_in_any_line(tmp_path: Path, scheduler: str, searcher: str, parameters: dict[str, Any]) -> None:
     space, settings = make_space(scheduler, searcher, parameters), Settings(replicates=1, oom_retries=1)
     whole = Bench(tmp_path / "whole", space, settings)

@@ -123,6 +123,7 @@ def test_its_pictures_open_and_are_named(inspected: Inspected) -> None:
             assert picture.format == "PNG" and min(picture.size) > 300
 
 
+@pytest.mark.slow  # sheets of one view and of three are drawn above
 def test_the_contact_sheet_has_room_for_further_views(videos: Path, tmp_path: Path) -> None:
     heights = {}
     for views in (1, 3):
