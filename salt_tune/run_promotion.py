@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -10,27 +9,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.run_directory.journal import read_losses
 from analysis.run_directory.lines import read_lines
-from analysis.run_directory.paths import FinalDirectory, RunDirectory, read_summary
+from analysis.run_directory.paths import RunDirectory, read_summary
 from analysis.run_directory.reports import plain_report
-from analysis.verdict import UNFIT
 from salt_tune.callbacks.base import Mode
 from salt_tune.callbacks.wandb_logger import WandbFollower, check_wandb
-from salt_tune.controller.continued_race import Reached, milestones, winner_of
+from salt_tune.controller.final_race import race
 from salt_tune.ray_backend.cluster_address import find_cluster
 from salt_tune.ray_backend.final_workers import SharedFinal, check_workers
 from salt_tune.report.final_table import print_final_table
 from salt_tune.report.model_card import write_card
 from salt_tune.report.prediction import Prediction, predict_loss
 from salt_tune.report.promoted import beginning_lines, report_line, result_lines
+from salt_tune.runs.final_plan import Planned, Row, plan_final
 from salt_tune.runs.journal import Journal
 from salt_tune.runs.lock import locked
-from salt_tune.runs.prolong import Trunk, go_on_from, longest_final, longest_trunk
+from salt_tune.runs.prolong import go_on_from, longest_final
 from salt_tune.runs.promotable import choose, finalists
 from salt_tune.runs.promotion_record import error_kept, record_promotion
 from salt_tune.runs.same_store import reopen_data
-from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import reload_space
 from salt_tune.ui.console import INTERRUPTED, Deserted, console
 from salt_tune.ui.detached import Settled, stay
@@ -39,13 +36,10 @@ from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
 from trainable.errors import UserError
 from trainable.files import write_json
-from trainable.worker import CHECKPOINT_MINUTES, Beside, FinalRun, FinalSpec, FinalTable, Report
+from trainable.worker import CHECKPOINT_MINUTES, Beside, FinalRun, FinalTable, Report
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
-REPORTS_PER_EPOCH = 4  # after a search whose trials were not counted in epochs
 CLOSE = 1e-9  # epochs that differ by less are the same
-
-Row = dict[str, Any]  # of a trial in a summary
 
 
 @dataclass(frozen=True)
@@ -65,45 +59,6 @@ class Asked:
     workers: int = 1
     address: str | None = None
     wandb: Mode = "off"
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A final run that can be trained.
-
-    Attributes:
-        trial: the trial's entry in the summary.
-        final: where the results go.
-        spec: how it is trained.
-        trunk: that it goes on from; None: from scratch.
-    """
-
-    trial: Row
-    final: FinalDirectory
-    spec: FinalSpec
-    trunk: Trunk | None
-
-    @property
-    def name(self) -> str:
-        """The trial's name."""
-        return str(self.trial["id"])
-
-    @property
-    def epochs(self) -> float:
-        """Of the whole run."""
-        return float(self.spec.config["epochs"])
-
-    @property
-    def ahead(self) -> float:
-        """Epochs that are still to be trained when it begins."""
-        return self.epochs - (self.trunk.epoch if self.trunk else 0.0)
-
-    @property
-    def beginning(self) -> str:
-        """Where it begins, for people."""
-        if self.trunk:
-            return f"from epoch {self.trunk.epoch:g}, {self.trunk.origin}"
-        return f"with the weights of {self.spec.init.name}" if self.spec.init else "from scratch"
 
 
 def promote(run_path: Path, asked: Asked, settled: Settled = stay) -> int:
@@ -216,35 +171,16 @@ class Promotion:
     # --- what is trained
 
     def _plan(self, trial: Row) -> Planned:
-        asked, run, task = self._asked, self._run, self._task
+        asked = self._asked
         epochs = asked.epochs or self._space.promotion.epochs
         if asked.more is not None:
-            epochs = round(longest_final(run, trial["id"]) + asked.more)
-        config = task.config({**trial["config"], "epochs": epochs})
-        check_workers(task, config, asked.workers, on_cluster=asked.address is not None)
-        init = task.check_init(asked.init, config, self._data) if asked.init else None
-        anew = asked.from_scratch and task.trunk_epochs(config) > 0
-        final = run.final(trial["id"], epochs, from_scratch=anew, init=init)
-        begins_anew = asked.from_scratch or init is not None or final.card.exists()
-        trunk = None if begins_anew else longest_trunk(run, task, trial, config)
-        spec = FinalSpec(
-            config=config,
-            evaluation=self._space.evaluation,
-            reports_per_epoch=_reports_per_epoch(self._space),
-            folder=final.path,
-            threads=len(os.sched_getaffinity(0)),
-            provenance={
-                "run": run.path.name,
-                "trial": trial["id"],
-                "store": self._data.path.resolve().name,
-                "begun_at_epoch": trunk.epoch if trunk else 0.0,
-                "init": {"name": asked.init.resolve().name, "sha256": init} if asked.init else None,
-            },
-            baselines=run.baselines,
-            checkpoint_minutes=asked.checkpoint_minutes,
-            init=asked.init.absolute() if asked.init else None,
-        )
-        return Planned(trial, final, spec, trunk)
+            epochs = round(longest_final(self._run, trial["id"]) + asked.more)
+        config = self._task.config({**trial["config"], "epochs": epochs})
+        check_workers(self._task, config, asked.workers, on_cluster=asked.address is not None)
+        return plan_final(
+            self._run, self._space, self._data, trial, config,
+            from_scratch=asked.from_scratch, init=asked.init, checkpoint_minutes=asked.checkpoint_minutes,
+        )  # fmt: skip
 
     def _trunk_epochs(self, plan: Planned) -> float:
         return self._task.trunk_epochs(plan.spec.config)
@@ -267,27 +203,9 @@ class Promotion:
         return predicted and Prediction(**predicted)
 
     def _race(self, plans: list[Planned]) -> Planned | None:
-        """Trains the trunks of finalists in turn; returns the winner, None where it was interrupted."""
-        by_name = {plan.name: plan for plan in plans}
-        per_epoch = plans[0].spec.reports_per_epoch
+        """Lets the trunks of finalists go on in turn; returns the winner, None where it was interrupted."""
         end = min(map(self._trunk_epochs, plans))
-        points = milestones(self._space.schedule.rung_points(), end, per_epoch)
-        losses = read_losses(self._run)
-        for plan in plans:
-            losses.setdefault(plan.name, {}).update(_losses(read_lines(plan.final.reports)))
-        names = ", ".join(by_name)
-        console.print(f"{names} of {self._run.path.name}: their trunks go on in turn, to epoch {points[-1]:g} at most")
-
-        def train(trial: str, milestone: float) -> Reached | None:
-            plan = by_name[trial]
-            self._train(plan, until=milestone)
-            reports = {report["epoch"]: report for report in read_lines(plan.final.reports)}
-            if (report := reports.get(milestone)) is None:
-                return None
-            return Reached(_losses([report])[milestone], report.get("verdict") in UNFIT)
-
-        winner = winner_of([*by_name], losses, points, train, console.print)
-        return None if winner is None else by_name[winner]
+        return race(self._run, plans, self._space.schedule.rung_points(), end, self._train, console.print)
 
     def _train(self, plan: Planned, until: float | None = None) -> Report | None:
         """Trains to the end and writes the model, or pauses at the report of the epoch `until`.
@@ -364,13 +282,3 @@ class Promotion:
         )
         more = (word for is_given, words in given if is_given for word in words)
         return tuple(map(str, (*which, "--epochs", f"{plan.epochs:g}", *more)))
-
-
-def _reports_per_epoch(space: SearchSpace) -> int:
-    """Returns as many as in the search, where that counted in epochs."""
-    schedule = space.schedule
-    return max(1, round(schedule.reports / schedule.epochs)) if schedule.epochs else REPORTS_PER_EPOCH
-
-
-def _losses(reports: Iterable[Report]) -> dict[float, float]:
-    return {report["epoch"]: report["val_loss"] for report in reports}
