@@ -23,3 +23,5 @@ ACTIVITY_COLOURS: Final = {
 }
 PART_COLOURS: Final = {"in the search": "#56B4E9", "final run": "#0072B2", "predicted, 95%": "#E69F00"}
 BASELINE_COLOUR: Final = "#9C6F44"  # none of the states'
+# Of trials that are told apart by name: Okabe and Ito's without yellow and black, then brown, and grey for the last.
+TRIAL_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#9C6F44", "#8C8C8C")

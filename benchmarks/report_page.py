@@ -1,9 +1,10 @@
 """`python -m benchmarks.report_page`: how large a run's page is, how long it takes to write and to draw.
 
-The searches have 10, 100 and 1,000 trials with made scores, three reports a trial and two workers. "To write" is in CPU
-seconds of a process that has loaded its libraries. The first page of a process takes "script" more. "First chart" and
-"all charts" are seconds after Chromium was told to open the page. `axe` counts the violations that axe-core finds. They
-are left out without Chromium. Import times are the best of five, beside that of pandas.
+The searches have 10, 100 and 1,000 trials with made scores and two workers, three reports and 400 windows of steps a
+trial. "To write" is in CPU seconds of a process that has loaded its libraries. The first page of a process takes
+"script" more. "First chart" and "all charts" are seconds after Chromium was told to open the page. `axe` counts the
+violations that axe-core finds. They are left out without Chromium. Import times are the best of five, beside that of
+pandas.
 """
 
 import shutil
@@ -19,6 +20,7 @@ from benchmarks import machine
 from salt_tune.report.page.figures import script
 from salt_tune.report.page.page import write_page
 from salt_tune.write_report import sources
+from tests.analysis.fake_steps import write_steps
 from tests.analysis.made_search import spread, write_search
 
 TRIALS = (10, 100, 1000)
@@ -34,7 +36,9 @@ def main() -> None:
     figures: dict[str, Any] = {"script seconds": round(time.process_time() - started, 2), "pages": {}}
     with tempfile.TemporaryDirectory() as folder:
         for count in TRIALS:
-            run = load(write_search(Path(folder) / f"run-{count}", spread(count), lambda values: values["lr"]).path)
+            directory = write_search(Path(folder) / f"run-{count}", spread(count), lambda values: values["lr"])
+            write_steps(directory, [f"T{number}" for number in range(count)])
+            run = load(directory.path)
             page, started = Path(folder) / f"{count}.html", time.process_time()
             size = write_page({"run": run}, page, sources())
             row = {"megabytes": round(size / 1e6, 2), "seconds to write": round(time.process_time() - started, 2)}

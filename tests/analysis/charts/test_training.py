@@ -9,27 +9,24 @@ import pytest
 
 from analysis import Run, charts, load
 from analysis.charts.training import MOST_LINES, MOST_POINTS
+from analysis.run_directory.paths import RunDirectory
 from tests.analysis.fake_run import POINTS, TRIALS, write_run
+from tests.analysis.fake_steps import LATER, WINDOWS, write_steps, write_time_slots
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """A search that keeps 400 windows of each trial, with a spike, and losses by time slot."""
+def directory(tmp_path: Path) -> RunDirectory:
+    """A search that keeps the steps of each trial, with a spike, and losses by time slot."""
     made = write_run(tmp_path / "run")
-    made.steps_root.mkdir()
-    steps = np.arange(1, 401)
-    loss = 0.4 + 1 / (10 + steps)
-    loss[200] = 1e6
-    for name in TRIALS:
-        table = {"step": 3 * steps, "steps": 3, "epoch": steps / 100, "train_loss": loss, "grad_norm": 1.0,
-                 "clipped_share": 0.0, "lr": 1e-3}  # fmt: skip
-        pd.DataFrame(table).to_parquet(made.steps(name))
-        for point in POINTS:
-            if (file := made.clip_losses(name, point)).exists():
-                losses = pd.read_parquet(file)
-                losses["time_slot_losses"] = [[loss, 1.1 * loss] for loss in losses["loss"]]
-                losses.to_parquet(file)
-    return load(made.path)
+    write_steps(made, TRIALS)
+    write_time_slots(made, TRIALS, POINTS)
+    return made
+
+
+@pytest.fixture
+def run(directory: RunDirectory) -> Run:
+    """The same, loaded."""
+    return load(directory.path)
 
 
 def data(chart: Any) -> list[dict[str, Any]]:
@@ -39,19 +36,37 @@ def data(chart: Any) -> list[dict[str, Any]]:
     return list(rows)
 
 
-@pytest.mark.parametrize("column", ["train_loss", "grad_norm", "clipped_share", "step_lr"])
-def test_steps_are_means_of_few_points_of_the_best_trials(run: Run, column: str) -> None:
-    rows = pd.DataFrame(data(charts.training_steps(run, column)))
+def test_steps_are_means_of_few_points_of_the_best_trials(run: Run) -> None:
+    rows = pd.DataFrame(data(charts.training_steps(run)))
     assert rows.groupby("trial").size().max() <= MOST_POINTS and rows["trial"].nunique() <= MOST_LINES
-    assert rows["trial"].iloc[0] in set(run.trials.loc[run.trials["rank"].notna(), "trial"])
-    last = rows[rows["trial"] == run.best].iloc[-1]
-    assert (last["epoch"], last["step"]) == (4.0, 1200)
+    assert set(rows["trial"]) <= set(run.trials.loc[run.trials["rank"].notna(), "trial"])
+    best = rows[rows["trial"] == run.best]
+    assert (best["epoch"].iloc[-1], best["step"].iloc[-1]) == (4.0, 3 * WINDOWS)
+    steps = run.steps(str(run.best))
+    assert best["grad_norm"].mean() == pytest.approx(steps["grad_norm"].mean())
+
+
+def test_all_columns_of_steps_share_their_data(run: Run) -> None:
+    drawn = [charts.training_steps(run, column) for column in ("train_loss", "grad_norm", "clipped_share", "step_lr")]
+    assert len({name for chart in drawn for name in chart.to_dict()["datasets"]}) == 1
 
 
 def test_a_spike_is_cut_and_not_the_scale(run: Run) -> None:
     spec = charts.training_steps(run).to_dict()
-    low, high = spec["encoding"]["y"]["scale"]["domain"]
+    low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
     assert 0 < low < 0.41 and high < 1
+
+
+def test_steps_that_are_not_finite_are_left_out(directory: RunDirectory) -> None:
+    run = load(directory.path)
+    file = directory.steps(str(run.best))
+    steps = pd.read_parquet(file)
+    steps.loc[:2, "grad_norm"] = np.inf  # of the first point, three windows of four
+    steps.loc[4:7, "grad_norm"] = np.nan  # all of the second
+    steps.to_parquet(file)
+    rows = [row for row in data(charts.training_steps(run, "grad_norm")) if row["trial"] == run.best]
+    assert rows[0]["grad_norm"] == pytest.approx(steps["grad_norm"][3]) and rows[1]["grad_norm"] is None
+    assert rows[1]["train_loss"] is not None
 
 
 def test_the_loss_by_time_slot_is_that_of_the_last_reports(run: Run) -> None:
@@ -59,7 +74,7 @@ def test_the_loss_by_time_slot_is_that_of_the_last_reports(run: Run) -> None:
     best = str(run.best)
     value = float(run.trials.set_index("trial")["val_loss"][best])
     assert rows[best, 0]["loss"] == pytest.approx(value, rel=1e-6)
-    assert rows[best, 1]["low"] < 1.1 * value < rows[best, 1]["high"]
+    assert rows[best, 1]["low"] < LATER * value < rows[best, 1]["high"]
 
 
 def test_without_such_files_there_is_nothing_to_draw(tmp_path: Path) -> None:
