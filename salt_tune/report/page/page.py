@@ -153,19 +153,22 @@ def _part(identity: str, name: str, run: Run, figures: Figures, sources: Sources
     trials = counted(int(run.trials["replicate_of"].isna().sum()), "trial")
     empty = [] if len(run.trials) else ["No trial has begun."]
     failed, finals = failures(run), final_runs(identity, run, figures, sources.final)
-    good = [*add(charts.probes), *add(charts.loss_against_probe), *add(charts.classes, "half")]
+    good = [*add(charts.probes), *add(charts.loss_against_probe)]
+    fails = [*add(charts.classes, "half"), *add(charts.time_slots, "half"), *add(charts.confusion, "half")]
     matters = [*add(charts.importance), *add(charts.slices, "small"), *add(charts.parallel_coordinates)]
     standing = [*add(charts.ranking), *add(charts.against_winner)]
     spent = [*add(charts.best_so_far, "half"), *add(charts.pareto, "half")]
-    health = [*add(_gradients, "half"), *add(_training_loss, "half")]
+    # What all trials report stands beside what each step of the best ones came to.
+    losses = [*add(_training_loss, "half"), *add(_training_loss_by_step, "half")]
+    gradients = [*add(_gradients, "half"), *add(_gradients_by_step, "half"), *add(_clipping_by_step, "half")]
     said, ranked, orders = facts.losses(run), [facts.ranked(run)], [facts.stability(run), facts.at_rungs(run)]
     sections = [
-        Section("encoder", "Is it a good encoder?", facts.encoder(run), [*good, *add(charts.confusion, "half")]),
+        Section("encoder", "Is it a good encoder?", facts.encoder(run), [*good, *fails]),
         *([Section("final", "Final run", kind="finals", content=finals)] if finals else []),
         Section("ranking", "Ranking", [*empty, *said], standing, ranked, "ranking"),
         Section("warnings", "Watch out", facts.warnings(run)),
         Section("curves", "Learning curves", [], add(charts.learning_curves)),
-        Section("health", "Was training healthy?", facts.health(run), health),
+        Section("health", "Was training healthy?", facts.health(run), [*losses, *gradients]),
         Section("matters", "What matters?", facts.caveat(run), matters),
         Section("next", "What to try next", [], [], [facts.suggestions(run)], "commands", facts.next_steps(run)),
         Section("horizon", "Do early rungs tell?", [], add(charts.horizon), orders),
@@ -190,6 +193,18 @@ def _gradients(run: Run) -> Any:
 
 def _training_loss(run: Run) -> Any:
     return charts.learning_curves(run, "train_loss")
+
+
+def _training_loss_by_step(run: Run) -> Any:
+    return charts.training_steps(run, "train_loss")
+
+
+def _gradients_by_step(run: Run) -> Any:
+    return charts.training_steps(run, "grad_norm")
+
+
+def _clipping_by_step(run: Run) -> Any:
+    return charts.training_steps(run, "clipped_share")
 
 
 def _says_something(section: Section) -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 from analysis import Run, load
 from salt_tune.report.page.page import write_page
 from salt_tune.write_report import sources
+from tests.analysis.fake_steps import write_steps
 from tests.analysis.made_search import spread, write_search
 
 TOOLTIP = "#vg-tooltip-element.visible"
@@ -97,6 +98,25 @@ def test_a_chart_is_walked_through_by_the_keyboard(opened: Opened) -> None:
     assert page.locator(".pointed").count() == 0 and opened.complaints == []
 
 
+def test_every_chart_can_be_walked_through_and_is_a_table(browser: Any, fake: Run, tmp_path: Path) -> None:
+    write_page({"fake": fake}, tmp_path / "page.html", sources())
+    opened = Opened(browser, tmp_path / "page.html")
+    page, said = opened.page, opened.page.locator("#said")
+    identities = [str(each.get_attribute("id")) for each in page.locator(".chart").all()]
+    assert {"run0-time_slots-0", "run0-_gradients_by_step-0"} <= set(identities)
+    for identity in identities:
+        page.locator(f"#{identity}").focus()
+        for key in ("ArrowRight", "ArrowRight", "End"):
+            page.keyboard.press(key)
+        last, _, count = said.inner_text().partition(":")[0].partition(" of ")
+        assert last == count and int(count) > 0, identity
+        page.keyboard.press("Escape")
+        page.locator(f"#{identity} ~ .tools summary").click()
+        assert page.locator(f"#{identity} ~ .tools tbody tr").count() > 0, identity
+    assert opened.complaints == []
+    opened.context.close()
+
+
 def test_a_chart_is_a_table_too_of_the_trials_that_are_shown(opened: Opened) -> None:
     page = opened.page
     figure = page.locator("figure", has=page.locator("#run0-slices-0"))
@@ -150,7 +170,9 @@ def test_assistive_technology_meets_no_obstacle(
 
 @pytest.mark.slow  # a large page takes a while to write and to draw
 def test_a_page_of_a_thousand_trials_is_drawn_without_a_word(browser: Any, tmp_path: Path) -> None:
-    run = load(write_search(tmp_path / "run", spread(1000), lambda values: values["lr"]).path)
+    directory = write_search(tmp_path / "run", spread(1000), lambda values: values["lr"])
+    write_steps(directory, [f"T{number}" for number in range(1000)])
+    run = load(directory.path)
     assert write_page({"large": run}, tmp_path / "page.html", sources()) < 12e6
     opened = Opened(browser, tmp_path / "page.html")
     assert opened.complaints == [] and opened.page.locator("#count").inner_text() == "1000 of 1000 trials"

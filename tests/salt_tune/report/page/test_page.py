@@ -14,6 +14,7 @@ from salt_tune.report.page.page import render_page, write_page
 from salt_tune.space.description import describe
 from salt_tune.write_report import sources
 from tests.analysis.fake_run import summary, write_final, write_run
+from tests.analysis.fake_steps import write_steps
 from tests.analysis.made_search import spread, write_search
 from tests.salt_tune.controlled import World
 from tests.salt_tune.made_trials import BASELINES, make_space
@@ -64,6 +65,15 @@ def test_failures_have_their_line_and_traceback(fake: Run) -> None:
     failed = page[page.index('id="run0-failed"') : page.index('id="run0-data"')]
     assert "<strong>T6</strong> failed" in failed and "<strong>T3</strong> diverged" in failed
     assert "Traceback" in failed and "No traceback was kept" in failed
+
+
+def test_steps_and_time_slots_are_drawn_where_the_run_keeps_them(fake: Run, file: Path) -> None:
+    charts = [f"run0-{name}-0" for name in ("_training_loss_by_step", "_gradients_by_step", "_clipping_by_step")]
+    page, bare = render_page({"fake": fake}, sources()), file.read_text()
+    healthy = page[page.index('id="run0-health"') : page.index('id="run0-matters"')]
+    assert all(f'id="{name}"' in healthy for name in charts)
+    assert page.index('id="run0-encoder"') < page.index('id="run0-time_slots-0"') < page.index('id="run0-ranking"')
+    assert not any(name in bare for name in (*charts, "run0-time_slots-0"))
 
 
 def of_final(page: str) -> str:
@@ -138,7 +148,9 @@ def test_only_failures_are_a_page_too(tmp_path: Path) -> None:
 
 
 def test_a_large_search_makes_no_large_page(tmp_path: Path) -> None:
-    run = load(write_search(tmp_path / "run", spread(100), lambda values: values["lr"]).path)
+    directory = write_search(tmp_path / "run", spread(100), lambda values: values["lr"])
+    write_steps(directory, [f"T{number}" for number in range(100)])
+    run = load(directory.path)
     file = tmp_path / "page.html"
     assert write_page({"large": run}, file, sources()) == file.stat().st_size < 5e6
 
