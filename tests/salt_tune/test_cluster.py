@@ -117,7 +117,7 @@ def test_the_trials_of_a_node_that_dies_move(cluster: MadeCluster, tmp_path: Pat
     cluster.add(3)
     output, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, complaints(errors)) == (0, ""), output
-    (moved,) = [line for line in output.splitlines() if "moved from node" in line]
+    (moved,) = [line.partition("  ")[2] for line in output.splitlines() if "moved from node" in line]  # after the time
     assert moved.startswith(f"{lost}   node b died: moved from node b to node ")
     assert "; goes on from 0." in moved and moved.endswith(" epochs in a new process")
     assert "1 trial moved from one node to another" in output.splitlines()
