@@ -11,7 +11,6 @@ figures in results/step-options-STORE-cpu.json and the table in results/step-opt
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -33,8 +32,7 @@ from benchmarks.training_step.judged import BASE, device, train_and_judge
 from benchmarks.training_step.options import Option, all_options
 from benchmarks.training_step.rounds import Ratio
 from benchmarks.training_step.speed import speed_of
-from benchmarks.transfer.records import Record, Records
-from salt_tune.runs.lock import locked
+from benchmarks.transfer.records import Record, Records, errors_in_a_line, recording
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.space.space_file import load_space
 from trainable.config import TrialConfig
@@ -43,18 +41,14 @@ from trainable.errors import UserError
 
 ENDLESS = 10_000  # epochs of what is measured for speed alone
 ROUNDS = 8
-BUSY = "process {holder} runs this experiment; wait for it, or stop it"
 HEADER = ("option", "clips/s, times", "`val_loss`", "linear probe, points", "effective rank")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures what is not known yet, then writes figures and table."""
     asked = _parser().parse_args(arguments)
-    try:
+    with errors_in_a_line():
         _measure_and_report(asked)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _measure_and_report(asked: argparse.Namespace) -> None:
@@ -67,10 +61,7 @@ def _measure_and_report(asked: argparse.Namespace) -> None:
     facts = {fact: value for fact, value in dataset.facts().items() if fact != "path"}
     experiment = {"base": base.to_dict(), "evaluation": space.evaluation, "store": facts}
     name = f"step-options-{asked.store.absolute().name}-{'gpu' if torch.cuda.is_available() else 'cpu'}"
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / f"{name}.jsonl"
-    with locked(file.with_suffix(".lock"), BUSY, of=file, remove=True):
-        records = Records(file, experiment)
+    with recording(asked.out / f"{name}.jsonl", experiment) as records:
         here = [option for option in options if torch.cuda.is_available() or not option.cuda_only]
         _measure_speeds(base, here, dataset, records)
         _judge(base, here, asked, space.evaluation, records)
@@ -83,7 +74,7 @@ def _measure_and_report(asked: argparse.Namespace) -> None:
     }
     machine.write(name.rpartition("-")[0], figures, asked.out)
     text = table(rows, means(found, BASE.name))
-    file.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    records.path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

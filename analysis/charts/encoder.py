@@ -12,6 +12,7 @@ from analysis.charts.base import SHOWN, colour, finish, label, plain, scale_of, 
 from analysis.errors import RunError
 from analysis.palette import BASELINE_COLOUR, STATE_COLOURS
 from analysis.run_directory.panel_baselines import baselines_beside
+from analysis.tables.ranking import WITHIN_95
 from analysis.tables.run import Run
 from analysis.verdict import BESIDE
 
@@ -115,8 +116,8 @@ def classes(run: Run) -> Any:
     table = losses.groupby("label")["loss"].agg(["mean", "sem", "count"]).reset_index()
     table = table.assign(
         label=table["label"].map(plain),
-        low=table["mean"] - 1.96 * table["sem"],
-        high=table["mean"] + 1.96 * table["sem"],
+        low=table["mean"] - WITHIN_95 * table["sem"],
+        high=table["mean"] + WITHIN_95 * table["sem"],
     ).sort_values("mean", ascending=False)
     y = alt.Y("label:N", sort=table["label"].tolist(), title=None)
     scale = alt.Scale(zero=False)

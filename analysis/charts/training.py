@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.charts.base import SHOWN, finish, label, scale_of, shown, tooltip, trial_points
 from analysis.palette import TRIAL_COLOURS
+from analysis.tables.ranking import WITHIN_95
 from analysis.tables.run import Run
 
 MOST_LINES: Final = len(TRIAL_COLOURS)  # trials, the best ones; the tables have them all
@@ -64,7 +65,7 @@ def time_slots(run: Run) -> Any:
     if not kept:
         return None
     slots = pd.concat(kept)
-    reach = 1.96 * slots["loss_se"]
+    reach = WITHIN_95 * slots["loss_se"]
     table = slots.assign(low=slots["loss"] - reach, high=slots["loss"] + reach).merge(best, on="trial")
     scale = scale_of([*table["low"].fillna(table["loss"]), *table["high"].fillna(table["loss"])])
     order = best["trial"].tolist()

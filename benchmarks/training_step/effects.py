@@ -7,13 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from analysis.statistics.bootstrap import Difference
+from analysis.statistics.bootstrap import UPPER, Difference
 from benchmarks.training_step.judged import BASE
 from benchmarks.transfer.records import Record
 
 Floats = npt.NDArray[np.float64]
-
-UPPER = 0.975
 
 
 def paired(differences: Floats) -> Difference:

@@ -13,7 +13,6 @@ and says whether the command works, nothing else.
 import argparse
 import multiprocessing
 import os
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -23,8 +22,7 @@ from typing import Any
 from benchmarks.machine import RESULTS
 from benchmarks.transfer.bench import Bench, open_bench, train_in_process, untrained_panel
 from benchmarks.transfer.plan import Plan, Run, draw_configs
-from benchmarks.transfer.records import Records
-from salt_tune.runs.lock import locked
+from benchmarks.transfer.records import Records, errors_in_a_line, recording
 from salt_tune.space.space_file import load_space
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
@@ -34,17 +32,13 @@ from trainable.metrics import computed
 
 SPACE = Path(__file__).parent / "space.yaml"
 IMAGES = Path(__file__).parents[2] / "docs/images"
-BUSY = "process {holder} runs this experiment; wait for it, or stop it"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures what is not known yet, then writes figures, tables and pictures."""
     asked = _parser().parse_args(arguments)
-    try:
+    with errors_in_a_line():
         _measure_and_report(asked)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _measure_and_report(asked: argparse.Namespace) -> None:
@@ -55,10 +49,7 @@ def _measure_and_report(asked: argparse.Namespace) -> None:
     evaluation = EvaluationConfig().to_dict()
     metrics = sorted({**computed("report"), **computed("probe")})
     experiment = {**plan.describe(), "store": facts, "evaluation": evaluation, "metrics": metrics}
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / f"{name}-cpu.jsonl"
-    with locked(file.with_suffix(".lock"), BUSY, of=file, remove=True):
-        records = Records(file, experiment)
+    with recording(asked.out / f"{name}-cpu.jsonl", experiment) as records:
         train_all(plan, records, asked.store, asked.workers)
         _report(plan, records, store.store, facts, asked.images or (asked.out if asked.quick else IMAGES), name)
 

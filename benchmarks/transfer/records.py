@@ -5,16 +5,43 @@ The first line says what the experiment is. All others are of one point of one r
 """
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from salt_tune.runs.journal import Journal
+from salt_tune.runs.lock import locked
 from trainable.errors import UserError
 
+BUSY = "process {holder} runs this experiment; wait for it, or stop it"
 REMEDY = "free some space, then start the experiment again"
 
 Record = dict[str, Any]
 Key = tuple[int, int, str, float]
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """Ends the program with exit code 2 and one line where the block raises a `UserError`."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def recording(path: Path, experiment: dict[str, Any]) -> Iterator["Records"]:
+    """Opens the file of an experiment, see `Records`, which no other process runs meanwhile; makes its folder.
+
+    Raises:
+        UserError: another process runs it; the file is of another experiment.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock"), BUSY, of=path, remove=True):
+        yield Records(path, experiment)
 
 
 class Records:

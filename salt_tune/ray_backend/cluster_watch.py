@@ -45,11 +45,6 @@ class ClusterWatch:
         if self._why is not None:
             raise UserError(self._why)
 
-    @property
-    def gone(self) -> bool:
-        """Whether it is gone."""
-        return self._why is not None
-
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watches in a thread, which ends the process where it hears of nothing any more."""

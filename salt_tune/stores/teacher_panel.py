@@ -1,6 +1,5 @@
 """What a teacher's latents know: their probes beside those of random weights and raw pixels, on a store's clips."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Final
 
@@ -33,10 +32,18 @@ def say_teacher_panel(store: ClipStore) -> None:
     """
     with console.status("probing the latents"):
         clips, panel = measure_teacher_panel(store)
-    for line in _lines(store, clips, panel):
-        console.print(line)
-    if (warning := _warning(store.teacher.name, panel)) is not None:
-        console.warn(warning)
+    (metric,) = WITH_LABELS
+    if panel.fields["teacher"].get(metric) is None:
+        rank, beside = (panel.fields[name]["effective_rank"] or 0.0 for name in ("teacher", "untrained"))
+        console.print(
+            f"Clips have no two classes that probes can tell apart, so what the latents know is not measured; "
+            f"their effective rank is {rank:.1f}, that of random weights {beside:.1f}"
+        )
+        return
+    console.print(f"What the latents know, of {clips} clips: {METRICS[metric].label}; 95% over clips and folds")
+    for bar in accuracy_bars(named(panel.fields), metric):
+        console.print(f"  {bar}")
+    _say_verdict(store.teacher.name, panel, metric)
 
 
 def measure_teacher_panel(store: ClipStore) -> tuple[int, PanelBaselines]:
@@ -49,37 +56,16 @@ def measure_teacher_panel(store: ClipStore) -> tuple[int, PanelBaselines]:
         evaluator.close()
 
 
-def _lines(store: ClipStore, clips: int, panel: PanelBaselines) -> Iterator[str]:
-    (metric,) = WITH_LABELS
-    if panel.fields["teacher"].get(metric) is None:
-        rank, beside = (panel.fields[name]["effective_rank"] or 0.0 for name in ("teacher", "untrained"))
-        yield (
-            f"Clips have no two classes that probes can tell apart, so what the latents know is not measured; "
-            f"their effective rank is {rank:.1f}, that of random weights {beside:.1f}"
-        )
-        return
-    yield f"What the latents know, of {clips} clips: {METRICS[metric].label}; 95% over clips and folds"
-    for bar in accuracy_bars(named(panel.fields), metric):
-        yield f"  {bar}"
-    found = above(panel.teacher, (metric,), panel.untrained)
-    if verdict_of(found.low, found.high, {}) == Verdict.BETTER:
-        by = points(found.mean, found.low, found.high)
-        yield f"The latents of {store.teacher.name} know more than random weights do, by {by}"
-
-
-def _warning(teacher: str, panel: PanelBaselines) -> str | None:
-    """Returns what is said where random weights serve as well; None where they do not, or that is not measured."""
-    (metric,) = WITH_LABELS
-    if panel.fields["teacher"].get(metric) is None:
-        return None
+def _say_verdict(teacher: str, panel: PanelBaselines, metric: str) -> None:
     found = above(panel.teacher, (metric,), panel.untrained)
     by = points(found.mean, found.low, found.high)
     verdict = verdict_of(found.low, found.high, {})
     if verdict == Verdict.BETTER:
-        return None
+        console.print(f"The latents of {teacher} know more than random weights do, by {by}")
+        return
     said = "know less than" if verdict == Verdict.WORSE else "are not shown to know more than"
     other = "" if teacher == DEFAULT else f"--teacher {DEFAULT}, or "
-    return (
+    console.warn(
         f"the latents of {teacher} {said} random weights, by {by}, so a student of them may be of no use; "
         f"more clips would tell; other latents: {other}a VideoMAE's, by --teacher-weights"
     )
