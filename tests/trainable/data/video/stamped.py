@@ -1,6 +1,8 @@
 """Videos whose frames have their number written on them, so that a test can read off which frame it got."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -68,6 +70,16 @@ class Kind:
     bit_rate: int | None = 4_000_000
 
 
+@contextmanager
+def priority_kept() -> Iterator[None]:
+    """Gives this process its priority back: of root, the AV1 encoder makes it a real-time one, which starves others."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def write(path: Path, kind: Kind, numbers: Sequence[int], times: Sequence[int] | None = None) -> Path:
     """Writes frames with these numbers.
 
@@ -77,7 +89,7 @@ def write(path: Path, kind: Kind, numbers: Sequence[int], times: Sequence[int] |
         numbers: of the frames.
         times: when each is shown, in units of 1 / rate; None: one after the other.
     """
-    with av.open(str(path), "w", format=kind.container) as container:
+    with priority_kept(), av.open(str(path), "w", format=kind.container) as container:
         stream: Any = container.add_stream(kind.codec, rate=kind.rate, options=kind.options)
         stream.height, stream.width = kind.size
         stream.pix_fmt = kind.pixels
