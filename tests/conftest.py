@@ -15,7 +15,7 @@ from coverage import Coverage
 from filelock import FileLock
 from hypothesis import settings
 
-from tests.forked import run_forked
+from tests.forked import Forked, run_forked
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.dataset import StoreDataset
 from trainable.data.video.synthetic import write_dataset
@@ -83,14 +83,41 @@ def run_command(
         timeout: seconds until the command is killed and the test fails.
         env: environment variables beside this process's own.
     """
-    search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": search_path, "COLUMNS": "120", "NO_COLOR": "1", **(env or {})}
+    words, environment = [*map(str, arguments)], environment_of_commands()
     if env is None and Coverage.current() is None:  # neither sees what runs in a fork
-        return run_forked(folder, f"salt_tune.{module}", [*map(str, arguments)], environment, timeout)
+        return run_forked(folder, f"salt_tune.{module}", words, environment, timeout)
     return subprocess.run(
-        [sys.executable, "-m", f"salt_tune.{module}", *map(str, arguments)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+        [sys.executable, "-m", f"salt_tune.{module}", *words],
+        cwd=folder, env=environment | (env or {}), capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
+
+
+def start_command(
+    folder: Path, module: str, *arguments: object, leads: bool = False, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Starts the same, for a test that signals it.
+
+    Args:
+        folder: working directory.
+        module: "search", "prepare"...
+        arguments: of the command; anything that `str` takes.
+        leads: whether it leads a process group of its own, as a shell has it.
+        env: environment variables beside this process's own. Where they are given, its output goes through pipes.
+    """
+    words, environment = [*map(str, arguments)], environment_of_commands()
+    if env is None and Coverage.current() is None:
+        return Forked(folder, f"salt_tune.{module}", words, environment, leads=leads)
+    return subprocess.Popen(
+        [sys.executable, "-m", f"salt_tune.{module}", *words],
+        cwd=folder, env=environment | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=leads,
+    )  # fmt: skip
+
+
+def environment_of_commands() -> dict[str, str]:
+    """The environment variables of a command: this process's own, and where and how wide it runs."""
+    search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": search_path, "COLUMNS": "120", "NO_COLOR": "1"}
 
 
 def must_succeed(result: subprocess.CompletedProcess[str]) -> None:

@@ -10,8 +10,10 @@ import multiprocessing.forkserver
 import os
 import runpy
 import secrets
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext
@@ -37,10 +39,10 @@ PRELOADED = (
 )
 
 
-def run_forked(
-    folder: Path, module: str, arguments: Sequence[str], environment: Mapping[str, str], timeout: float
-) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m MODULE ARGUMENTS...` to its end, as `subprocess.run` does with its output captured.
+class Forked(subprocess.Popen[str]):
+    """A command `python -m MODULE ARGUMENTS...` in a forked process, its output captured.
+
+    It is used as its base is, which starts nothing here. It has no pipes, so a command that says much is not held up.
 
     Args:
         folder: working directory.
@@ -48,24 +50,87 @@ def run_forked(
         arguments: of the command.
         environment: all environment variables; those that Python or a preloaded package reads as it starts have no
             effect.
-        timeout: seconds until it is killed.
+        leads: whether it leads a process group of its own, as a shell has it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        leads: bool = False,
+    ) -> None:
+        self.args = [sys.executable, "-m", module, *arguments]
+        self.stdin = self.stdout = self.stderr = None
+        self._files = (TemporaryFile(), TemporaryFile())  # noqa: SIM115
+        files = [multiprocessing.reduction.DupFd(file.fileno()) for file in self._files]
+        target = (folder, module, [*arguments], {**environment}, leads, *files)
+        self._process = fork_server().Process(target=_run, args=target)
+        self._process.start()
+        self.pid = self._process.pid or 0
+        _begun.append(self)
+
+    def poll(self) -> int | None:
+        """Returns the exit code, minus the signal's number where one ended it; None while it runs."""
+        self.returncode: int | None = self._process.exitcode
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Returns the exit code once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not.
+        """
+        self._process.join(timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return code
+
+    def communicate(
+        self,
+        input: str | None = None,  # noqa: ARG002
+        timeout: float | None = None,
+    ) -> tuple[str, str]:
+        """Returns all that it said on standard output and error, once it has ended; it has no input."""
+        self.wait(timeout)
+        return tuple(map(_read, self._files))  # type: ignore[return-value]
+
+    def send_signal(self, sig: int) -> None:
+        """Sends a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+_begun: list[Forked] = []
+
+
+def _end_all() -> None:
+    for process in _begun:  # one that a test left would be waited for
+        process.kill()
+
+
+def run_forked(
+    folder: Path, module: str, arguments: Sequence[str], environment: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Runs a `Forked` to its end, or to that of `timeout` seconds, as `subprocess.run` does.
 
     Raises:
-        subprocess.TimeoutExpired: it was.
+        subprocess.TimeoutExpired: it was killed then.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    with TemporaryFile() as output, TemporaryFile() as errors:
-        files = [multiprocessing.reduction.DupFd(file.fileno()) for file in (output, errors)]
-        process = fork_server().Process(target=_run, args=(folder, module, [*arguments], {**environment}, *files))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(command, timeout, _read(output), _read(errors))
-        code = process.exitcode
-        process.close()
-        return subprocess.CompletedProcess(command, code, _read(output), _read(errors))
+    process = Forked(folder, module, arguments, environment)
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as expired:
+        process.kill()
+        output, errors = process.communicate()
+        raise subprocess.TimeoutExpired(process.args, timeout, output, errors) from expired
+    return subprocess.CompletedProcess(process.args, process.wait(), output, errors)
 
 
 @cache
@@ -78,6 +143,7 @@ def fork_server() -> ForkServerContext:
     multiprocessing.forkserver.ensure_running()
     os.environ.clear()
     os.environ.update(kept)
+    atexit.register(_end_all)
     return context
 
 
@@ -86,8 +152,12 @@ def _read(file: IO[bytes]) -> str:
     return file.read().decode()
 
 
-def _run(folder: Path, module: str, arguments: list[str], environment: dict[str, str], *files: object) -> None:
+def _run(
+    folder: Path, module: str, arguments: list[str], environment: dict[str, str], leads: bool, *files: object
+) -> None:
     """Makes this process what the command's own would be, and runs it."""
+    if leads:
+        os.setsid()
     for number, file in enumerate(files, start=1):
         os.dup2(file.detach(), number)  # type: ignore[attr-defined]
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
@@ -100,4 +170,5 @@ def _run(folder: Path, module: str, arguments: list[str], environment: dict[str,
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()  # Python 3.11 leaves them out in such a process

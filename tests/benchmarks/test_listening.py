@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.listening import answer, control_store, listeners, token_of, without_token
-from tests.salt_tune.conftest import MINUTES, read_reports, start, wait_for
+from tests.conftest import start_command
+from tests.salt_tune.conftest import MINUTES, read_reports, wait_for
 from tests.toy_task import SPACE
 
 
@@ -25,7 +26,7 @@ def test_nothing_answers_without_the_token(tmp_path: Path) -> None:
     space = {**SPACE, "fixed": {"seconds": 60.0}, "trials": 2}
     (tmp_path / "toy.json").write_text(json.dumps(space), encoding="utf-8")
     words = ("--space", tmp_path / "toy.json", "--store", tmp_path, "--runs", tmp_path, "--name", "run")
-    process = start(tmp_path, "search", *words, "--concurrent", 2)
+    process = start_command(tmp_path, "search", *words, "--concurrent", 2, env={})  # seen by its name
     try:
         wait_for(lambda: bool(read_reports(tmp_path / "run" / "reports.jsonl")), process)
         found = listeners(process.pid)

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import ROOT
-from tests.salt_tune.conftest import MINUTES, environment, read_json, read_reports
+from tests.conftest import ROOT, environment_of_commands
+from tests.salt_tune.conftest import MINUTES, read_json, read_reports
 from tests.toy_task import SPACE
 
 PAGE = (ROOT / "docs" / "howto" / "run-on-a-cluster.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_the_commands_of_the_page_are_a_search_on_a_cluster(home: Path, tmp_path
     (tmp_path / "ssv2").mkdir()
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**SPACE, "fixed": {"seconds": 0.5}}), encoding="utf-8")
     port = 20000 + os.getpid() % 10000
-    variables = {name: value for name, value in environment().items() if not name.startswith("RAY_")}
+    variables = {name: value for name, value in environment_of_commands().items() if not name.startswith("RAY_")}
     variables |= {
         "HOME": str(home),
         "RAY_TMPDIR": str(home),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.salt_tune.conftest import MINUTES, environment
+from tests.conftest import ROOT, environment_of_commands
+from tests.salt_tune.conftest import MINUTES
 from trainable.errors import UserError
 from trainable.ray_trainable import MARKER, TaskTrainable
 
@@ -31,7 +31,7 @@ print(json.dumps({"errors": found.num_errors, "best": found.get_best_result().me
 def test_it_is_searched_by_ray(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=MINUTES, check=False,
+        cwd=ROOT, env=environment_of_commands(), capture_output=True, text=True, timeout=MINUTES, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

@@ -3,7 +3,6 @@
 import functools
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROOT, Command, complaints
+from tests.conftest import Command, complaints, run_command, start_command
 
 SMALL = ("--frames", 8, "--size", 32, "--patch", 8)
 LINKS = 3  # names for each video of `many_videos`
@@ -22,22 +21,12 @@ MINUTES = 10 * 60
 
 def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     """Starts `python -m salt_tune.prepare ARGUMENTS...` as the leader of its process group, as a shell does."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "salt_tune.prepare", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE", "COLUMNS": "120"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return start_command(folder, "prepare", *arguments, leads=True)
 
 
 def prepare(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs `python -m salt_tune.prepare ARGUMENTS...` to its end."""
-    process = start(folder, *arguments)
-    output, errors = process.communicate(timeout=MINUTES)
-    return subprocess.CompletedProcess([*map(str, arguments)], process.returncode, output, errors)
+    return run_command(folder, "prepare", *arguments, timeout=MINUTES)
 
 
 def assert_well(done: subprocess.CompletedProcess[str]) -> None:

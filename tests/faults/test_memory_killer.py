@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import complaints
-from tests.salt_tune.conftest import MINUTES, environment, read_json, read_reports
+from tests.conftest import complaints, environment_of_commands
+from tests.salt_tune.conftest import MINUTES, read_json, read_reports
 from tests.toy_task import SPACE
 
 LIMIT = 3 * 10**9  # bytes; Ray and two workers take half of it
@@ -60,7 +60,7 @@ def test_the_kernels_memory_killer_is_named(group: Path, tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, "-c", join + run, *words, "--replicates", "0"],
         # Ray's own killer looks at the memory, too, and would be first.
-        cwd=tmp_path, env={**environment(), "RAY_memory_monitor_refresh_ms": "0"},
+        cwd=tmp_path, env={**environment_of_commands(), "RAY_memory_monitor_refresh_ms": "0"},
         capture_output=True, text=True, timeout=MINUTES, check=False,
     )  # fmt: skip
     assert (done.returncode, complaints(done.stderr)) == (0, ""), done.stdout

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.kills import course
-from tests.conftest import complaints
-from tests.faults.searching import ENVIRONMENT, MINUTES, command
+from tests.conftest import complaints, environment_of_commands
+from tests.faults.searching import MINUTES, command
 from tests.toy_task import SPACE
 
 # Fills the disk after the second report, whatever is deleted on it, until the search has given up; then resumes it.
@@ -30,12 +30,13 @@ def test_it_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-Urm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], check=False).returncode:  # noqa: S607
         pytest.skip("this machine lets no user mount a disk of their own")
     (tmp_path / "disk").mkdir()
-    words = command(tmp_path, tmp_path, "full", {**SPACE, "fixed": {"seconds": 1.0}})
+    words = [sys.executable, "-m", "salt_tune.search"]
+    words += command(tmp_path, tmp_path, "full", {**SPACE, "fixed": {"seconds": 1.0}})
     words[words.index("--space") + 1] = str(tmp_path / "full.yaml")
     again = [sys.executable, "-m", "salt_tune.search", "--resume", "full"]
     subprocess.run(
         ["unshare", "-Urm", "sh", "-c", FILLS],  # noqa: S607
-        cwd=tmp_path, env={**ENVIRONMENT, "SEARCH": shlex.join(words), "RESUME": shlex.join(again)},
+        cwd=tmp_path, env={**environment_of_commands(), "SEARCH": shlex.join(words), "RESUME": shlex.join(again)},
         capture_output=True, timeout=MINUTES, check=False,
     )  # fmt: skip
     said = {name: (tmp_path / name).read_text() for name in ("first.out", "first.err", "first.code", "second.err")}

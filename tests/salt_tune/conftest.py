@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from benchmarks.kills import kill
-from tests.conftest import ROOT, made_once
+from tests.conftest import environment_of_commands, made_once, start_command
 from tests.toy_task import SPACE
 
 MINUTES = 10 * 60
@@ -57,23 +57,6 @@ def read_reports(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def environment() -> dict[str, str]:
-    # Threads that wait without spinning: the tests share two cores with whatever else runs there.
-    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "OMP_WAIT_POLICY": "PASSIVE"}
-
-
-def start(folder: Path, module: str, *arguments: object) -> subprocess.Popen[str]:
-    """Starts a command that the test is going to signal."""
-    return subprocess.Popen(
-        [sys.executable, "-m", f"salt_tune.{module}", *map(str, arguments)],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
     """Waits until `condition` holds; the test fails where the process ends before."""
     limit = time.monotonic() + MINUTES
@@ -83,9 +66,9 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> N
         time.sleep(0.01)
 
 
-def search(folder: Path, *arguments: object, name: str) -> Ended:
+def search(folder: Path, *arguments: object, name: str, env: dict[str, str] | None = None) -> Ended:
     """A search without replicates, unless the arguments ask for some."""
-    done = start(folder, "search", "--replicates", 0, "--runs", folder, "--name", name, *arguments)
+    done = start_command(folder, "search", "--replicates", 0, "--runs", folder, "--name", name, *arguments, env=env)
     output, errors = done.communicate(timeout=MINUTES)
     return Ended(folder / name, done.returncode, output, errors)
 
@@ -111,7 +94,8 @@ def mixed_run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     def run(folder: Path) -> Ended:
         (folder / "mixed.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
         words = ("--store", folder, "--set", "schedule.scheduler=none", "--replicates", 0, "--wandb", "offline")
-        return search(folder, "--space", folder / "mixed.yaml", *words, name="mixed")
+        # In a process of its own: forks would share, and delete, the folder in which wandb puts pictures.
+        return search(folder, "--space", folder / "mixed.yaml", *words, name="mixed", env={})
 
     return ended_once(tmp_path_factory, "mixed", run)
 
@@ -144,7 +128,7 @@ def _trouble(folder: Path) -> Ended:
     process = subprocess.Popen(
         [sys.executable, "-m", "salt_tune.search", "--name", "troubled", *map(str, arguments)],
         cwd=folder,
-        env=environment() | {"TERM": "xterm"},
+        env=environment_of_commands() | {"TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -204,7 +188,7 @@ def promoted(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> En
 
     def promote(folder: Path) -> Ended:
         run = shutil.copytree(finished_run, folder / "finished")
-        process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--wandb", "offline")
+        process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--wandb", "offline")
         output, errors = process.communicate(timeout=MINUTES)
         best = read_json(run / "summary.json")["recommended"]
         return Ended(run / "final" / f"{best}-{FINAL_EPOCHS}epochs", process.returncode, output, errors)

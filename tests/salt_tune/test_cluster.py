@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.made_cluster import MadeCluster, may_mount
 from benchmarks.made_network import MadeNetwork
-from tests.conftest import SMALL_SPACE, complaints
-from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, start, wait_for
+from tests.conftest import SMALL_SPACE, complaints, start_command
+from tests.salt_tune.conftest import MINUTES, Ended, read_json, read_reports, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of
 from trainable.data.store.clip_store import ClipStore
 
@@ -233,11 +233,9 @@ def test_where_the_cluster_dies_a_line_says_how_to_go_on(
     assert f"Not finished. To go on: python -m salt_tune.search --resume {run}" in output.splitlines()
     before = read_reports(run / "reports.jsonl")
     with MadeCluster() as another:
-        for name, value in another.environment.items():
-            monkeypatch.setenv(name, value)
         another.add(1, cpus=3)
         where = ("--address", another.address) if dies == "head" else ()
-        again = start(tmp_path, "search", "--resume", run, *where)
+        again = start_command(tmp_path, "search", "--resume", run, *where, env=another.environment)
         output, errors = again.communicate(timeout=MINUTES)
     assert (again.returncode, errors) == (0, ""), output
     assert ", 2 at a time\n" in output
@@ -247,7 +245,9 @@ def test_where_the_cluster_dies_a_line_says_how_to_go_on(
 def test_a_winner_is_promoted_on_a_cluster(cluster: MadeCluster, mixed_run: Ended, tmp_path: Path) -> None:
     run = shutil.copytree(mixed_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("final"))
     cluster.add(1)
-    process = start(tmp_path, "promote", run, "--epochs", 4, "--address", cluster.address)
+    process = start_command(
+        tmp_path, "promote", run, "--epochs", 4, "--address", cluster.address, env=cluster.environment
+    )
     output, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, complaints(errors)) == (0, ""), output
     assert "node a: 1 core; " in output
@@ -261,7 +261,7 @@ def begin(folder: Path, *flags: object, cluster: MadeCluster) -> "subprocess.Pop
     """Starts a search on a cluster."""
     words = ("--replicates", 0, "--runs", folder / "runs", "--name", "run")
     address = () if "--address" in flags else ("--address", cluster.address)
-    return start(folder, "search", *words, *flags, *address)
+    return start_command(folder, "search", *words, *flags, *address, env=cluster.environment)
 
 
 def run_search(folder: Path, *flags: object, cluster: MadeCluster) -> Ended:

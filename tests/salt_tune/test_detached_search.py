@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from analysis.run_directory.held import is_held
-from tests.conftest import ROOT, Command, complaints
-from tests.salt_tune.conftest import Ended, read_json, read_reports, start, wait_for
+from tests.conftest import ROOT, Command, complaints, start_command
+from tests.salt_tune.conftest import Ended, read_json, read_reports, wait_for
 from tests.toy_task import SPACE, ToyTask, report_of
 
 SCHEDULE = {"scheduler": "none", "epochs": 4, "reports": 16}
@@ -57,7 +57,7 @@ def test_a_search_goes_on_without_its_terminal(folder: Path, here: Command) -> N
     run = folder / "first"
     words = ("--space", folder / "toy.yaml", "--store", folder, "--runs", folder, "--name", "first", "--replicates", 0,
              "--concurrent", 2, "--detach")  # fmt: skip
-    starts = start(folder, "search", *words)
+    starts = start_command(folder, "search", *words)
     wait_for(lambda: bool(psutil.Process(starts.pid).children()), starts)
     children = psutil.Process(starts.pid).children()
     starts.kill()  # before the run is there

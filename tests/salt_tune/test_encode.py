@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from salt_tune.encode import main
-from tests.conftest import ROOT, Command
-from tests.salt_tune.conftest import environment
+from tests.conftest import ROOT, Command, environment_of_commands
 from tests.small_encoder import save_small_encoder
 from trainable.encode import job as jobs
 
@@ -79,7 +78,10 @@ def test_a_damaged_video_is_named_and_a_kill_costs_a_part_at_most(
 
     parts = tmp_path / f".{OUT}.parts"
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, words[1:]), OUT], cwd=tmp_path, env=environment(), check=False
+        [sys.executable, "-c", KILLED, *map(str, words[1:]), OUT],
+        cwd=tmp_path,
+        env=environment_of_commands(),
+        check=False,
     )
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / OUT).exists()

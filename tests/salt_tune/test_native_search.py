@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from analysis.run_directory.paths import RunDirectory, read_summary
-from tests.conftest import complaints
-from tests.salt_tune.conftest import MINUTES, search, start
+from tests.conftest import complaints, start_command
+from tests.salt_tune.conftest import MINUTES, search
 from tests.toy_task import SPACE
 
 
@@ -29,7 +29,7 @@ def test_a_search_ends(tmp_path: Path, scheduler: str) -> None:
     ended = search(tmp_path, *words, name="run")
     assert (ended.exit_code, complaints(ended.errors)) == (0, ""), ended.output
     if more := int(scheduler == "hyperband"):
-        again = start(tmp_path, "search", "--resume", ended.path, "--extend", more)
+        again = start_command(tmp_path, "search", "--resume", ended.path, "--extend", more)
         output, errors = again.communicate(timeout=MINUTES)
         assert (again.returncode, complaints(errors)) == (0, ""), output
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Command, complaints
-from tests.salt_tune.conftest import read_json, start, wait_for
+from tests.conftest import Command, complaints, start_command
+from tests.salt_tune.conftest import read_json, wait_for
 from trainable.data.store.clip_store import ClipStore
 
 SMALL = ("--frames", 8, "--size", 32, "--patch", 8, "--teacher-epochs", 1, "--workers", 1)
@@ -33,7 +33,7 @@ def test_killed_again_and_again_it_comes_to_the_same_store(
     partial = tmp_path / "shapes.partial"
     moments = ("shards/*.pixels.json", "teacher", "shards/*.latents.json")
     for moment in moments:
-        process = start(tmp_path, "prepare", videos, "--store", "shapes", *SMALL)
+        process = start_command(tmp_path, "prepare", videos, "--store", "shapes", *SMALL)
         wait_for(lambda moment=moment: any(partial.glob(moment)), process)  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=600)  # ends when the workers have, which hold its output open

@@ -19,8 +19,8 @@ import analysis
 import trainable
 from salt_tune.report.prediction import Prediction
 from salt_tune.ui.format import number
-from tests.conftest import Command, complaints
-from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, start, wait_for
+from tests.conftest import Command, complaints, start_command
+from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, wait_for
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
 from trainable.train.checkpoint import save_checkpoint
@@ -125,7 +125,7 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(
 ) -> None:
     final = run / "final" / promoted.path.name
     for past, end in enumerate(ends):
-        process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
+        process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
         wait_for(_reported(final, SEARCHED + 1 + 2 * past), process)
         process.send_signal(end)
         output, errors = process.communicate()
@@ -146,7 +146,7 @@ def test_stopped_and_killed_it_comes_to_the_same_encoder(
 def test_stopped_and_killed_in_its_evaluation_it_goes_on_with_that(promoted: Ended, run: Path, here: Command) -> None:
     final = run / "final" / promoted.path.name
     for end, row in ((signal.SIGINT, "model"), (signal.SIGKILL, "trial")):
-        process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
+        process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS)
         wait_for((final / "evaluation" / f"{row}.json").exists, process)
         process.send_signal(end)
         output, errors = process.communicate()
@@ -378,7 +378,7 @@ def lasting(mixed_run: Ended, tmp_path: Path) -> Path:
 
 
 def test_of_two_at_once_one_goes_on(lasting: Path) -> None:
-    processes = [start(lasting.parent, "promote", lasting, "--epochs", 4) for _ in range(2)]
+    processes = [start_command(lasting.parent, "promote", lasting, "--epochs", 4) for _ in range(2)]
     ended = sorted((process.wait(), *process.communicate()) for process in processes)
     assert [code for code, *_ in ended] == [0, 2], ended
     final = next((lasting / "final").iterdir())
@@ -391,7 +391,8 @@ def test_of_two_at_once_one_goes_on(lasting: Path) -> None:
 
 
 def test_a_reader_that_leaves_stops_it_and_it_goes_on(lasting: Path) -> None:
-    process = start(lasting.parent, "promote", lasting, "--epochs", FINAL_EPOCHS, "--trial", "T2")
+    asked = ("promote", lasting, "--epochs", FINAL_EPOCHS, "--trial", "T2")
+    process = start_command(lasting.parent, *asked, env={})  # with pipes
     assert process.stdout is not None and process.stderr is not None
     assert "from scratch" in process.stdout.readline()
     assert any(line.startswith("epoch ") for line in process.stdout)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import Command, complaints
-from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, environment, read_json, read_reports, start, wait_for
+from tests.conftest import Command, complaints, environment_of_commands, start_command
+from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, wait_for
 
 pytestmark = pytest.mark.usefixtures("threads_as_before")
 
@@ -64,7 +65,7 @@ def is_as_alone(final: Path, promoted: Ended) -> None:
 def test_two_train_as_one_and_one_goes_on_after_ctrl_c(promoted: Ended, run: Path, final: Path, here: Command) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "salt_tune.promote", str(run), "--epochs", str(FINAL_EPOCHS), "--workers", "2"],
-        cwd=run.parent, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=run.parent, env=environment_of_commands(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     searched = reported(promoted.path) - FINAL_EPOCHS + 2
@@ -86,7 +87,7 @@ def test_two_train_as_one_and_one_goes_on_after_ctrl_c(promoted: Ended, run: Pat
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_done_without(promoted: Ended, run: Path, final: Path) -> None:
-    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
+    process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
     wait_for(lambda: reported(final) > 2, process)
     workers_of(process)[1].kill()
     output, errors = process.communicate(timeout=600)
@@ -97,28 +98,54 @@ def test_a_worker_that_dies_is_done_without(promoted: Ended, run: Path, final: P
 
 
 @pytest.mark.slow
+def test_workers_of_which_one_hangs_are_killed_and_as_many_go_on(promoted: Ended, run: Path, final: Path) -> None:
+    words = ("promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2, "--heartbeat", 30)
+    process = start_command(run.parent, *words)
+    wait_for(lambda: reported(final) > 2, process)
+    hung = workers_of(process)
+    hung[1].suspend()
+    output, errors = process.communicate(timeout=600)
+    assert (process.returncode, complaints(errors)) == (0, ""), output
+    said = r"^the workers gave no sign of life for 3\d s, and were killed; going on from the last checkpoint$"
+    assert len(re.findall(said, output, re.MULTILINE)) == 1
+    assert "a worker died" not in output and not any(worker.is_running() for worker in hung)
+    is_as_alone(final, promoted)
+
+
+@pytest.mark.slow
+def test_workers_that_hang_again_and_again_are_an_error(run: Path, final: Path) -> None:
+    process = start_command(
+        run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2, "--heartbeat", 1
+    )  # which is less than a worker takes to begin
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 2, output
+    assert re.search(r"^error: the workers .*, 4 times in a row; the same command goes on from ", errors, re.MULTILINE)
+    assert output.count(" s, and were killed; going on from ") == 3
+
+
+@pytest.mark.slow
 def test_nobody_trains_on_without_the_driver_and_the_same_command_goes_on(
     promoted: Ended, run: Path, final: Path
 ) -> None:
     words = ("promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
-    process = start(run.parent, *words)
+    process = start_command(run.parent, *words)
     wait_for(lambda: reported(final) > 2, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
     _, alive = psutil.wait_procs(children, timeout=180)  # Ray's own agents look for their head for a minute
     assert alive == []
-    process = start(run.parent, *words)
+    process = start_command(run.parent, *words)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     is_as_alone(final, promoted)
-    done = start(run.parent, *words)
+    done = start_command(run.parent, *words)
     assert "nothing to do" in done.communicate(timeout=60)[0]
 
 
 @pytest.mark.slow
 def test_a_loss_of_all_workers_is_an_error(run: Path, final: Path) -> None:
-    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
+    process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
     wait_for(lambda: reported(final) > 2, process)
     for worker in workers_of(process):
         worker.kill()
@@ -134,7 +161,7 @@ def test_a_divergence_ends_it_in_one_line(run: Path) -> None:
     for trial in summary["trials"]:
         trial["config"] |= {"lr": 1e30, "warmup_steps": 0, "grad_clip": None}
     (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--from-scratch", "--workers", 2)
+    process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--from-scratch", "--workers", 2)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 2
     assert complaints(errors) == "error: the training diverged in epoch 1.0; give it a lower learning rate\n"
@@ -142,7 +169,7 @@ def test_a_divergence_ends_it_in_one_line(run: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_while_the_workers_start_leaves_soon(run: Path, final: Path) -> None:
-    process = start(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
+    process = start_command(run.parent, "promote", run, "--epochs", FINAL_EPOCHS, "--workers", 2)
     wait_for(lambda: bool(processes_of(process, "TrainController")), process)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

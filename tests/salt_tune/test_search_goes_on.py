@@ -11,8 +11,8 @@ import optuna
 import analysis
 from analysis.run_directory.lines import read_lines
 from analysis.run_directory.paths import RunDirectory, read_summary
-from tests.conftest import Command, complaints
-from tests.salt_tune.conftest import MINUTES, start, wait_for
+from tests.conftest import Command, complaints, start_command
+from tests.salt_tune.conftest import MINUTES, wait_for
 from tests.toy_task import SPACE
 
 END = {
@@ -30,7 +30,7 @@ def begin(folder: Path, name: str, **entries: Any) -> tuple[subprocess.Popen[str
     space = folder / f"{name}.yaml"
     space.write_text(json.dumps({**END, **entries}), encoding="utf-8")
     words = ("--space", space, "--store", folder, "--runs", folder, "--concurrent", 1, "--replicates", 0)
-    return start(folder, "search", "--name", name, *words), RunDirectory(folder / name)
+    return start_command(folder, "search", "--name", name, *words), RunDirectory(folder / name)
 
 
 def test_a_reader_of_the_study_and_the_end_of_the_space(tmp_path: Path, here: Command) -> None:
@@ -61,7 +61,7 @@ def test_what_slips_through_is_a_trial_that_failed_also_of_a_run_taken_up_again(
     process, run = begin(tmp_path, "run", parameters=fates, trials=1, searcher="grid")
     output, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, complaints(errors)) == (1, ""), output
-    more = start(tmp_path, "search", "--resume", run.path, "--extend", 1)
+    more = start_command(tmp_path, "search", "--resume", run.path, "--extend", 1)
     output, errors = more.communicate(timeout=MINUTES)
     assert (more.returncode, complaints(errors)) == (0, ""), output
     assert ", 1 at a time\n" in output  # as the run began

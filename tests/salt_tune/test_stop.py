@@ -11,8 +11,7 @@ import pytest
 
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from salt_tune.space.description import describe
-from tests.conftest import Command, complaints
-from tests.salt_tune.conftest import start
+from tests.conftest import Command, complaints, start_command
 from tests.salt_tune.made_trials import BASELINES, make_space
 from tests.salt_tune.watching import held, rewrite
 
@@ -108,7 +107,7 @@ def test_the_log_is_read_and_followed_until_its_process_ends(run: RunDirectory, 
     assert here("logs", run.path, "--lines", 2, "--follow").stdout == "two\\x1b[31m\nthree\n"
     assert here("logs", run.path, "--lines", 0).stdout == ""
     with held(run.lock) as process:
-        reader = start(run.path.parent, "logs", run.path, "--follow", "--lines", 1)
+        reader = start_command(run.path.parent, "logs", run.path, "--follow", "--lines", 1, env={})
         assert reader.stdout is not None and reader.stdout.readline() == "two\\x1b[31m\n"
         with run.log.open("a") as log:
             log.write(" and a half\nfour\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.salt_tune.conftest import MINUTES, environment, start
+from tests.conftest import ROOT, environment_of_commands, start_command
+from tests.salt_tune.conftest import MINUTES
 
 ASKING = """
 import grpc, json, os, sys
@@ -87,7 +87,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What is found, and said, in each case; in a process of its own, as Ray reads its environment once."""
     done = subprocess.run(
         [sys.executable, "-c", ASKING, str(tmp_path_factory.mktemp("home"))],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=MINUTES, check=False,
+        cwd=ROOT, env=environment_of_commands(), capture_output=True, text=True, timeout=MINUTES, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -130,9 +130,9 @@ def test_a_cluster_that_lets_all_in_is_told(told: dict[str, list[str]]) -> None:
     assert line.startswith("warning: HEAD lets in all that reach it, without a token: they can run code as you")
 
 
-def test_a_wrong_address_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
-    process = start(tmp_path, "search", "--store", tmp_path, "--runs", tmp_path / "runs", "--address", "127.0.0.1:1")
+def test_a_wrong_address_ends_the_command(tmp_path: Path) -> None:
+    words = ("--store", tmp_path, "--runs", tmp_path / "runs", "--address", "127.0.0.1:1")
+    process = start_command(tmp_path, "search", *words, env={"RAY_AUTH_TOKEN": "a" * 64})
     output, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, output) == (2, "")
     assert (

@@ -14,7 +14,8 @@ from analysis.run_directory.lines import read_lines
 from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.controller.settings import Settings
 from salt_tune.ray_backend.nodes import ALONE
-from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, SILENT_STEPS, TrialLoop
+from salt_tune.ray_backend.signs_of_life import SILENT_STEPS
+from salt_tune.ray_backend.trial_loop import LOOKS_UP, MOST_RESTARTS, TrialLoop
 from salt_tune.ray_backend.worker_pool import Lost, Slot
 from salt_tune.space.search_space import SearchSpace
 from tests.salt_tune.controlled import World

@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import ROOT, complaints
-from tests.salt_tune.conftest import MINUTES, environment, read_json, read_reports, search, start, wait_for
+from tests.conftest import ROOT, complaints, environment_of_commands, start_command
+from tests.salt_tune.conftest import MINUTES, read_json, read_reports, search, wait_for
 from tests.toy_task import SPACE
 
 POOL = """
@@ -57,7 +55,7 @@ print(json.dumps(told))
 def test_workers_that_are_lost_are_replaced_in_their_slots(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", POOL, str(tmp_path)],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=MINUTES, check=False,
+        cwd=ROOT, env=environment_of_commands(), capture_output=True, text=True, timeout=MINUTES, check=False,
     )  # fmt: skip
     assert (done.returncode, complaints(done.stderr)) == (0, ""), done.stderr
     *lost, first, second, last = json.loads(done.stdout.splitlines()[-1])
@@ -92,7 +90,7 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(tmp_path: Path) -> 
     }
     (tmp_path / "hung.json").write_text(json.dumps(space), encoding="utf-8")
     words = ("--space", tmp_path / "hung.json", "--store", tmp_path, "--runs", tmp_path, "--name", "run")
-    process = start(tmp_path, "search", *words, "--concurrent", 2, "--heartbeat", 6, "--replicates", 0)
+    process = start_command(tmp_path, "search", *words, "--concurrent", 2, "--heartbeat", 6, "--replicates", 0)
     signs = tmp_path / "run" / ".workers" / "worker-1.json"
     wait_for(lambda: len(read_reports(tmp_path / "run" / "reports.jsonl")) > 3 and signs.exists(), process)
     os.kill(read_json(signs)["pid"], signal.SIGSTOP)
@@ -107,20 +105,19 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(tmp_path: Path) -> 
     assert not signs.parent.exists()
 
 
-def test_a_limit_ends_a_search_which_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_ends_a_search_which_can_go_on(tmp_path: Path) -> None:
     """The environment names another Ray, and opens this one: the first is ignored, the second told."""
-    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.9:6379")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    env = {"RAY_ADDRESS": "192.0.2.9:6379", "RAY_AUTH_MODE": "disabled"}
     (tmp_path / "limited.json").write_text(json.dumps({**SPACE, "trials": 3}), encoding="utf-8")
     words = ("--space", tmp_path / "limited.json", "--store", tmp_path, "--set", "schedule.scheduler=none")
-    ended = search(tmp_path, *words, "--concurrent", 1, "--budget", "4epochs", name="run")
+    ended = search(tmp_path, *words, "--concurrent", 1, "--budget", "4epochs", name="run", env=env)
     assert (ended.exit_code, complaints(ended.errors)) == (0, ""), ended.output
     assert "RAY_ADDRESS = 192.0.2.9:6379: is ignored, as a search starts a Ray of its own\n" in ended.output
     assert "warning: RAY_AUTH_MODE = disabled: all that reach this machine's ports can run code as you" in ended.errors
     assert "--budget 4epochs is reached: waits for the reports under way" in ended.output
     assert "To go on: python -m salt_tune.search --resume" in ended.output
     assert ended.summary["best"] == "T0" and ended.summary["resource_trained"] == 4
-    again = start(tmp_path, "search", "--resume", ended.path)
+    again = start_command(tmp_path, "search", "--resume", ended.path)
     output, errors = again.communicate(timeout=MINUTES)
     assert (again.returncode, complaints(errors)) == (0, ""), output
     assert [trial["state"] for trial in ended.summary["trials"]] == ["complete"] * 3
