@@ -82,6 +82,10 @@ class TrialConfig:
             these are judged and saved in the place of the trained ones. 0 keeps none (seed).
         batch_size: clips a step (32: seed).
         epochs: passes over the training clips, fractions allowed, and what the schedules stretch over (3: seed).
+        micro_batch: clips of a batch that go through the model at once; None is all of them (None: seed). A step is
+            then made with the gradients of the whole batch, which are the same but for rounding.
+        auto_batch: halve `micro_batch` where the GPU's memory does not suffice, instead of ending the trial (False:
+            seed). A training that several GPUs share ends.
         grad_checkpointing: recompute activations in the backward pass to save memory (False: seed).
         precision: "bf16" runs under autocast with float32 master weights, "fp32" does not, "auto" is bf16 on CUDA and
             fp32 elsewhere. The seed trained bfloat16 parameters, which lost small updates.
@@ -119,6 +123,8 @@ class TrialConfig:
     ema: float = 0.0
     batch_size: int = 32
     epochs: int | float = 3
+    micro_batch: int | None = None
+    auto_batch: bool = False
     grad_checkpointing: bool = False
     precision: Precision = "auto"
     compile: bool = False
@@ -221,6 +227,7 @@ MOST = {
     "predictor_depth": DEEPEST,
     "predictor_num_heads": WIDEST,
     "batch_size": LARGEST_BATCH,
+    "micro_batch": LARGEST_BATCH,
 }
 
 

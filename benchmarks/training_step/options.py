@@ -54,7 +54,7 @@ def _optimiser(**how: Any) -> Callable[[Training], None]:
 
 
 def _cuda_graphs(training: Training) -> None:
-    training._forward = torch.compile(training.model, dynamic=False, mode="reduce-overhead")
+    training.gradients.forward = torch.compile(training.model, dynamic=False, mode="reduce-overhead")
 
 
 def _attention(backend: SDPBackend) -> Callable[[], AbstractContextManager[Any]]:
@@ -81,6 +81,7 @@ def all_options(device: torch.device, batch_size: int, most: int) -> list[Option
         Option(f"precision {precision}", {"precision": precision}),
         *(Option(f"predict_share {share}", {"predict_share": share}, exact=False) for share in (0.5, 0.25)),
         *(Option(f"batch {size}", {"batch_size": size}, exact=False, judged=size > batch_size) for size in sizes),
+        *(Option(f"micro_batch {size}", {"micro_batch": size}) for size in (batch_size // 4,) if size),
         Option("gradient checkpointing", {"grad_checkpointing": True}),
         Option("averaged weights (ema 0.1)", {"ema": 0.1}, judged=False),
         Option("AdamW foreach", adapt=_optimiser(foreach=True), judged=False),

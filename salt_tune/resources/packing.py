@@ -22,7 +22,7 @@ PAYS = 1.05  # more at a time have to train so many times the clips
 MEMORY_SHARE = 0.92  # of what there is; the rest is for what no step here has asked for
 TRIED_ALONE = 3  # configurations
 MOST_CONTEXT = 10**9  # bytes of the GPU that a process takes before it asks for any
-COSTS = ("batch_size", "precision", "grad_checkpointing", "compile")  # fields beside the architecture
+COSTS = ("batch_size", "micro_batch", "precision", "grad_checkpointing", "compile")  # fields beside the architecture
 GB = 1e9
 
 

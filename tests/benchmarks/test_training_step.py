@@ -94,7 +94,7 @@ def test_exact_options_change_the_speed_and_not_the_result(store: ClipStore) -> 
             training.train_to(4)
         losses[option.name] = training.collect()["train_loss"]
         training.close()
-    assert len(losses) == 8
+    assert len(losses) == 9
     rounded = losses.pop("precision bf16")
     assert rounded == pytest.approx(losses["base"], rel=0.02) and rounded != losses["base"]
     assert all(loss == pytest.approx(losses["base"], rel=1e-4) for loss in losses.values())

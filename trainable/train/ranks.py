@@ -4,6 +4,7 @@
 """
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from threading import Event
 from typing import Any, Final, Protocol
@@ -32,6 +33,10 @@ class Ranks(Protocol):
         """Returns a module that computes the same; a backward pass then leaves the mean gradients of all ranks."""
         ...
 
+    def apart(self) -> AbstractContextManager[None]:
+        """Returns what a forward and a backward pass are made in whose gradients wait for those of a later one."""
+        ...
+
     def mean(self, sums: torch.Tensor) -> torch.Tensor:
         """Returns the mean over all ranks; waits for them."""
         ...
@@ -53,6 +58,10 @@ class Alone:
     def joined(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Ranks`."""
         return model
+
+    def apart(self) -> AbstractContextManager[None]:
+        """See `Ranks`."""
+        return nullcontext()
 
     def mean(self, sums: torch.Tensor) -> torch.Tensor:
         """See `Ranks`."""
@@ -87,9 +96,14 @@ class Group:
     def joined(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Ranks`. Gradients travel while the backward pass goes on."""
         with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # of a new name, which torch 2.9 lacks
-            return DistributedDataParallel(
+            self._joined = DistributedDataParallel(
                 model, process_group=self._devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        return self._joined
+
+    def apart(self) -> AbstractContextManager[None]:
+        """See `Ranks`."""
+        return self._joined.no_sync()
 
     def mean(self, sums: torch.Tensor) -> torch.Tensor:
         """See `Ranks`."""

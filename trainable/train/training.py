@@ -27,8 +27,9 @@ from trainable.errors import CheckpointError
 from trainable.masking.masks import Masks
 from trainable.model.encoder import Encoder
 from trainable.model.predictor import VJepa
-from trainable.registry import LOSSES, LR_SCHEDULES
+from trainable.registry import LR_SCHEDULES
 from trainable.train.averaged_weights import AveragedWeights
+from trainable.train.gradients import Gradients
 from trainable.train.lr_schedule import Rates
 from trainable.train.ranks import Alone, Ranks
 from trainable.train.step_sums import StepSums, Window
@@ -57,6 +58,7 @@ class Training:
 
     Attributes:
         model: student and predictor, float32.
+        gradients: what computes a batch, and in how many parts.
         averaged: its averaged weights; None where `ema` is 0.
         step: optimiser steps made so far.
         steps_per_epoch: whole batches in the training clips.
@@ -105,11 +107,8 @@ class Training:
             _parameter_groups(self.model), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
         )
         self.averaged = AveragedWeights(self, config.ema) if config.ema else None
-        self._loss, self._rates = LOSSES[config.loss], LR_SCHEDULES[config.lr_schedule]
-        joined = self.ranks.joined(self.model)
-        # Static shapes: as masks have fixed counts, one graph serves the whole run. With `dynamic=None`, a later trial
-        # of this process would get kernels of any shape, and other numbers than in a process of its own.
-        self._forward: Any = torch.compile(joined, dynamic=False) if config.compile else joined
+        self._rates = LR_SCHEDULES[config.lr_schedule]
+        self.gradients = Gradients(self)
         masks = Masks(store.view, config.masking, config.mask_ratio, config.seed, config.predict_share)
         self._context = config.context_weight > 0  # whether visible tokens are predicted too
         self._loader = Loader(
@@ -209,15 +208,9 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["weight_decay"] = decay if group["decays"] else 0.0
-        with self.autocast():
-            prediction = self._forward(batch.pixels, batch.visible, batch.masked, context=self._context)
-        # The mean over ranks of what this gives is that of all rows, also where some ranks have one row more.
-        share = len(batch.clips) * self.ranks.count / self.config.batch_size
-        loss, context_loss = (each * share for each in self._losses(prediction.float(), batch))
-        (loss + self._context_weight() * context_loss if self._context else loss).backward()
+        loss, context_loss = self.gradients.add(batch, self._context_weight())
         limit = self.config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        loss = loss.detach()
         self.step += 1
         if self.step <= self.careful_to and self._is_bad(loss, norm):
             self.optimizer.zero_grad(set_to_none=True)
@@ -227,19 +220,11 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self.averaged.update(self.step)
-        self._sums.add(loss, context_loss.detach(), norm, norm > limit)
+        self._sums.add(loss, context_loss, norm, norm > limit)
 
     def _is_bad(self, loss: torch.Tensor, norm: torch.Tensor) -> bool:
         """Says whether the batch of this step is to be left out, on all ranks alike; waits for the device."""
         return self.ranks.any(bool(self._sums.is_spike(loss)) or not math.isfinite(loss + norm))
-
-    def _losses(self, prediction: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the loss on the masked tokens, and that on the visible ones; 0 where they are not predicted."""
-        errors, masked = self._loss(prediction, self.targets(batch)), batch.masked.shape[1]
-        if not self._context:
-            return errors.mean(), errors.new_zeros(())
-        weighted = errors[:, masked:].mean(dim=2) * batch.context_weights
-        return errors[:, :masked].mean(), weighted.mean()
 
     def _context_weight(self) -> float:
         """Returns the weight of the loss on visible tokens in the step to come: it rises after the learning rate."""

@@ -59,6 +59,7 @@ def train_and_report(
         "training_seconds": training.seconds,
         "step_seconds": training.step_seconds,
         "tflop": training.step * size.tflop_per_step,
+        **({"micro_batch": training.gradients.micro_batch} if training.config.auto_batch else {}),
         **_now(training.device, size),
     }
     return report, judged

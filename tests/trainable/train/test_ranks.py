@@ -110,11 +110,15 @@ def alone(make_training: MakeTraining, file: Path, config: TrialConfig) -> dict[
     return training.collect()
 
 
-@pytest.mark.parametrize(("count", "batch"), [(2, 8), (3, 8)], ids=["even shares", "uneven shares"])
+@pytest.mark.parametrize(
+    ("count", "parts"),
+    [(2, None), (3, None), (3, 2)],
+    ids=["even shares", "uneven shares", "uneven shares in parts, of one as well"],
+)
 def test_they_come_to_the_weights_and_sums_of_one(
-    count: int, batch: int, store: ClipStore, make_training: MakeTraining, tmp_path: Path
+    count: int, parts: int | None, store: ClipStore, make_training: MakeTraining, tmp_path: Path
 ) -> None:
-    config = CONFIG.replace(batch_size=batch)
+    config = CONFIG.replace(batch_size=8, micro_batch=parts)
     report = alone(make_training, tmp_path / "alone", config)
     told = shared(store, tmp_path / "shared", config, count, _to_the_end)
     assert furthest(tmp_path / "alone", tmp_path / "shared" / "checkpoint") < CLOSE

@@ -59,6 +59,13 @@ class Batch:
         """Returns the tensors, in the order of the fields."""
         return self.pixels, self.targets, self.visible, self.masked, self.scales, self.context_weights
 
+    def parts(self, clips: int) -> Iterator["Batch"]:
+        """Yields parts of at most so many clips, in order."""
+        rows = len(self.pixels) // len(self.clips)
+        for begin in range(0, len(self.clips), clips):
+            part = self.clips[begin : begin + clips]
+            yield Batch(part, *(each[begin * rows : (begin + len(part)) * rows] for each in self.tensors()))
+
 
 class _Buffer:
     """Host memory for one batch, used again and again: fresh memory for each batch would cost as much as the copy."""
