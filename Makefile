@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Three processes on two cores, for searches wait a lot; each takes tests from the others when it has none left.
 TESTS := -m pytest -n 3 --dist worksteal
+# Modules are compiled once, not by each of the hundreds of processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: search test test-all lint docs clean
 

@@ -16,6 +16,7 @@ import click
 from salt_tune.ui.commands import WORDS, Choice, Flag
 from salt_tune.ui.detached import detach, is_detached, settling, stay
 from trainable.errors import UnknownNameError
+from trainable.heartbeat import SILENT_SECONDS
 from trainable.registry import Registry
 
 # Imported by every command and decoding worker: what needs torch is imported where it is used.
@@ -207,6 +208,16 @@ address_flag = flag(
     CLUSTER, "--address", metavar="HOST:PORT",
     help="Train on the nodes of this Ray cluster; auto: of RAY_ADDRESS, or of the Ray that runs here.",
 )  # fmt: skip
+
+
+def heartbeat_flag(says: str) -> Callable[[Body], Body]:
+    """Adds --heartbeat, whose help says what becomes of those that hang."""
+    return flag(
+        MACHINE, "--heartbeat", type=Finite(min=1), default=SILENT_SECONDS, show_default=True, metavar="SECONDS",
+        help=says,
+    )  # fmt: skip
+
+
 overwrite_flag = flag(MACHINE, "--overwrite", is_flag=True, help="Replace what was begun or prepared otherwise.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from salt_tune.callbacks.base import MODES
-from salt_tune.options import MACHINE, RUN, Finite, Folder, address_flag, detach_flag, flag, wandb_flag
+from salt_tune.options import MACHINE, RUN, Finite, Folder, address_flag, detach_flag, flag, heartbeat_flag, wandb_flag
 from salt_tune.ui.commands import Command
 from salt_tune.ui.detached import Settled
 from trainable.worker import CHECKPOINT_MINUTES
@@ -44,6 +44,7 @@ APART = (("more", "epochs"), ("more", "from_scratch"), ("more", "top"), ("top", 
     MACHINE, "--workers", type=click.IntRange(min=1), default=1, show_default=True,
     help="Processes that share the training, a GPU or a core each.",
 )  # fmt: skip
+@heartbeat_flag("With --workers, kill them when none has given a sign of life for so long; others go on.")
 @address_flag
 @detach_flag("salt_tune.promote")
 @wandb_flag(MODES, "off")

@@ -36,6 +36,7 @@ from salt_tune.ui.full_disk import RUN_AGAIN
 from salt_tune.ui.signals import asked_to_stop
 from trainable.errors import UserError
 from trainable.files import write_json
+from trainable.heartbeat import SILENT_SECONDS
 from trainable.worker import CHECKPOINT_MINUTES, Beside, FinalRun, FinalTable, Report
 
 BUSY = "process {holder} trains this model; wait for it, or stop it"
@@ -58,6 +59,7 @@ class Asked:
     checkpoint_minutes: float = CHECKPOINT_MINUTES
     workers: int = 1
     address: str | None = None
+    heartbeat: float = SILENT_SECONDS
     wandb: Mode = "off"
 
 
@@ -221,7 +223,10 @@ class Promotion:
         """See `_train`."""
         before = go_on_from(self._run, plan.name, plan.trunk, plan.final) if plan.trunk else []
         if self._cluster is not None or self._asked.workers > 1:
-            training: FinalRun = SharedFinal(self._task, plan.spec, self._data, self._asked.workers, self._cluster)
+            asked = self._asked
+            training: FinalRun = SharedFinal(
+                self._task, plan.spec, self._data, asked.workers, self._cluster, asked.heartbeat
+            )
         else:
             training = self._task.open_final(plan.spec, self._data)
         stop, reports = threading.Event(), Journal(plan.final.reports, RUN_AGAIN)
@@ -275,6 +280,7 @@ class Promotion:
             (asked.anyway, ("--anyway",)),
             (asked.init is not None, ("--init", asked.init and asked.init.absolute())),
             (asked.workers > 1, ("--workers", asked.workers)),
+            (asked.heartbeat != SILENT_SECONDS, ("--heartbeat", f"{asked.heartbeat:g}")),
             (asked.address is not None, ("--address", asked.address)),
             (asked.against is not None, ("--against", asked.against and asked.against.absolute())),
             (asked.store is not None, ("--store", self._data.path.absolute())),

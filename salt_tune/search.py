@@ -25,6 +25,7 @@ from salt_tune.options import (
     address_flag,
     detach_flag,
     flag,
+    heartbeat_flag,
     parse_settings,
     seed_flag,
     wandb_flag,
@@ -32,7 +33,6 @@ from salt_tune.options import (
 from salt_tune.ui.commands import Choice, Command
 from salt_tune.ui.console import INTERRUPTED, console
 from salt_tune.ui.detached import Settled
-from trainable.heartbeat import SILENT_SECONDS
 
 # What runs a search takes a second to load, which --help does without: it is imported where it is used.
 if TYPE_CHECKING:
@@ -111,10 +111,7 @@ python -m salt_tune.search --resume runs/vit_base-20260101-120000 --extend 16"""
     MACHINE, "--budget", metavar="AMOUNT",
     help="End the search when all trials together have trained so much: 40epochs, 200tflop, 12h; --resume goes on.",
 )  # fmt: skip
-@flag(
-    MACHINE, "--heartbeat", type=Finite(min=1), default=SILENT_SECONDS, show_default=True, metavar="SECONDS",
-    help="Kill a worker without a sign of life for so long; its trial goes on in another.",
-)  # fmt: skip
+@heartbeat_flag("Kill a worker without a sign of life for so long; its trial goes on in another.")
 @address_flag
 @flag(
     CLUSTER, "--store-copy", type=Folder(), metavar="PATH",

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from salt_tune.ray_backend.rank_signs import begin_signs
 from trainable.errors import UserError
 from trainable.task import find_task
 from trainable.worker import Report
@@ -74,6 +75,7 @@ def train_rank(told: dict[str, Any]) -> None:
 
     context, mailbox = train.get_context(), told["mailbox"]
     spec = dataclasses.replace(told["spec"], rank=context.get_world_rank())
+    begin_signs(told["signs"], spec.rank)
     stop = Event()
     if spec.rank == 0:
         threading.Thread(target=_listen, args=(mailbox, stop), daemon=True).start()

@@ -10,31 +10,29 @@ import math
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 from salt_tune.ray_backend.cluster import Cluster
-from salt_tune.ray_backend.final_rank import Mailbox, train_rank
+from salt_tune.ray_backend.final_rank import Mailbox
 from salt_tune.ray_backend.nodes import only_on
+from salt_tune.ray_backend.rank_signs import RankSigns
+from salt_tune.ray_backend.ray_train import HungError, LostError, fit, what_ended
 from salt_tune.ray_backend.session import count_gpus, ray_session
+from salt_tune.ray_backend.signs_of_life import longest_silence
 from salt_tune.resources.allocation import Resources
 from salt_tune.ui.format import counted
 from salt_tune.ui.full_disk import RUN_AGAIN
 from trainable.errors import UserError
+from trainable.heartbeat import SILENT_SECONDS
 from trainable.task import Task
 from trainable.worker import Config, Dataset, FinalSpec, Report
 
-NODE_LABEL: Final = "ray.io/node-id"  # that Ray gives each node
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
+HANGS: Final = 3  # in a row, without a report, that are gone on from
 ENDING_SECONDS: Final = 30.0  # that Ray Train may take to end its workers after they are done
-RAY_TRAIN: Final = {
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy machine takes more than its 60
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}
 
 
 def check_workers(task: Task, config: Config, workers: int, *, on_cluster: bool = False) -> None:
@@ -72,10 +70,19 @@ class SharedFinal:
         data: on what.
         workers: how many; see `check_workers`.
         cluster: address of one on whose nodes they run; None: on this machine.
+        silence: seconds that none of them may give a sign of life.
     """
 
-    def __init__(self, task: Task, spec: FinalSpec, data: Dataset, workers: int, cluster: str | None = None) -> None:
-        self._task, self._workers, self._cluster = task, workers, cluster
+    def __init__(
+        self,
+        task: Task,
+        spec: FinalSpec,
+        data: Dataset,
+        workers: int,
+        cluster: str | None = None,
+        silence: float = SILENT_SECONDS,
+    ) -> None:
+        self._task, self._workers, self._cluster, self._silence = task, workers, cluster, silence
         self._dataset, self._data = data, data.path.absolute()
         baselines = spec.baselines.absolute() if spec.baselines else None
         self._spec = dataclasses.replace(spec, folder=spec.folder.absolute(), baselines=baselines)
@@ -83,15 +90,29 @@ class SharedFinal:
     def train(self, on_report: Callable[[Report], None], stop: Event, tell: Callable[[str], None]) -> Report | None:
         """See `FinalRun`. Where workers are lost, those that remain go on from the last checkpoint.
 
+        Where they hang, all are killed, and as many go on from there.
+
         Raises:
-            UserError: as of `FinalRun`, or all workers were lost.
+            UserError: as of `FinalRun`, or all workers were lost, or they hung again and again.
         """
         with self._session() as ground:
-            remaining = self._workers
+            remaining, hangs = self._workers, 0
+
+            def reported(report: Report) -> None:
+                nonlocal hangs
+                hangs = 0
+                on_report(report)
+
             while not stop.is_set():
                 try:
-                    return self._attempt(remaining, ground, on_report, stop, tell)
-                except _LostError as lost:
+                    return self._attempt(remaining, ground, reported, stop, tell)
+                except HungError as hung:
+                    hangs += 1
+                    if hangs > HANGS:
+                        again = f"{hangs} times in a row; the same command goes on {self._where}"
+                        raise UserError(f"{hung}, {again}") from hung
+                    tell(f"{hung}; going on {self._where}")
+                except LostError as lost:
                     remaining -= lost.workers
                     if remaining < 1:
                         raise UserError(f"{lost}, and none is left; the same command goes on {self._where}") from lost
@@ -144,7 +165,8 @@ class SharedFinal:
         """Trains with so many workers, from the last checkpoint.
 
         Raises:
-            _LostError: some of them died.
+            LostError: some of them died.
+            HungError: they hung.
             UserError: their cluster did.
         """
         import ray
@@ -152,11 +174,16 @@ class SharedFinal:
         here = only_on(ray.get_runtime_context().get_node_id())
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
         spec = dataclasses.replace(self._spec, workers=workers, threads=ground.resources.cpus)
-        told = {"task": self._task.name, "data": str(self._data), "spec": spec, "mailbox": mailbox}
-        ended = _fit(told, workers, ground)
-        asked = False
+        ground.storage.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="signs-", dir=ground.storage))
+        told = {"task": self._task.name, "data": str(self._data), "spec": spec, "mailbox": mailbox, "signs": folder}
+        ended = fit(told, workers, ground.resources, ground.nodes, ground.storage)
+        signs, asked, step_seconds, hung = RankSigns(folder), False, None, 0.0
         while True:
             ground.check()
+            if not hung and (silent := signs.silent()) > longest_silence(self._silence, step_seconds):
+                hung = silent
+                signs.kill()
             if stop.is_set() and not asked:
                 if not ray.get(mailbox.stop.remote()):
                     return None
@@ -165,6 +192,7 @@ class SharedFinal:
             kind, content = ray.get(mailbox.next.remote(LOOKS_UP))
             if kind == "report":
                 on_report(content)
+                step_seconds = content.get("step_seconds")
                 mailbox.taken.remote()
             elif kind == "line":
                 tell(content)
@@ -175,8 +203,10 @@ class SharedFinal:
                 return last
             elif kind == "error":
                 raise content
+            elif over and hung:
+                raise HungError(hung)
             elif over:
-                raise _what_ended(ended.exception())
+                raise what_ended(ended.exception())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,64 +224,3 @@ class _Ground:
     nodes: list[str]
     storage: Path
     check: Callable[[], None] = lambda: None
-
-
-class _LostError(Exception):
-    """Processes of workers died.
-
-    Attributes:
-        workers: how many.
-    """
-
-    def __init__(self, workers: int) -> None:
-        super().__init__(f"{workers} workers died" if workers > 1 else "a worker died")
-        self.workers = workers
-
-
-def _fit(told: dict[str, Any], workers: int, ground: _Ground) -> "Future[Any]":
-    """Has Ray Train run `train_rank` in each worker; returns what becomes of it.
-
-    In a thread, as it waits for the end, and would take Ctrl-C for itself in the main one.
-    """
-    os.environ.update(RAY_TRAIN)
-    resources, nodes = ground.resources, ground.nodes
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    trainer = TorchTrainer(
-        train_rank,
-        train_loop_config=told,
-        # Groups for flags and gradients, with timeouts that suit them, are made by `trainable.train.ranks`.
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=resources.gpus > 0,
-            resources_per_worker={"CPU": resources.cpus, **({"GPU": 1} if resources.gpus else {})},
-            label_selector={NODE_LABEL: f"in({','.join(nodes)})"} if nodes else None,
-        ),
-        run_config=RunConfig(
-            name="final", storage_path=str(ground.storage), failure_config=FailureConfig(max_failures=0)
-        ),
-    )
-    ended: Future[Any] = Future()
-
-    def fit() -> None:
-        try:
-            ended.set_result(trainer.fit())
-        except BaseException as error:  # looked at in the main thread
-            ended.set_exception(error)
-
-    threading.Thread(target=fit, name="ray-train", daemon=True).start()
-    return ended
-
-
-def _what_ended(error: BaseException | None) -> BaseException:
-    """Returns what an end without a word from the first worker means."""
-    from ray.train import WorkerGroupError
-    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
-
-    if isinstance(error, WorkerGroupError):  # of those that were waiting for the dead ones too
-        dead = (WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError)
-        if lost := sum(isinstance(failure, dead) for failure in error.worker_failures.values()):
-            return _LostError(lost)
-    return error or RuntimeError("Ray Train ended without an end of the training")

@@ -2,9 +2,24 @@
 
 import contextlib
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+SILENT_STEPS: Final = 20
+
+
+def longest_silence(seconds: float, step_seconds: float | None) -> float:
+    """Returns how long a worker may be silent: so many seconds, or the time of 20 steps where that is longer.
+
+    Args:
+        seconds: as asked for.
+        step_seconds: time of a training step; None or NaN before the first.
+    """
+    steps = SILENT_STEPS * (step_seconds or 0.0)
+    return max(seconds, steps) if math.isfinite(steps) else seconds
 
 
 @dataclass

@@ -17,6 +17,7 @@ from salt_tune.controller.controller import Controller
 from salt_tune.controller.decision import Decision
 from salt_tune.controller.limits import NO_LIMITS, Limits
 from salt_tune.ray_backend.nodes import ALONE, Node, Nodes
+from salt_tune.ray_backend.signs_of_life import longest_silence
 from salt_tune.ray_backend.worker_pool import Lost, Slot, WorkerPool
 from salt_tune.space.search_space import SearchSpace
 from salt_tune.ui.console import console
@@ -33,7 +34,6 @@ MOST_RESTARTS: Final = 3  # of a trial whose worker was lost
 CHEAP_SECONDS: Final = 30  # how long a first Ctrl-C waits for reports under way
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
 NODE_SECONDS: Final = 300.0  # that a search without a node waits for one
-SILENT_STEPS: Final = 20  # or the time of so many steps, where that is longer
 
 End = Literal["over", "limited", "stopped"]
 
@@ -142,7 +142,7 @@ class TrialLoop:
             time.sleep(LOOKS_UP)
 
     def _submit(self, trial: Trial, avoid: Slot | None = None) -> Slot:
-        patience = max(self._silence, SILENT_STEPS * (trial.value("step_seconds") or 0))
+        patience = longest_silence(self._silence, trial.value("step_seconds"))
         self._submitted[trial.id] = datetime.now(UTC).isoformat()
         return self._pool.submit(TrialSpec(trial.id, trial.config, trial.resource), patience, avoid)
 
