@@ -59,7 +59,7 @@ def test_a_disk_that_cannot_hold_the_store(on_small_disk: Run, many_videos: Path
 # Fills the disk as soon as the first shard is whole, whatever is deleted on it, until the command has given up.
 FILLS = """
 (until ls disk/store.partial/{until} >/dev/null 2>&1; do sleep 0.01; done
- until [ -e first.code ]; do cat /dev/zero >> disk/film 2>/dev/null; sleep 0.01; done) &
+ until [ -e first.code ]; do cat /dev/zero >> disk/film 2>/dev/null; sleep 0.03; done) &
 sh -c "$PREPARE" > first.out 2> first.err; echo $? > first.code
 wait
 ls -A disk/store.partial disk/store.partial/shards > listing

@@ -1,4 +1,4 @@
-"""Many files of which one in fifty is bad: those are skipped and named, and move no other."""
+"""Many files of which one in 25 is bad: those are skipped and named, and move no other."""
 
 import os
 import subprocess
@@ -19,8 +19,8 @@ from trainable.hashing import digest
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
 
-MANY, VERY_MANY, FEW, VERY_FEW = 600, 10_000, 150, 64
-BAD = 50  # one in so many
+MANY, VERY_MANY, FEW, VERY_FEW = 300, 10_000, 100, 64
+BAD = 25  # one in so many
 MOST_GROWTH_MB = {MANY: 40, VERY_MANY: 100}  # of memory, from FEW files to so many
 VIEW = View(frames=2, size=16, patch=8, tubelet=2)
 FLAGS = ("--frames", 2, "--size", 16, "--patch", 8, "--workers", 2)
@@ -58,7 +58,7 @@ def link_all(folder: Path, count: int, samples: tuple[list[Path], dict[str, Path
     wrong: dict[str, str] = {}
     for number in range(count):
         clip = f"class {number % 10}/{number:05d}"
-        reason = list(bad)[number // BAD % len(bad)] if number % BAD == 37 else None
+        reason = list(bad)[number // BAD % len(bad)] if number % BAD == 12 else None
         video = good[number % GOOD] if reason is None else bad[reason]
         target = folder / f"{clip}{video.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=["none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("raw", "jpeg"))])
 def flags(request: pytest.FixtureRequest, store_path: Path) -> tuple[object, ...]:
     return (*SMALL, *FORMATS[request.param], "--val-fraction", 0.3, "--teacher-weights", store_path)
 

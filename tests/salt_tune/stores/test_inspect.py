@@ -26,10 +26,10 @@ from trainable.errors import StoreError
 from trainable.evaluate.baselines import BASELINE_NAMES, baseline_losses
 from trainable.evaluate.config import EvaluationConfig
 
-FORMATS: list[dict[str, Any]] = [
+FORMATS: list[Any] = [
     {"pixels": "raw", "facts": {"val_r2": 0.4321}},
-    {"pixels": "jpeg", "latents": "int8", "views": 3},
-    {"pixels": "none", "latents": "int8"},
+    {"pixels": "none", "latents": "int8", "views": 3},
+    pytest.param({"pixels": "jpeg", "latents": "int8"}, marks=pytest.mark.slow),
 ]
 
 

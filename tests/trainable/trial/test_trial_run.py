@@ -101,7 +101,10 @@ def test_a_worker_judges_beside_untrained_students(store: ClipStore, tmp_path: P
     assert all(value is None or type(value) in (int, float, str) for value in last.values()), "the checkpoint is JSON"
 
 
-@pytest.mark.parametrize("point", range(4))
+WHEN = [0, *(pytest.param(point, marks=pytest.mark.slow) for point in (1, 2)), 3]
+
+
+@pytest.mark.parametrize("point", WHEN)
 def test_a_process_that_dies_before_its_checkpoint_leaves_the_point_before(
     start: Start, judge: Fragile, straight: list[dict[str, Any]], tmp_path: Path, point: int
 ) -> None:
@@ -115,7 +118,7 @@ def test_a_process_that_dies_before_its_checkpoint_leaves_the_point_before(
     assert_same_files(tmp_path, tmp_path / "straight")
 
 
-@pytest.mark.parametrize("point", range(4))
+@pytest.mark.parametrize("point", WHEN)
 def test_a_report_that_got_lost_is_given_again_without_training(
     start: Start, straight: list[dict[str, Any]], tmp_path: Path, point: int
 ) -> None:

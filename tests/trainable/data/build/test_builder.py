@@ -122,7 +122,11 @@ def test_a_store_holds_every_clip_in_its_place(straight: Path, videos: Path) -> 
     assert not (straight / "plan.json").exists()
 
 
-FORMATS: list[tuple[PixelFormat, LatentFormat, int]] = [("raw", "float16", 1), ("jpeg", "int8", 3), ("none", "int8", 2)]
+FORMATS = [
+    ("none", "int8", 2),
+    pytest.param("raw", "float16", 1, marks=pytest.mark.slow),
+    pytest.param("jpeg", "int8", 3, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.timeout(300)
