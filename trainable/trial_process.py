@@ -1,5 +1,6 @@
 """What a process does that trains the trials of a search; it needs no Ray, and torch only where a task does."""
 
+import gc
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,8 @@ class TrialProcess:
     def _find(self, trial: TrialSpec) -> TrialRun:
         if self._worker is None:
             self._worker = find_task(self._run.task).open_worker(self._run)
+            gc.collect()
+            gc.freeze()  # what is loaded by now stays: going through it after each trial takes a quarter of a second
         if self._trial is None or (self._trial.id, self._trial.known) != (trial.id, trial.known):
             self._forget()
             self._trial = self._worker.start(trial)

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +209,14 @@ def test_a_worker_of_another_node_that_hangs_is_killed_there(cluster: MadeCluste
     check_undisturbed(tmp_path / "runs" / "run")
 
 
-@pytest.mark.parametrize("dies", ["head", "raylet"])
+KILLS: dict[str, Callable[[MadeCluster], None]] = {
+    "head": MadeCluster.kill_head,
+    "raylet": lambda cluster: os.kill(cluster.head, signal.SIGKILL),  # the command is a driver of the head's node
+}
+SAID = {"head": "the head of the cluster does not answer any more", "raylet": "Ray on this machine has died"}
+
+
+@pytest.mark.parametrize("dies", KILLS)
 def test_where_the_cluster_dies_a_line_says_how_to_go_on(
     dies: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,15 +228,11 @@ def test_where_the_cluster_dies_a_line_says_how_to_go_on(
         cluster.add(1, cpus=3)
         process = begin(tmp_path, *write_space(tmp_path, seconds=12.0), "--concurrent", 2, cluster=cluster)
         wait_for(lambda: len(read_reports(run / "reports.jsonl")) > 2, process)
-        if dies == "head":
-            cluster.kill_head()
-        else:
-            os.kill(cluster.head, signal.SIGKILL)  # the command is a driver of the head's node
+        KILLS[dies](cluster)
         output, errors = process.communicate(timeout=MINUTES)
         address = cluster.address
-    what = {"head": "the head of the cluster does not answer any more", "raylet": "Ray on this machine has died"}
     then = "start Ray again, then resume the search"
-    assert (process.returncode, errors) == (2, f"error: --address = {address}: {what[dies]}; {then}\n"), output
+    assert (process.returncode, errors) == (2, f"error: --address = {address}: {SAID[dies]}; {then}\n"), output
     assert f"Not finished. To go on: python -m salt_tune.search --resume {run}" in output.splitlines()
     before = read_reports(run / "reports.jsonl")
     with MadeCluster() as another:
@@ -254,6 +257,40 @@ def test_a_winner_is_promoted_on_a_cluster(cluster: MadeCluster, mixed_run: Ende
     final = run / "final" / f"{mixed_run.summary['best']}-4epochs"
     assert [report["epoch"] for report in read_reports(final / "reports.jsonl")] == [0.25 * n for n in range(1, 17)]
     assert not [*final.glob(".ray-train-*"), *final.glob(".node-*"), *final.glob(".salt-tune-nonce-*")]
+    assert (final / "README.md").exists()
+
+
+@pytest.mark.parametrize("dies", KILLS)
+def test_where_the_cluster_of_a_final_run_dies_the_same_command_goes_on_elsewhere(
+    dies: str, mixed_run: Ended, tmp_path: Path
+) -> None:
+    run = shutil.copytree(mixed_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("final"))
+    summary = read_json(run / "summary.json")
+    for trial in summary["trials"]:
+        trial["config"]["seconds"] = 24.0
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    final = run / "final" / f"{summary['best']}-4epochs"
+    words = ("promote", run, "--epochs", 4)
+    with MadeCluster() as cluster:
+        cluster.add(1)
+        process = start_command(tmp_path, *words, "--address", cluster.address, env=cluster.environment)
+        wait_for(lambda: len(read_reports(final / "reports.jsonl")) > 2, process)
+        KILLS[dies](cluster)
+        output, errors = process.communicate(timeout=MINUTES)
+        address = cluster.address
+    then = "start Ray again, then run the same command again"
+    assert process.returncode == 2, output
+    assert complaints(errors) == f"error: --address = {address}: {SAID[dies]}; {then}\n"
+    before = read_reports(final / "reports.jsonl")
+    with MadeCluster() as another:
+        another.add(1)
+        where = ("--address", another.address) if dies == "head" else ()
+        again = start_command(tmp_path, *words, *where, env=another.environment)
+        output, errors = again.communicate(timeout=MINUTES)
+    assert (again.returncode, complaints(errors)) == (0, ""), output
+    reports = read_reports(final / "reports.jsonl")
+    assert reports[: len(before)] == before
+    assert [report["epoch"] for report in reports] == [0.25 * n for n in range(1, 17)]
     assert (final / "README.md").exists()
 
 

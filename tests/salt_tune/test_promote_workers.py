@@ -93,7 +93,7 @@ def test_a_worker_that_dies_is_done_without(promoted: Ended, run: Path, final: P
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert complaints(errors) == "" and "raylet" not in output
-    assert output.count("a worker died; going on with 1 of 2, from the last checkpoint\n") == 1
+    assert errors.count("a worker died; going on with 1 of 2, from the last checkpoint\n") == 1
     is_as_alone(final, promoted)
 
 
@@ -106,9 +106,9 @@ def test_workers_of_which_one_hangs_are_killed_and_as_many_go_on(promoted: Ended
     hung[1].suspend()
     output, errors = process.communicate(timeout=600)
     assert (process.returncode, complaints(errors)) == (0, ""), output
-    said = r"^the workers gave no sign of life for 3\d s, and were killed; going on from the last checkpoint$"
-    assert len(re.findall(said, output, re.MULTILINE)) == 1
-    assert "a worker died" not in output and not any(worker.is_running() for worker in hung)
+    said = r"warning: the workers gave no sign of life for 3\d s, and were killed; going on from the last checkpoint"
+    assert len(re.findall(f"^{said}$", errors, re.MULTILINE)) == 1
+    assert "a worker died" not in errors and not any(worker.is_running() for worker in hung)
     is_as_alone(final, promoted)
 
 
@@ -120,7 +120,7 @@ def test_workers_that_hang_again_and_again_are_an_error(run: Path, final: Path) 
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 2, output
     assert re.search(r"^error: the workers .*, 4 times in a row; the same command goes on from ", errors, re.MULTILINE)
-    assert output.count(" s, and were killed; going on from ") == 3
+    assert errors.count(" s, and were killed; going on from ") == 3
 
 
 @pytest.mark.slow
