@@ -76,7 +76,7 @@ def evaluate_final(
     clips = len(evaluator.on.panel.ids)
     tell(f"evaluating the encoder and what stands beside it: the panel and an attentive probe, on {clips} clips")
     try:
-        return _table(spec, beside, last, evaluator.on)
+        return _table(spec, beside, last, evaluator.on, tell)
     finally:
         evaluator.close()
 
@@ -86,14 +86,16 @@ def _panel() -> list[str]:
     return [name for at in ("final", "probe") for name, metric in computed(at).items() if metric.panel]
 
 
-def _table(spec: FinalSpec, beside: Beside, last: Report, on: JudgedOn) -> FinalTable:
+def _table(spec: FinalSpec, beside: Beside, last: Report, on: JudgedOn, tell: Callable[[str], None]) -> FinalTable:
     config, panel, rows = TrialConfig.from_dict(spec.config), _panel(), _Rows(spec.folder / "evaluation", on)
     fields: dict[str, Fields] = {}
     answers: dict[str, Mapping[str, Answers]] = {}
     notes: dict[str, str] = {}
+    tell("  the model")
     fields["model"], answers["model"] = rows.encoder("model", spec.folder)
     fields["model"] |= _loss(last, on)
     searched = {name: beside.trial.get(name) for metric in panel for name in (metric, *interval_fields(metric))}
+    tell("  the search's trial")
     try:
         fields["trial"], answers["trial"] = rows.checkpoint("trial", beside.checkpoint, beside.trial["config"])
     except CheckpointError:
@@ -101,7 +103,9 @@ def _table(spec: FinalSpec, beside: Beside, last: Report, on: JudgedOn) -> Final
         notes["trial"] = "as the search measured it: its checkpoint is gone"
     fields["trial"] |= _loss(beside.trial, on)
     if beside.against is not None:
+        tell(f"  {beside.against}")
         fields["against"], answers["against"] = rows.encoder("against", beside.against)
+    tell("  untrained students, the teacher and raw pixels, unless an earlier run has left them")
     device = on.masked.device
     found = [panel_baselines(on, config, device, partial(autocast, config, device), at) for at in ("probe", "final")]
     for name in ("untrained", "teacher", "pixels", "chance"):

@@ -50,15 +50,22 @@ def beside(make_training: MakeTraining, tmp_path: Path) -> Beside:
     return Beside(trial, checkpoint, tmp_path / "answers.parquet")
 
 
-def evaluate(spec: FinalSpec, beside: Beside, store: ClipStore) -> FinalTable:
-    """The table, as a file has it."""
-    table = find_task("salt").evaluate_final(spec, beside, LAST, StoreDataset(store), lambda _: None)
+def evaluate(spec: FinalSpec, beside: Beside, store: ClipStore, told: list[str] | None = None) -> FinalTable:
+    """The table, as a file has it; `told` gets what is said meanwhile."""
+    said = [] if told is None else told
+    table = find_task("salt").evaluate_final(spec, beside, LAST, StoreDataset(store), said.append)
     assert table is not None
     return dict(json.loads(json.dumps(table, allow_nan=False)))
 
 
 def test_every_row_has_what_can_be_measured_of_it(spec: FinalSpec, beside: Beside, store: ClipStore) -> None:
-    table = evaluate(spec, beside, store)
+    told: list[str] = []
+    table = evaluate(spec, beside, store, told)
+    assert [line.split(",")[0].strip() for line in told[1:]] == [
+        "the model",
+        "the search's trial",
+        "untrained students",
+    ]
     rows = table["rows"]
     assert [*rows] == ["model", "trial", "untrained", "teacher", "pixels", "chance"]
     measured = {name: {each for each in ACCURACIES if row.get(each) is not None} for name, row in rows.items()}
