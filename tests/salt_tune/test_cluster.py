@@ -232,7 +232,8 @@ def test_where_the_cluster_dies_a_line_says_how_to_go_on(
         output, errors = process.communicate(timeout=MINUTES)
         address = cluster.address
     then = "start Ray again, then resume the search"
-    assert (process.returncode, errors) == (2, f"error: --address = {address}: {SAID[dies]}; {then}\n"), output
+    said = f"error: --address = {address}: {SAID[dies]}; {then}\n"
+    assert (process.returncode, complaints(errors)) == (2, said), output
     assert f"Not finished. To go on: python -m salt_tune.search --resume {run}" in output.splitlines()
     before = read_reports(run / "reports.jsonl")
     with MadeCluster() as another:
@@ -240,7 +241,7 @@ def test_where_the_cluster_dies_a_line_says_how_to_go_on(
         where = ("--address", another.address) if dies == "head" else ()
         again = start_command(tmp_path, "search", "--resume", run, *where, env=another.environment)
         output, errors = again.communicate(timeout=MINUTES)
-    assert (again.returncode, errors) == (0, ""), output
+    assert (again.returncode, complaints(errors)) == (0, ""), output
     assert ", 2 at a time\n" in output
     assert check_undisturbed(run)[: len(before)] == before
 
