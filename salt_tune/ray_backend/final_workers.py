@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -32,7 +31,6 @@ from trainable.task import Task
 from trainable.worker import Config, Dataset, FinalSpec, Report
 
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
-NOTICED_SECONDS: Final = 60.0
 HANGS: Final = 3  # in a row, without a report, that are gone on from
 ENDING_SECONDS: Final = 30.0  # that Ray Train may take to end its workers after they are done
 
@@ -95,11 +93,9 @@ class SharedFinal:
         Where they hang, all are killed, and as many go on from there.
 
         Raises:
-            UserError: as of `FinalRun`, or all workers were lost, or they hung again and again, or Ray died.
+            UserError: as of `FinalRun`, or all workers were lost, or they hung again and again.
         """
         with self._session() as ground:
-            from ray.exceptions import RayError
-
             remaining, hangs = self._workers, 0
 
             def reported(report: Report) -> None:
@@ -121,9 +117,6 @@ class SharedFinal:
                     if remaining < 1:
                         raise UserError(f"{lost}, and none is left; the same command goes on {self._where}") from lost
                     tell(f"{lost}; going on with {remaining} of {self._workers}, {self._where}")
-                except RayError as error:  # of the mailbox, which lives on this machine
-                    ground.wait_for_check()
-                    raise UserError(f"Ray on this machine has died; {RUN_AGAIN}") from error
         return None
 
     @contextlib.contextmanager
@@ -231,10 +224,3 @@ class _Ground:
     nodes: list[str]
     storage: Path
     check: Callable[[], None] = lambda: None
-
-    def wait_for_check(self) -> None:
-        """Has `check` look for a minute: a cluster learns that late that this machine's Ray has died."""
-        limit = time.monotonic() + NOTICED_SECONDS * bool(self.nodes)
-        while time.monotonic() < limit:
-            self.check()
-            time.sleep(LOOKS_UP)
