@@ -68,13 +68,12 @@ sh -c "$PREPARE" && cp -r disk/store good
 """
 
 
+@pytest.mark.slow  # test_search_disk.py fills one as a search writes
 @pytest.mark.parametrize(
     ("until", "flags"),
     [
         pytest.param("shards/train-00000.pixels.json", ("--teacher-weights", "STORE"), id="as shards are written"),
-        pytest.param(
-            "teacher/reports.jsonl", ("--teacher-epochs", 12), id="as the teacher is trained", marks=pytest.mark.slow
-        ),
+        pytest.param("teacher/reports.jsonl", ("--teacher-epochs", 12), id="as the teacher is trained"),
     ],
 )
 def test_a_disk_that_fills_up(

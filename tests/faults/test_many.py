@@ -84,7 +84,8 @@ def run_measured(folder: Path, *arguments: object) -> tuple[str, int]:
     return done.stdout, int(complaints(done.stderr))
 
 
-@pytest.mark.parametrize("count", [MANY, pytest.param(VERY_MANY, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_bad_videos.py has one of each kind
+@pytest.mark.parametrize("count", [MANY, VERY_MANY])
 def test_the_bad_ones_are_skipped_and_named(
     samples: tuple[list[Path], dict[str, Path]], here: Here, tmp_path: Path, count: int
 ) -> None:
