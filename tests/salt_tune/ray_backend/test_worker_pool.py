@@ -92,7 +92,8 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(tmp_path: Path) -> 
     words = ("--space", tmp_path / "hung.json", "--store", tmp_path, "--runs", tmp_path, "--name", "run")
     process = start_command(tmp_path, "search", *words, "--concurrent", 2, "--heartbeat", 6, "--replicates", 0)
     signs = tmp_path / "run" / ".workers" / "worker-1.json"
-    wait_for(lambda: len(read_reports(tmp_path / "run" / "reports.jsonl")) > 3 and signs.exists(), process)
+    reports = tmp_path / "run" / "reports.jsonl"
+    wait_for(lambda: {report["trial"] for report in read_reports(reports)} == {"T0", "T1"}, process)
     os.kill(read_json(signs)["pid"], signal.SIGSTOP)
     output, errors = process.communicate(timeout=MINUTES)
     assert (process.returncode, complaints(errors)) == (0, ""), output
@@ -100,7 +101,7 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(tmp_path: Path) -> 
     assert "s, and was killed; goes on from 0." in told and told.endswith(" epochs in a new process")
     summary = read_json(tmp_path / "run" / "summary.json")
     assert [trial["state"] for trial in summary["trials"]] == ["complete"] * 2
-    trained = [(report["trial"], report["resource"]) for report in read_reports(tmp_path / "run" / "reports.jsonl")]
+    trained = [(report["trial"], report["resource"]) for report in read_reports(reports)]
     assert len(trained) == len(set(trained)) == 16
     assert not signs.parent.exists()
 
