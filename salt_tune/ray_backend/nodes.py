@@ -146,12 +146,17 @@ def remote_on(node: str, function: Callable[..., Any], *, cpus: int = 0, gpus: i
     return ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy=only_on(node))(function)
 
 
-def killed_on(node: Node, pid: int) -> None:
-    """Has a process of a node killed, also one that is stopped and hears nothing else; does not wait for it."""
-    if node.name == ALONE:
+def killed_on(node: str, pid: int) -> None:
+    """Has a process on the node of this id killed, also one that is stopped and hears nothing else.
+
+    Does not wait for it.
+    """
+    import ray
+
+    if node == ray.get_runtime_context().get_node_id():
         node_probe.kill(pid)
         return
-    remote_on(node.id, node_probe.kill).remote(pid)
+    remote_on(node, node_probe.kill).remote(pid)
 
 
 @contextmanager

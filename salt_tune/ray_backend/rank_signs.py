@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from salt_tune.ray_backend import node_probe
-from salt_tune.ray_backend.nodes import remote_on
+from salt_tune.ray_backend.nodes import killed_on
 from salt_tune.ray_backend.signs_of_life import SignsOfLife
 from trainable import heartbeat
 
@@ -35,14 +34,6 @@ class RankSigns:
 
     def kill(self) -> None:
         """Kills all ranks, also those that are stopped and hear nothing else; does not wait for it."""
-        import ray
-
-        here = ray.get_runtime_context().get_node_id()
         for file, signs in self._ranks.items():
-            if (pid := signs.pid) is None:
-                continue
-            node = file.name.partition(".")[2]
-            if node == here:
-                node_probe.kill(pid)
-            else:
-                remote_on(node, node_probe.kill).remote(pid)
+            if (pid := signs.pid) is not None:
+                killed_on(file.name.partition(".")[2], pid)

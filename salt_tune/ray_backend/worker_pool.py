@@ -154,7 +154,7 @@ class WorkerPool:
             if worker.hung is None and silent > patience:
                 worker.hung = silent
                 if pid := worker.signs.pid:
-                    killed_on(worker.node, pid)
+                    killed_on(worker.node.id, pid)
                 else:
                     ray.kill(worker.actor)
 
