@@ -1,5 +1,6 @@
 """What all rooms' tests share: videos, a clip store made from them, and a finished search, each made once a session."""
 
+import atexit
 import gc
 import importlib
 import os
@@ -39,15 +40,17 @@ settings.register_profile("all", deadline=None, max_examples=50)  # of `make tes
 settings.load_profile("tests")
 
 
+gc.disable()  # while tests are collected: hardly anything that is loaded is garbage
+
+
 def pytest_collection_finish() -> None:
     """Leaves all that is loaded by now out of later garbage collections: a trial that ends makes a full one."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
-def pytest_sessionfinish() -> None:
-    """Lets them be collected as the process ends; extension modules complain of what is left."""
-    gc.unfreeze()
+atexit.register(gc.unfreeze)  # extension modules complain of what is left as the process ends
 
 
 def complaints(errors: str) -> str:
