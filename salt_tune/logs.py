@@ -30,7 +30,8 @@ def main(path: Path, *, follow: bool, lines: int | None) -> int:
     watched = watch_path(path)
     log = watched.directory.log
     if not log.exists():
-        raise UserError(f"{watched.directory.path}: has no {log.name}, as it was not started with --detach")
+        others = "".join(f"; {final.path} has one" for final in watched.finals if final.log.exists())
+        raise UserError(f"{watched.directory.path}: has no {log.name}, as it was not started with --detach{others}")
     with log.open("rb") as file:
         runs = follow and _runs(watched)
         for line in deque(_whole_lines(file) if runs else file, maxlen=lines):

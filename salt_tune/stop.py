@@ -91,12 +91,9 @@ def _is_finished(watched: Watched) -> bool:
 
 def _say_finals(watched: Watched) -> None:
     """Names the promoted runs of a search that are running."""
-    if isinstance(watched.directory, RunDirectory):
-        for final in watched.directory.finals():
-            if watch(final).running:
-                console.print(
-                    f"{final.path.name} is running; to stop it: {shell_command('salt_tune.stop', final.path)}"
-                )
+    for final in watched.finals:
+        if watch(final).running:
+            console.print(f"{final.path.name} is running; to stop it: {shell_command('salt_tune.stop', final.path)}")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class Watched:
         return shell_command("salt_tune.promote", path.parents[1], *self.holder.goes_on) if self.holder else None
 
     @property
+    def finals(self) -> list[FinalDirectory]:
+        """The promoted runs of a search; a promoted run has none."""
+        return self.directory.finals() if isinstance(self.directory, RunDirectory) else []
+
+    @property
     def killed(self) -> bool:
         """Whether its last process ended without giving it back."""
         return not self.running and self.holder is not None and self.holder.until is None

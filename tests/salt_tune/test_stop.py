@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import salt_tune.stop
 from analysis.run_directory.paths import FORMAT_VERSION, RunDirectory
 from salt_tune.space.description import describe
 from tests.conftest import Command, complaints, start_command
@@ -95,10 +97,35 @@ def test_it_ends_the_process_and_says_how_to_go_on(run: RunDirectory, here: Comm
                 assert process.wait(60) == (-9 if words else -15)
 
 
+def test_one_that_takes_long_is_said_to_and_one_at_its_end_has_nothing_left(
+    run: RunDirectory, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(salt_tune.stop, "PATIENCE", 0.2)
+    final = run.final("T3", 20)
+    final.path.mkdir(parents=True)
+    final.card.touch()
+    with held(final.lock, stubborn=True) as process:
+        killing = threading.Timer(1.0, process.kill)
+        killing.start()
+        done = here("stop", final.path)
+        killing.join()
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"Still waiting; to end it at once: python -m salt_tune.stop {final.path} --now",
+        f"{final.path}: process {process.pid} has left it",
+        "It had come to its end; nothing is left to do.",
+    ]
+
+
 def test_a_run_that_was_not_detached_has_printed_elsewhere(run: RunDirectory, here: Command) -> None:
     done = here("logs", run.path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {run.path}: has no log.txt, as it was not started with --detach\n"
+    run.final("T2", 20).path.mkdir(parents=True)
+    final = run.final("T3", 20)
+    final.path.mkdir(parents=True)
+    final.log.touch()
+    assert here("logs", run.path).stderr == done.stderr.replace("\n", f"; {final.path} has one\n")
 
 
 def test_the_log_is_read_and_followed_until_its_process_ends(run: RunDirectory, here: Command) -> None:
