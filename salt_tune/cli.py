@@ -13,7 +13,7 @@ salt-tune search --space vit_base --store stores/ssv2 --name first
 salt-tune promote runs/first
 salt-tune encode /data/ssv2 --model runs/first/final/T3-20epochs --out ssv2.parquet"""
 
-# Loaded when they are used: who only looks at a run does not wait for what a search needs.
+# Loaded when they are used: a look at a run does not wait for what a search needs.
 NAMES = (
     "prepare", "search", "promote", "encode",
     "ls", "show", "report", "status", "watch", "compare", "suggest", "export", "reproduce", "logs", "stop", "rm",

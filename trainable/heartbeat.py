@@ -20,7 +20,7 @@ _next = 0.0
 
 
 def begin(file: Path) -> None:
-    """Writes who lives here, and has `beat` touch the file from now on.
+    """Writes which process lives here, and has `beat` touch the file from now on.
 
     Args:
         file: its folder exists; what the file holds is replaced.

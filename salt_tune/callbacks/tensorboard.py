@@ -89,7 +89,7 @@ class TensorBoard:
         if trial not in self._writers:
             with _unloadable("torch"):  # tensorboardX loads it if it can, for tensors; reports have none
                 from tensorboardX import SummaryWriter
-            # Its thread may die of an error that it tells nobody: with a bound on its queue, this one would wait for
+            # Its thread may die of an error that it does not tell: with a bound on its queue, this one would wait for
             # ever.
             self._writers[trial] = SummaryWriter(str(self._folder / trial), max_queue=0)
         return self._writers[trial]

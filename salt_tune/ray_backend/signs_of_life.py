@@ -52,7 +52,7 @@ class SignsOfLife:
 
     @property
     def pid(self) -> int | None:
-        """The worker's number on its node; None where it has not said yet who it is."""
+        """The worker's number on its node; None where it has not given it yet."""
         try:
             return int(json.loads(self.file.read_text(encoding="utf-8"))["pid"])
         except (OSError, ValueError):

@@ -30,7 +30,7 @@ def search_facts(run: RunDirectory) -> dict[str, Any]:
     facts = search_progress(run, running=watched.running, killed=watched.killed, since=since)
     return {
         "kind": "search",
-        **_who(watched),
+        **_process(watched),
         **facts,
         "finals": [final_facts(final) for final in run.finals()],
         "goes_on": _goes_on(watched, facts),
@@ -45,14 +45,14 @@ def final_facts(final: FinalDirectory) -> dict[str, Any]:
     """
     watched = watch(final)
     facts = final_progress(final, running=watched.running, killed=watched.killed)
-    return {"kind": "final", **_who(watched), **facts, "goes_on": _goes_on(watched, facts)}
+    return {"kind": "final", **_process(watched), **facts, "goes_on": _goes_on(watched, facts)}
 
 
 def _goes_on(watched: Watched, facts: dict[str, Any]) -> str | None:
     return watched.goes_on if facts["state"] in (RunState.STOPPED, RunState.KILLED) else None
 
 
-def _who(watched: Watched) -> dict[str, Any]:
+def _process(watched: Watched) -> dict[str, Any]:
     """Returns which run it is, and which process holds it or was the last to."""
     path, holder = watched.directory.path, watched.holder
     process = None

@@ -20,7 +20,7 @@ from trainable.errors import UserError
 
 SEARCHES = "process {holder} runs this search; wait for it, or stop it"
 LOCK = "lock"  # the file in a folder of `locked_folder`
-LOOKS, LOOK_SECONDS = 10, 0.02  # until a process that has just taken a lock has written who it is
+LOOKS, LOOK_SECONDS = 10, 0.02  # until a process that has just taken a lock has written its number
 
 
 @contextmanager

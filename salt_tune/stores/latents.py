@@ -234,7 +234,7 @@ class ImportedLatents:
             console.print(f"{checked}: at most {error:.1%} off")
         else:
             console.print(
-                "view: unverified: nobody can know which frames and crop these latents are of; "
+                "view: unverified: which frames and crop these latents are of cannot be known; "
                 "--check-latents N computes N of them again"
             )
         with progress("import", len(builder.plan.source.clips), builder.written()) as advance:

@@ -19,7 +19,7 @@ def search_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     Yields:
         What a line is about, in a word, and the line.
     """
-    yield "run", f"{facts['run']}: {_who(facts)}"
+    yield "run", f"{facts['run']}: {_process(facts)}"
     yield "best", _best(best, facts["spent"]["resource"]) if (best := facts["best"]) else "none yet"
     yield "trials", _trials(facts["trials"], running=facts["running"])
     yield "spent", _spent(facts["spent"])
@@ -28,14 +28,14 @@ def search_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     if last := facts["last_report"]:
         yield "report", f"{last['trial']}, {duration(last['age_seconds'])} ago"
     for final in facts["finals"]:
-        yield "final", f"{final['name']}: {_who(final)}; {_final(final)}"
+        yield "final", f"{final['name']}: {_process(final)}; {_final(final)}"
     if facts["goes_on"]:
         yield "go on", str(facts["goes_on"])
 
 
 def final_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     """Says how far a promoted run is; see `search_lines`."""
-    yield "run", f"{facts['run']}: {_who(facts)}"
+    yield "run", f"{facts['run']}: {_process(facts)}"
     yield "at", _final(facts)
     if last := facts["last_report"]:
         yield "report", f"{duration(last['age_seconds'])} ago"
@@ -56,7 +56,7 @@ def change_line(facts: Facts) -> str:
     return "; ".join(parts)
 
 
-def _who(facts: Facts) -> str:
+def _process(facts: Facts) -> str:
     """Says whether it runs, in which process and since when."""
     holder = facts["holder"]
     if holder is None:

@@ -66,7 +66,7 @@ class LatentFolder:
         own = store.teacher
         if not own.imported:
             raise StoreError(
-                f"{self.folder}: nobody knows whose these latents are; those of {store.path} are of {own.name}, "
+                f"{self.folder}: these latents do not say their teacher; those of {store.path} are of {own.name}, "
                 f"sha256 {own.sha256}: name its weights by --teacher-weights"
             )
         if self.dim != own.dim:

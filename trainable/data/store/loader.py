@@ -229,7 +229,7 @@ class Loader:
                 self._fill_row(batch, row, int(views[row]), mask)
         else:
             filled = [self._decoders.submit(self._fill_row, batch, row, int(views[row]), mask) for row in rows]
-            wait(filled)  # all of them, so that after an error nobody writes into the buffer any more
+            wait(filled)  # all of them, so that after an error nothing writes into the buffer any more
             for row_filled in filled:
                 row_filled.result()
         if self._stream is None:

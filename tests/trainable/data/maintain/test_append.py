@@ -204,7 +204,7 @@ def test_latents_of_another_teacher_are_refused(path: Path, videos: Path, tmp_pa
         StoreAppender(path, find_source(videos)).append(other, Decoders(1), ignore)
     assert content_hash(tmp_path) == before
     imported = write_latents(tmp_path / "latents", find_source(videos))
-    with pytest.raises(StoreError, match=r"latents: nobody knows whose these latents are; .* --teacher-weights$"):
+    with pytest.raises(StoreError, match=r"latents: these latents do not say their teacher; .* --teacher-weights$"):
         StoreAppender(path, find_source(videos)).append(imported, Decoders(1), ignore)
 
 
