@@ -58,7 +58,7 @@ def test_it_encodes_a_folder_in_the_layout_of_prepare(videos: Path, model: Path,
     found = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     assert len(found) == 48 and labels.items() <= found.items()
     before = (tmp_path / OUT).stat().st_mtime_ns
-    again = here("encode", videos, "--model", model, "--out", OUT)
+    again = here("encode", videos, "--model", model, "--out", OUT, "--device", "cpu")
     assert (again.returncode, again.stderr) == (0, "")
     assert "nothing to do" in again.stdout
     assert (tmp_path / OUT).stat().st_mtime_ns == before
@@ -102,6 +102,10 @@ MISTAKES = {
         "--out few/1.webm/f.parquet: cannot be written there: Not a directory",
     ),
     "no device": (["few", "--model", "model", "--out", OUT, "--device", "tpu"], "'tpu' is unknown; "),
+    "no GPU": (
+        ["few", "--model", "model", "--out", OUT, "--device", "cuda"],
+        "--device cuda: there is no CUDA GPU here",
+    ),
     "no out": (["few", "--model", "model"], "Missing option '--out'"),
 }
 

@@ -15,6 +15,7 @@ from tests.faults.conftest import SMALL, assert_well, here, refused
 from tests.salt_tune.test_prepare_teachers import Malicious
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.targets import normalise
+from trainable.hashing import clip_key
 from trainable.teachers.pixel import PixelTeacher
 
 __all__ = ["here", "refused"]  # fixtures
@@ -69,6 +70,16 @@ def test_they_are_imported_but_for_the_damaged(
             expected = normalise(torch.load(folder / f"{clip}.pt").detach()[None], "layer_norm")[0].numpy()
             np.testing.assert_allclose(store.latents(clips, number), expected, rtol=2**-8, atol=1e-3)
     assert "nothing to do" in here(videos, *COMMON, "--latents-from", folder).stdout
+
+
+def test_where_none_can_be_compared_the_reason_is_said(
+    refused: Refused, videos: Path, store_path: Path, latents: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(latents, tmp_path / "latents"))
+    first = min((path.stem for path in latents.glob("*.pt")), key=clip_key)
+    (folder / f"{first}.pt").unlink()
+    flags = ("--latents-from", folder, "--teacher-weights", store_path, "--check-latents", 1)
+    assert f"{folder}: no latents could be compared: " in refused(videos, *COMMON, *flags)
 
 
 DAMAGES = (

@@ -38,6 +38,8 @@ MISTAKES: dict[str, tuple[Edit, list[str]]] = {
         put("evaluation.mask_ration", 1),
         ["evaluation.mask_ration", "did you mean 'mask_ratio'"],
     ),
+    "a number for the evaluation": (put("evaluation", 3), ["evaluation = 3", "must be a mapping with entries such as"]),
+    "misspelt task": (put("task", "slat"), ["task = 'slat'", "did you mean 'salt'?"]),
     "misspelt promotion entry": (put("promotion.epoch", 1), ["promotion.epoch", "did you mean 'epochs'"]),
     "misspelt searcher": (put("searcher", "tpee"), ["searcher = 'tpee'", "did you mean 'tpe'?"]),
     "a searcher like no other": (

@@ -189,6 +189,16 @@ def test_a_damaged_line_is_named(run: RunDirectory, here: Command) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "decisions.jsonl: line 2 is damaged" in done.stderr
 
 
+@pytest.mark.parametrize("time", ["yesterday", "2026-12-01T10:00:00"])
+def test_a_time_that_is_none_is_named(run: RunDirectory, here: Command, time: str) -> None:
+    lines = run.reports.read_text().splitlines()
+    last = json.dumps({**json.loads(lines[-1]), "time": time})
+    run.reports.write_text("\n".join([*lines[:-1], last]) + "\n")
+    done = here("status", run.path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"time is {time!r}, and must be an ISO 8601 time with its zone" in done.stderr
+
+
 def test_it_loads_neither_ray_nor_torch_nor_pandas(run: RunDirectory) -> None:
     program = (
         "import sys\nfrom salt_tune.cli import main\n"

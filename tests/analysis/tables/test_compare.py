@@ -1,5 +1,6 @@
 """Runs and trials beside each other: nothing is subtracted that was judged otherwise."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,24 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     empty = load(write_run(tmp_path / "b", best=None, recommended=None, trials=lost).path)
     with pytest.raises(RunError, match="no trial has a score"):
         compare([run, empty])
+
+
+def test_where_losses_of_clips_are_missing_or_of_others_a_note_says_so(tmp_path: Path) -> None:
+    one, two, three = (write_run(tmp_path / name) for name in "abc")
+    shutil.rmtree(two.clip_losses("T0", 3.0).parent)
+    others = losses("T0", 3.0).rename(lambda clip: f"other-{clip}").rename_axis("clip")
+    others.rename("loss").reset_index().to_parquet(three.clip_losses("T0", 3.0))
+    first = load(one.path)
+    table = compare([(first, "T0"), (load(two.path), "T0"), (load(three.path), "T0")])
+    assert table["note"].iloc[1:].tolist() == [
+        "no losses of clips at a point that both reached",
+        "judged on other clips",
+    ]
+    assert table["difference"].isna().all()
+
+
+def test_a_replicate_without_losses_of_clips_is_left_out_of_the_means(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a")
+    run.clip_losses("T12", 3.0).unlink()
+    found = compare([(load(run.path), "T2"), (load(run.path), "T0")])["difference"].iloc[1]
+    assert found == pytest.approx((losses("T0", 3.0) - losses("T2", 3.0)).mean(), abs=1e-6)

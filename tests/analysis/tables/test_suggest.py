@@ -23,6 +23,12 @@ def test_a_range_whose_end_wins_is_widened_beyond_it(tmp_path: Path) -> None:
     assert "at the lower end" in found["reason"]
 
 
+def test_a_rate_may_rise_beyond_its_range(tmp_path: Path) -> None:
+    found = suggested(tmp_path, lambda values: -values["lr"]).loc["lr"]
+    assert (found["action"], found["settings"]) == ("widen", f"parameters.lr.high={found['new_high']:g}")
+    assert found["new_high"] > found["high"] == 1e-2 and "at the upper end" in found["reason"]
+
+
 def test_a_share_stays_below_one_and_a_count_above_zero(tmp_path: Path) -> None:
     share = suggested(tmp_path / "share", lambda values: -values["mask_ratio"]).loc["mask_ratio"]
     assert (share["action"], share["new_high"]) == ("widen", pytest.approx(0.95))

@@ -94,6 +94,17 @@ def test_two_objectives_are_both_low() -> None:
     assert statistics.median(line_search("tpe", tell, objectives=2)) < 0.45
 
 
+def test_of_two_objectives_lost_and_silent_trials_count_as_bad() -> None:
+    def tell(searcher: Searcher) -> None:
+        for number in range(6, 12):
+            searcher.on_trial_result(f"T{number}", 1.0, 1.0, cost=1.0)
+        searcher.on_trial_result("T5", 0.5, 0.0, cost=0.0)  # not at the rung of the others yet
+        for number in range(4):
+            searcher.on_trial_complete(f"T{number}", TrialState.DIVERGED, math.inf)  # T4 has not reported
+
+    assert statistics.median(line_search("tpe", tell, objectives=2)) > 0.5
+
+
 def test_earlier_trials_teach() -> None:
     searcher = make("tpe", {"x": Int(type="int", low=0, high=63)})
     searcher.warm_start([earlier({"x": x}, {1.0: abs(x - 40.0)}) for x in range(0, 63, 2)])

@@ -15,7 +15,8 @@ Run = Callable[..., tuple[int, str, str]]
 @click.option("--colour", cls=Flag, heading="Paint", type=Choice(["red", "green"]), default="red", help="Of the paint.")
 @click.option("--coats", cls=Flag, heading="Paint", type=click.IntRange(min=1), default=1, help="How many.")
 @click.option("--quiet", cls=Flag, heading="Words", is_flag=True, help="Say nothing.")
-def paint(what: str | None, colour: str, coats: int, quiet: bool) -> None:
+@click.option("--secret", cls=Flag, is_flag=True, hidden=True)
+def paint(what: str | None, colour: str, coats: int, quiet: bool, secret: bool) -> None:
     """Paint something."""
     click.echo(f"{what} {colour} {coats} {quiet}")
 
@@ -90,3 +91,5 @@ def test_help_has_headings_the_commands_and_an_example(run: Run) -> None:
     assert lines[-1] == "  paint door --colour red"
     assert "  --coats N " in printed, "shorter than click's INTEGER RANGE"
     assert "  wash  Wash something." in lines
+    assert "--secret" not in printed
+    assert "Example:" not in run("wash", "--help")[1]

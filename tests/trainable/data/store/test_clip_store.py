@@ -1,6 +1,7 @@
 """An open store is whole; what is not whole says in one line what is wrong with it."""
 
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from tests.trainable.conftest import THREE_VIEWS, StoreOf
 from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.codecs import LatentFormat, PixelFormat
+from trainable.data.store.shards import allow_files
 from trainable.data.store.targets import normalise
 from trainable.data.video.crops import cuts_of
 from trainable.data.video.reader import read_clip
@@ -290,3 +292,18 @@ def test_a_video_that_is_another_one_or_gone_is_named_where_pixels_are_not_store
     clip.unlink()
     with pytest.raises(StoreError, match=rf"store: clip '{name}': .*No such file.*; put the video back$"):
         store.pixels(store.train, 0)
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_lets() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (900, hard))
+        allow_files(800)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (900, hard)
+        allow_files(1000)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1000, hard)
+        if hard != resource.RLIM_INFINITY:
+            with pytest.raises(StoreError, match=f"this store needs {hard + 1}; raise the limit with `ulimit -Hn"):
+                allow_files(hard + 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

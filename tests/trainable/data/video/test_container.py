@@ -63,3 +63,36 @@ def test_any_bytes_make_a_complaint_or_none(
     assert complaint_about(path).startswith(("", "is cut short: ", "is damaged: "))
     with pytest.raises(VideoError):
         read_clip(path, VIEW)
+
+
+def ogg_page(number: int) -> bytes:
+    return b"OggS\0\0" + bytes(8) + b"\1\0\0\0" + number.to_bytes(4, "little") + bytes(5)
+
+
+ODD = {
+    "Matroska without a size": (
+        b"\x1a\x45\xdf\xa3\x85abcde\x18\x53\x80\x67",
+        "is cut short: it ends within its header",
+    ),
+    "FLV within its size": (b"FLV\x01" + bytes(40) + b"\0\x08filesize\0", "is cut short: it ends within its header"),
+    "a long box": (b"\0\0\0\1free" + (100).to_bytes(8, "big"), "is cut short: it has 16 of 100 bytes"),
+    "a box of no size": (b"\0\0\0\4free" + bytes(8), ""),
+    "RIFF of any length": (b"RIFF\0\0\0\0AVI " + bytes(20), ""),
+    "RIFF and more": (b"RIFF\4\0\0\0AVI " + b"more of another kind", ""),
+    "a tag of no kind": (b"FLV\x01" + bytes(20) + (11).to_bytes(4, "big"), "is cut short: it ends within a tag"),
+    "a page less": (ogg_page(0) + ogg_page(2), "is damaged: pages are missing before byte 27"),
+    "a pack far away": (b"\0\0\1\xba" + bytes(1 << 20), ""),
+    "a pack and no packet": (b"\0\0\1\xba" + bytes(8), "is cut short: it ends before a packet"),
+    "frames counted": (
+        b"DKIF\0\0\x20\0" + bytes(16) + (5).to_bytes(4, "little") + bytes(4) + 2 * (b"\1\0\0\0" + bytes(9)),
+        "is cut short: it has 2 frames, and declares 5",
+    ),
+    "a chunk of no size": (b".RMF" + bytes(30), ""),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_headers_that_lead_nowhere(name: str, tmp_path: Path) -> None:
+    content, complaint = ODD[name]
+    (tmp_path / "odd").write_bytes(content)
+    assert complaint_about(tmp_path / "odd") == complaint
