@@ -241,8 +241,9 @@ class Promotion:
         def on_report(report: Report) -> None:
             if until is not None and report["epoch"] >= until - CLOSE:
                 stop.set()
-            if report["epoch"] in logged:  # the process died between this line and its checkpoint
+            if report["epoch"] in logged:  # a process died between this line and its checkpoint
                 return
+            logged.add(report["epoch"])
             reports.append(plain_report(plan.name, report))
             followed.log(report)
             try:

@@ -115,6 +115,8 @@ console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 USER_ERROR = 2
 INTERRUPTED = 130
 
+_LEAVING = threading.Lock()
+
 
 def fail(message: str) -> NoReturn:
     """Prints one line on the standard error and exits with code 2."""
@@ -129,9 +131,10 @@ def _parting(number: int) -> str:
 
 
 def _leave(number: int) -> NoReturn:
-    """Ends the command at once, without the interpreter's own end."""
-    print(_parting(number), file=sys.stderr, flush=True)
-    os._exit(128 + number)
+    """Ends the command at once, without the interpreter's own end; says so once, whichever threads come here."""
+    with _LEAVING:
+        print(_parting(number), file=sys.stderr, flush=True)
+        os._exit(128 + number)
 
 
 class OneLineErrors(click.Command):

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,10 @@ from tests.conftest import Command, complaints, start_command
 from tests.salt_tune.conftest import FINAL_EPOCHS, Ended, read_json, read_reports, wait_for
 from trainable.config import TrialConfig
 from trainable.data.store.clip_store import ClipStore
+from trainable.final_trial import FinalTrial
 from trainable.train.checkpoint import save_checkpoint
 from trainable.train.training import Training
+from trainable.worker import Report
 
 pytestmark = pytest.mark.usefixtures("threads_as_before")
 
@@ -388,6 +391,26 @@ def test_of_two_at_once_one_goes_on(lasting: Path) -> None:
     )
     epochs = [report["epoch"] for report in read_reports(final / "reports.jsonl")]
     assert epochs == sorted(set(epochs)) == [0.25 * step for step in range(1, 17)]
+
+
+def test_a_report_that_comes_again_is_kept_once(lasting: Path, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of workers that died between a report and its checkpoint: others make it again."""
+    train = FinalTrial.train
+
+    def train_twice(self: FinalTrial, on_report: Callable[[Report], None], *others: Any) -> Report | None:
+        def report_twice(report: Report) -> None:
+            on_report(report)
+            on_report(report)
+
+        return train(self, report_twice, *others)
+
+    monkeypatch.setattr(FinalTrial, "train", train_twice)
+    done = here("promote", lasting, "--epochs", 4)
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
+    (final,) = (lasting / "final").iterdir()
+    epochs = [0.25 * step for step in range(1, 17)]
+    assert [report["epoch"] for report in read_reports(final / "reports.jsonl")] == epochs
+    assert sum(line.startswith("epoch ") for line in done.stdout.splitlines()) == len(epochs)
 
 
 def test_a_reader_that_leaves_stops_it_and_it_goes_on(lasting: Path) -> None:

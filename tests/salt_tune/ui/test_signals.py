@@ -36,6 +36,13 @@ def main(how):
             time.sleep(120)
         finally:
             print("cleaned", flush=True)
+    elif how == "says it late":  # so that both threads that end it have come to say so
+        write = sys.stderr.write
+        sys.stderr.write = lambda text: (time.sleep(0.5), write(text))
+        try:
+            time.sleep(120)
+        finally:
+            time.sleep(0.8)
     elif how == "own handler":
         handled = threading.Event()
         signal.signal(signal.SIGINT, lambda *_: (print("handled", flush=True), handled.set()))
@@ -61,7 +68,7 @@ def begin(*command: str, **settings: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
-@pytest.mark.parametrize("how", ["busy", "waits", "cleans up"])
+@pytest.mark.parametrize("how", ["busy", "waits", "cleans up", "says it late"])
 def test_it_ends_soon_with_one_word(how: str, number: int, code: int, word: str) -> None:
     process = begin("-c", COMMAND, how)
     assert process.stdout is not None and process.stdout.readline() == "there\n"
