@@ -6,8 +6,7 @@ from typing import Any
 from analysis.run_directory.trials import TrialState
 from salt_tune.ui.progress_lines import change_line, final_lines, search_lines
 
-SINCE = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
-HOLDER = {"pid": 7, "host": "node7", "alive": False, "since": SINCE, "until": None}
+HOLDER = {"pid": 7, "host": "node7", "alive": False, "until": None}
 TRIALS = {state.value: 0 for state in TrialState} | {
     "running": 1,
     "waiting": 0,
@@ -23,14 +22,15 @@ FINAL: dict[str, Any] = {
     "error": None, "last_report": {"age_seconds": 30.0}, "goes_on": None,
 }  # fmt: skip
 SEARCH: dict[str, Any] = {
-    "kind": "search", "run": "runs/a", "name": "a", "state": "running", "running": True, "holder": HOLDER, "best": None,
+    "kind": "search", "run": "runs/a", "name": "a", "state": "running", "running": True, "holder": None, "best": None,
     "trials": TRIALS, "spent": SPENT, "clips_per_second": 12.0, "last_report": {"trial": "T1", "age_seconds": 30.0},
     "time_left": {"expected": 240.0, "low": 180.0, "high": 300.0}, "finals": [FINAL], "goes_on": None,
 }  # fmt: skip
 
 
 def test_a_search_with_a_budget_that_runs_elsewhere() -> None:
-    lines = dict(search_lines(SEARCH))
+    since = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    lines = dict(search_lines({**SEARCH, "holder": {**HOLDER, "since": since}}))
     assert lines["run"].startswith("runs/a: running for 5 min, since ")
     assert lines["run"].endswith(", as process 7 on host node7, which cannot be seen from here")
     assert (lines["best"], lines["trials"]) == ("none yet", "2 of 4 begun: 1 running")
