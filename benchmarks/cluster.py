@@ -6,8 +6,8 @@ something is killed (SIGKILL) or stopped for a while (SIGSTOP): a worker, a node
 raylet was killed is started again; a command that was killed goes on by the command that resumes it. Each kind comes
 as often as any other.
 
-A search passes if all its trials end complete, each point is there once with the loss that follows from the trial's
-values, and the winner is that of the undisturbed one. A final run passes if its reports are the undisturbed one's.
+A search passes if all its trials end complete, and its winner is that of the undisturbed one. Each point must be there
+once, with the loss that follows from the trial's values. A final run passes if its reports are the undisturbed one's.
 """
 
 import argparse

@@ -5,7 +5,7 @@ toy task of the tests, which also writes a checkpoint and clip losses at each re
 with `reuse_actors`, and Optuna as many processes on a study in SQLite. Each runs in a process of its own, one after the
 other, with 1, 2, 4 and 8 workers and three trials a worker at least.
 
-The ideal is the sleep divided by the workers. "Start" is from the command to the first report less its sleep; "a
+The ideal is the sleep divided by the workers. "Start" is from the command to the first report less its sleep. "A
 report" is what each takes beyond its sleep from then on, with all workers together.
 """
 

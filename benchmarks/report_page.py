@@ -1,10 +1,10 @@
 """`python -m benchmarks.report_page`: how large a run's page is, how long it takes to write and to draw.
 
-The searches have 10, 100 and 1,000 trials with made scores and two workers, three reports and 400 windows of steps a
-trial. "To write" is in CPU seconds of a process that has loaded its libraries. The first page of a process takes
-"script" more. "First chart" and "all charts" are seconds after Chromium was told to open the page. `axe` counts the
-violations that axe-core finds. They are left out without Chromium. Import times are the best of five, beside that of
-pandas.
+The searches have 10, 100 and 1,000 trials with made scores and two workers. Each trial has three reports and 400
+windows of steps. "To write" is in CPU seconds of a process that has loaded its libraries. The first page of a process
+takes "script" more. "First chart" and "all charts" are seconds after Chromium was told to open the page. `axe` counts
+the violations that axe-core finds. They are left out without Chromium. Import times are the best of five, beside that
+of pandas.
 """
 
 import shutil

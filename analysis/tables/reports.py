@@ -47,7 +47,7 @@ COLUMNS = ("trial", *(STEP_NAMES.get(name, name) for name in NUMBERS), "slot", "
 def read_reports(path: Path, lock: Path, point: Literal["resource", "epoch"] = "resource") -> pd.DataFrame:
     """Reads the reports in the file `path`, one row a trial and point of its training.
 
-    Of reports repeated after a restart the last one counts. A last line that was cut off is left out: a process that
+    Of reports repeated after a restart the last one counts. A last line that was cut off is left out. A process that
     holds the lock is writing it; where none does, its writer was killed, and a warning says so.
 
     Args:
