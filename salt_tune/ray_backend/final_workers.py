@@ -31,7 +31,7 @@ from trainable.task import Task
 from trainable.worker import Config, Dataset, FinalSpec, Report
 
 LOOKS_UP: Final = 0.5  # seconds; a signal is heard no later
-HANGS: Final = 3  # in a row, without a report, that are gone on from
+HANGS: Final = 3  # in a row, without a new report, that are gone on from
 ENDING_SECONDS: Final = 30.0  # that Ray Train may take to end its workers after they are done
 
 
@@ -96,11 +96,12 @@ class SharedFinal:
             UserError: as of `FinalRun`, or all workers were lost, or they hung again and again.
         """
         with self._session() as ground:
-            remaining, hangs = self._workers, 0
+            remaining, hangs, furthest = self._workers, 0, 0.0
 
             def reported(report: Report) -> None:
-                nonlocal hangs
-                hangs = 0
+                nonlocal hangs, furthest
+                if report["epoch"] > furthest:  # one that is made again, after a hang before its checkpoint, is none
+                    hangs, furthest = 0, report["epoch"]
                 on_report(report)
 
             while not stop.is_set():
