@@ -1,8 +1,8 @@
 """What Weights & Biases is given of a search as a whole: its trials as a table, and their parallel coordinates.
 
-W&B draws parallel coordinates by itself for its own sweeps alone. A sweep, and a saved
-workspace with such a panel, have ids that its server gives out. Both need an account and a network before the first
-trial. What is logged as HTML is a panel without a click, also after `wandb sync`.
+W&B draws parallel coordinates by itself for its own sweeps alone. A sweep, and a saved workspace with such a panel,
+have ids that its server gives out. Both need an account and a network before the first trial. What is logged as HTML is
+a panel without a click, also after `wandb sync`.
 """
 
 from typing import Any
