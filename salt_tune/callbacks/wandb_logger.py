@@ -6,6 +6,7 @@ It is written for others to see: what it refuses is refused before a search begi
 import contextlib
 import hashlib
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ PROJECT = "salt_tune"
 
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what W&B takes as an id and as a group, in its folders and addresses too
 PLAIN_LENGTH = 64
+ENDING_SECONDS = 10  # that W&B's own process may take to end
 FINISH_SECONDS = 120  # that the end of a run may take to upload; what is left lies in wandb/, for `wandb sync`
 
 
@@ -33,8 +35,16 @@ def check_wandb(mode: Mode) -> None:
     Raises:
         UserError: online, there is no key, it is refused, or the server cannot be reached.
     """
-    if mode != "online":
-        return
+    if mode == "online":
+        try:
+            _log_in()
+        except UserError:
+            _end_process()
+            raise
+
+
+def _log_in() -> None:
+    """Logs in; raises what `check_wandb` does."""
     import wandb
 
     remedy = "take --wandb offline, which `wandb sync` uploads later"
@@ -46,6 +56,19 @@ def check_wandb(mode: Mode) -> None:
         raise UserError(f"--wandb online: W&B does not let you in: {why}; {remedy}") from error
     if not known:
         raise UserError(f"--wandb online: there is no key for W&B; run `wandb login`, set WANDB_API_KEY, or {remedy}")
+
+
+def _end_process() -> None:
+    """Ends W&B's own process, or leaves it: it may miss that it is told to end, and sees the end of this one too."""
+    import wandb
+
+    def end() -> None:
+        with contextlib.suppress(Exception):  # it has been told that W&B has failed
+            wandb.teardown()
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    ending.join(ENDING_SECONDS)
 
 
 def plain_name(name: str) -> str:
@@ -126,10 +149,7 @@ class WandbCalls(Lenient):
     def close(self) -> None:
         """Ends W&B's own process where it has failed, which would complain as this one exits."""
         if self.lost:
-            import wandb
-
-            with contextlib.suppress(Exception):  # it has been told that W&B has failed
-                wandb.teardown()
+            _end_process()
 
 
 class WandbFollower:

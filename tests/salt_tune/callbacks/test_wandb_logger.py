@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import wandb
 from hypothesis import given
@@ -310,6 +311,47 @@ def test_what_wandb_would_refuse_is_refused_before_anything_starts(
     assert drawn.count("\n") == 1 and drawn.startswith("error: --wandb online: ") and words in drawn, drawn
     assert "--wandb offline" in drawn
     assert not (tmp_path / "stores").exists() and not (tmp_path / "runs").exists()
+
+
+STUCK = """
+import psutil
+import wandb
+from salt_tune.callbacks import wandb_logger
+from trainable.errors import UserError
+
+log_in = wandb.login
+
+def stop_after(**settings):
+    try:
+        return log_in(**settings)
+    finally:
+        (child,) = psutil.Process().children()
+        child.suspend()
+        print(child.pid, flush=True)
+
+wandb.login = stop_after
+wandb_logger.ENDING_SECONDS = 1
+try:
+    wandb_logger.check_wandb("online")
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_process_of_wandb_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
+    """It misses at times that it is told to end, where an answer of it comes too late."""
+    unreachable = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}
+    environment = {**without_wandb(), **unreachable, "HOME": str(tmp_path)}
+    with (tmp_path / "said").open("w+") as said:
+        process = subprocess.Popen([sys.executable, "-c", STUCK], cwd=ROOT, env=environment, stdout=said)
+        try:
+            assert process.wait(120) == 0
+        finally:
+            process.kill()
+            said.seek(0)
+            number, *lines = said.read().splitlines()
+            psutil.Process(int(number)).kill()
+    assert [line.startswith("--wandb online: W&B does not let you in: ") for line in lines] == [True]
 
 
 def test_offline_asks_for_no_key() -> None:
