@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile
 from typing import IO
 
 PRELOADED = (
@@ -64,9 +64,10 @@ class Forked(subprocess.Popen[str]):
     ) -> None:
         self.args = [sys.executable, "-m", module, *arguments]
         self.stdin = self.stdout = self.stderr = None
-        self._files = (TemporaryFile(), TemporaryFile())  # noqa: SIM115
-        files = [multiprocessing.reduction.DupFd(file.fileno()) for file in self._files]
-        target = (folder, module, [*arguments], {**environment}, leads, *files)
+        # By name: handing over what is open takes a thread here, which tells of a process that is killed meanwhile.
+        self._files = (NamedTemporaryFile(), NamedTemporaryFile())  # noqa: SIM115
+        names = [file.name for file in self._files]
+        target = (folder, module, [*arguments], {**environment}, leads, *names)
         self._process = fork_server().Process(target=_run, args=target)
         self._process.start()
         self.pid = self._process.pid or 0
@@ -153,13 +154,13 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _run(
-    folder: Path, module: str, arguments: list[str], environment: dict[str, str], leads: bool, *files: object
+    folder: Path, module: str, arguments: list[str], environment: dict[str, str], leads: bool, *files: str
 ) -> None:
     """Makes this process what the command's own would be, and runs it."""
     if leads:
         os.setsid()
     for number, file in enumerate(files, start=1):
-        os.dup2(file.detach(), number)  # type: ignore[attr-defined]
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
     os.chdir(folder)
     token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}  # Ray has read them
