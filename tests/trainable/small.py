@@ -18,6 +18,7 @@ from trainable.data.store.clip_store import ClipStore
 from trainable.data.store.index import Clips
 from trainable.data.video.video_dataset import find_source
 from trainable.data.video.view import View
+from trainable.evaluate.config import EvaluationConfig
 from trainable.train.training import Training
 
 SMALL = TrialConfig(
@@ -114,3 +115,12 @@ def rows(store: ClipStore, clips: Clips, chosen: npt.NDArray[np.int64]) -> tuple
 def content(folder: Path) -> dict[str, bytes]:
     """The files of a folder, by their paths below it."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+JUDGED = EvaluationConfig(clips=8, panel_clips=16, batch_size=8).to_dict()
+
+
+def probe_task(store: Path, **changes: Any) -> dict[str, Any]:
+    """The task of a `throughput_probe` that judges nothing; `changes` are of its configuration."""
+    shared = {"store": str(store), "device": "cpu", "threads": 1, "cores": 2, "evaluation": None}
+    return {**shared, "hyperparameters": SMALL.replace(**changes).to_dict()}

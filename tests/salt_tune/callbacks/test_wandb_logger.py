@@ -271,6 +271,9 @@ def test_a_run_of_any_name_is_logged(tmp_path: Path) -> None:
     assert (run.name, run.id, run.group, run.exit_code) == ("T0", f"{plain}-T0", plain, 0)
 
 
+UNREACHABLE = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}
+
+
 def without_wandb() -> dict[str, str]:
     """This process's environment, but W&B's: with it, another would log through the process that this one started."""
     return {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
@@ -299,7 +302,7 @@ def on_a_terminal(folder: Path, *arguments: object, **environment: str) -> tuple
         ({}, "there is no key for W&B; run `wandb login`, set WANDB_API_KEY"),
         ({"WANDB_MODE": "offline"}, "there is no key for W&B"),
         ({"WANDB_API_KEY": "short"}, "W&B does not let you in: "),
-        ({"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}, "127.0.0.1:9"),
+        (UNREACHABLE, "127.0.0.1:9"),
     ],
     ids=["no key", "no key, offline by default", "a bad key", "no network"],
 )
@@ -340,8 +343,7 @@ except UserError as error:
 
 def test_a_process_of_wandb_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
     """It misses at times that it is told to end, where an answer of it comes too late."""
-    unreachable = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}
-    environment = {**without_wandb(), **unreachable, "HOME": str(tmp_path)}
+    environment = {**without_wandb(), **UNREACHABLE, "HOME": str(tmp_path)}
     with (tmp_path / "said").open("w+") as said:
         process = subprocess.Popen([sys.executable, "-c", STUCK], cwd=ROOT, env=environment, stdout=said)
         try:

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from salt_tune.resources import colocation, packing
 from salt_tune.resources.colocation import OutOfMemory, Pace, TooSlow, available_ram, run_side_by_side
 from salt_tune.resources.packing import Packing, best_count, by_demand, measure_packing
-from tests.trainable.small import SMALL
+from tests.trainable.small import JUDGED, SMALL, probe_task
 from trainable.data.store.clip_store import ClipStore
 from trainable.errors import UserError
-from trainable.evaluate.config import EvaluationConfig
 from trainable.model.flops import measure_model
 
 AS_MANY = {n: f"together train {n / 100:.2f}x as many clips a second as 1" for n in (135, 400, 500)}
-EVALUATION = EvaluationConfig(clips=8, panel_clips=16, batch_size=8).to_dict()
 
 
 def best(speedups: dict[int, float], limit: int = 99, fitting: int = 99) -> tuple[int, str]:
@@ -107,7 +105,7 @@ def measured(store: ClipStore, batches: list[int], **options: int) -> Packing:
     sizes = [measure_model(config, store.view, store.teacher.dim) for config in configs]
     values = [config.to_dict() for config in configs]
     return measure_packing(
-        values, sizes, store.path, evaluation=EVALUATION, **{"cores": 16, "gpus": 1, "most": 24, **options}
+        values, sizes, store.path, evaluation=JUDGED, **{"cores": 16, "gpus": 1, "most": 24, **options}
     )
 
 
@@ -156,22 +154,19 @@ def test_nothing_is_measured_where_nothing_can_be_chosen(
     assert found.why.startswith("one at a time: there are") or found.why.startswith("one at a time: there is")
 
 
-def task_of(store: ClipStore, **changes: Any) -> dict[str, Any]:
-    shared = {"store": str(store.path), "device": "cpu", "threads": 1, "cores": 2, "evaluation": None}
-    return {**shared, "hyperparameters": SMALL.replace(**changes).to_dict()}
-
-
 @pytest.mark.slow  # the rest of this file measures made-up ones
 def test_real_trainings_run_side_by_side(store: ClipStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colocation, "WINDOW", 0.5)
-    small, large = run_side_by_side([task_of(store), {**task_of(store, predictor_depth=24), "evaluation": EVALUATION}])
+    small, large = run_side_by_side(
+        [probe_task(store.path), {**probe_task(store.path, predictor_depth=24), "evaluation": JUDGED}]
+    )
     assert small.clips_per_second > large.clips_per_second > 0
     assert 5e7 < small.ram < 3e9 and small.total == 0
 
 
 def test_what_cannot_be_trained_is_said(store: ClipStore) -> None:
     with pytest.raises(UserError, match="batch_size = 64: must not exceed the 32 training clips"):
-        run_side_by_side([task_of(store, batch_size=64)])
+        run_side_by_side([probe_task(store.path, batch_size=64)])
 
 
 def test_a_killed_training_ran_out_of_memory(store: ClipStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -180,13 +175,13 @@ def test_a_killed_training_ran_out_of_memory(store: ClipStore, monkeypatch: pyte
     kills_itself.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(kills_itself))
     with pytest.raises(OutOfMemory):
-        run_side_by_side([task_of(store)])
+        run_side_by_side([probe_task(store.path)])
 
 
 def test_patience_ends(store: ClipStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colocation, "PATIENCE", 0.01)
     with pytest.raises(TooSlow):
-        run_side_by_side([task_of(store)])
+        run_side_by_side([probe_task(store.path)])
 
 
 def test_this_machine_has_memory() -> None:

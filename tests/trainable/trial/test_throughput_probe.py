@@ -8,18 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.trainable.small import SMALL
+from tests.trainable.small import JUDGED, SMALL, probe_task
 from trainable.data.store.clip_store import ClipStore
-from trainable.evaluate.config import EvaluationConfig
 
 pytestmark = pytest.mark.slow  # resources/test_packing.py starts one by default
-EVALUATION = EvaluationConfig(clips=8, panel_clips=16, batch_size=8).to_dict()
 
 
 def start(store: Path) -> "subprocess.Popen[str]":
-    shared = {"device": "cpu", "threads": 1, "cores": 1, "evaluation": EVALUATION}
-    task = json.dumps({"store": str(store), "hyperparameters": SMALL.to_dict(), **shared})
-    words = [sys.executable, "-m", "trainable.trial.throughput_probe", task]
+    task = {**probe_task(store), "evaluation": JUDGED}
+    words = [sys.executable, "-m", "trainable.trial.throughput_probe", json.dumps(task)]
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
